@@ -1,0 +1,67 @@
+/** A guest as a hypervisor driver sees it: everything it needs, already resolved, and what it reports back. */
+import type { HypervisorName, Parameters } from "@gannet/objects";
+
+/** One disk handed to a guest. */
+export interface GuestDisk {
+  readonly uuid: string;
+  readonly index: number;
+  readonly name: string | null;
+  /** Absolute path of a block device or a file below an allowed root. */
+  readonly path: string;
+  readonly kind: "block" | "file";
+  readonly format: "raw" | "qcow2";
+  readonly access: "ro" | "rw";
+  readonly sizeMib: number;
+}
+
+/** One network interface of a guest. `link` is a bridge, an Open vSwitch switch or a routing table by mode. */
+export interface GuestNic {
+  readonly uuid: string;
+  readonly index: number;
+  readonly name: string | null;
+  readonly mac: string;
+  readonly ip: string | null;
+  /** `user` is qemu's own network of the one-machine cluster without root; it needs no link. */
+  readonly mode: "bridged" | "routed" | "openvswitch" | "user";
+  readonly link: string;
+  readonly vlan: string;
+}
+
+export interface GuestSpec {
+  readonly name: string;
+  readonly uuid: string;
+  readonly hypervisor: HypervisorName;
+  readonly maxMemoryMib: number;
+  /** Memory at start; below the maximum only where the hypervisor can balloon. */
+  readonly startMemoryMib: number;
+  readonly vcpus: number;
+  readonly disks: readonly GuestDisk[];
+  readonly nics: readonly GuestNic[];
+  /** Complete: every parameter of the hypervisor has a value. */
+  readonly hvparams: Parameters;
+  /** TCP port for VNC or SPICE, allocated by the master; null where the hypervisor needs none. */
+  readonly networkPort: number | null;
+}
+
+/** `crashed` is a guest that is defined and holds resources but will never run again by itself. */
+export type GuestStatus = "running" | "paused" | "shutdown" | "crashed";
+
+export interface GuestState {
+  readonly name: string;
+  readonly uuid: string;
+  readonly hypervisor: HypervisorName;
+  readonly status: GuestStatus;
+  readonly memoryMib: number;
+  readonly vcpus: number;
+  /** Seconds since the guest was started, by the host's clock. */
+  readonly uptimeSeconds: number;
+  /** Processor time used so far, in seconds. */
+  readonly cpuSeconds: number;
+}
+
+/** How to reach a guest's console (spec/os-iallocator-hooks.json, `console`). */
+export type GuestConsole =
+  | { readonly kind: "ssh"; readonly command: readonly string[] }
+  | { readonly kind: "vnc"; readonly port: number; readonly display: number }
+  | { readonly kind: "spice"; readonly port: number }
+  | { readonly kind: "msg"; readonly message: string };

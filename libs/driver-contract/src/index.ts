@@ -1,0 +1,3 @@
+export * from "./block-device-driver.ts";
+export * from "./guest.ts";
+export * from "./hypervisor-driver.ts";

@@ -1,0 +1,96 @@
+/** What the ledger does, for the remote API and the executor. `RedisJobLedger` is the implementation. */
+import type { EncodedError } from "@gannet/errors";
+import type { Job, JobChange, JobId, LogEntryType, NewJob, UndoStep } from "./job.ts";
+
+/** Proof of leadership that every write of the executor carries; a stale one is refused. */
+export interface Fence {
+  readonly epoch: number;
+}
+
+/** A page of jobs, oldest first. */
+export interface JobQuery {
+  readonly archived?: boolean;
+  /** Only ids greater than this. */
+  readonly after?: JobId;
+  readonly limit?: number;
+}
+
+/** Answer of a request that can be refused without being an error (spec/jobs.json, `cancel`). */
+export type Verdict = readonly [accepted: boolean, message: string];
+
+/** What a new leader finds left over from an older one. */
+export interface Leftover {
+  readonly job: Job;
+  /** Index of the opcode that was running. */
+  readonly opcodeIndex: number;
+  /** Its undo list, in the order the steps were taken. */
+  readonly undo: readonly UndoStep[];
+}
+
+export interface JobLedger {
+  /**
+   * Make jobs durable and answer their ids, in order. Dependencies with a negative id are made absolute.
+   * On disk before it returns.
+   * @throws JobQueueDrainError, JobQueueFull, Unavailable (nothing was submitted), OpPrereqError on no opcodes
+   */
+  submit(jobs: readonly NewJob[]): Promise<readonly JobId[]>;
+
+  get(id: JobId): Promise<Job | undefined>;
+  /** In the order asked; undefined where there is none. */
+  getMany(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]>;
+  list(query: JobQuery): Promise<readonly Job[]>;
+  /** Ids only, oldest first. */
+  ids(query: JobQuery): Promise<readonly JobId[]>;
+
+  /**
+   * Take a queued (or parked and woken) job for execution: its first unfinished opcode becomes `waiting`.
+   * Undefined when it is not this caller's to run: taken, final, canceled, paused.
+   */
+  claim(id: JobId, fence: Fence): Promise<Job | undefined>;
+  /** The opcode holds its locks and begins: `running`. False when the job was canceled meanwhile: then it is canceled now. */
+  begin(id: JobId, opcodeIndex: number, fence: Fence): Promise<boolean>;
+  /** Back to `waiting` with nothing held; a wake-up makes it claimable again. */
+  park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
+  succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<Job>;
+  /** The opcode ends as error and the rest of the job with it. */
+  fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<Job>;
+  /** A canceling job that has let go of everything ends as canceled. */
+  finishCancel(id: JobId, fence: Fence): Promise<void>;
+  log(id: JobId, opcodeIndex: number, type: LogEntryType, payload: unknown, fence: Fence): Promise<void>;
+
+  /** Add to the running opcode's undo list, durably, before the step is taken. */
+  pushUndo(id: JobId, opcodeIndex: number, step: UndoStep, fence: Fence): Promise<void>;
+  /** Drop the whole undo list: the opcode is past the point of return. */
+  clearUndo(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
+
+  cancel(id: JobId): Promise<Verdict>;
+  changePriority(id: JobId, priority: number): Promise<Verdict>;
+  archive(id: JobId): Promise<boolean>;
+  /** Archive final jobs older than `ageSeconds` (-1: all). */
+  autoArchive(ageSeconds: number, timeoutMs: number): Promise<{ readonly archived: number; readonly left: number }>;
+  setDrained(drained: boolean): Promise<void>;
+  isDrained(): Promise<boolean>;
+  /** Jobs in each status, for metrics and limits. */
+  counts(): Promise<Readonly<Record<string, number>>>;
+
+  /**
+   * Called once by a new leader before it runs anything: waiting jobs go back to queued, and those whose
+   * opcode was running are answered, for their undo lists to be run and the jobs ended.
+   */
+  takeOver(fence: Fence): Promise<readonly Leftover[]>;
+
+  /** Called at each change of any job; fed by one stream reader for the whole process. */
+  onChange(listener: (change: JobChange) => void): () => void;
+  close(): Promise<void>;
+}
+
+/** Delivers job ids to the executor. A delivery may come twice or for a job that is not to run: `claim` decides. */
+export interface WakeQueue {
+  /** Deliver soon; lower priority numbers first. */
+  wake(id: JobId, priority: number): Promise<void>;
+  /** Start deliveries; the handler's promise holds one of `concurrency` slots until it settles. */
+  start(handler: (id: JobId) => Promise<void>, options: { readonly concurrency: number }): void;
+  setConcurrency(concurrency: number): void;
+  /** Stop taking deliveries and wait for those under way. */
+  stop(): Promise<void>;
+}
