@@ -18,6 +18,7 @@ const options = [
   "env=node",
   "forceLong=number",
   "useOptionals=none",
+  "exportCommonSymbols=false",
 ].join(",");
 const files = readdirSync(path.join(protoRoot, "gannet/node/v1")).filter((f) => f.endsWith(".proto"));
 const result = spawnSync(
