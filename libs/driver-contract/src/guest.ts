@@ -12,6 +12,11 @@ export interface GuestDisk {
   readonly format: "raw" | "qcow2";
   readonly access: "ro" | "rw";
   readonly sizeMib: number;
+  /**
+   * How Xen and OS scripts name a file's driver (`loop`, `blktap`, `blktap2`): the first part of its logical id.
+   * `loop` when absent; without meaning for a block device.
+   */
+  readonly fileDriver?: string;
 }
 
 /** One network interface of a guest. `link` is a bridge, an Open vSwitch switch or a routing table by mode. */

@@ -4,14 +4,15 @@ export interface Command {
   /** Absolute path of the program first. */
   readonly argv: readonly [program: string, ...args: string[]];
   readonly timeoutMs: number;
-  /** The complete environment; `LC_ALL=C` and a fixed PATH are all a command gets without it. */
+  /** Nothing is inherited: a command gets `LC_ALL=C`, a fixed PATH, and these, which may replace both. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Default `/`. */
   readonly cwd?: string;
-  /** Written to its standard input. */
+  /** Written to its standard input, which is empty without it. */
   readonly input?: string | Uint8Array;
   /** Kept of each of its outputs, from the end; more is dropped, never buffered. Default 1 MiB. */
   readonly outputLimitBytes?: number;
-  /** File to which both outputs are appended as they come. */
+  /** File to which both outputs are appended as they come, made with mode 0600; at most 16 MiB a command. */
   readonly logFile?: string;
   /** Exit codes that are no failure. Default `[0]`. */
   readonly okExitCodes?: readonly number[];
@@ -30,8 +31,10 @@ export interface CommandResult {
 
 export interface CommandRunner {
   /**
-   * Run to the end. On timeout or abort the whole process group is killed.
-   * @throws CommandError naming the command and how it ended: not found, exit code, signal, timeout
+   * Run to the end, in a process group of its own. On timeout or abort the whole group gets SIGTERM, then SIGKILL
+   * after a grace, and is gone before this returns.
+   * @throws CommandError naming the command, how it ended (not found, exit code, signal, timeout, aborted) and the
+   *   end of what it printed
    */
   run(command: Command): Promise<CommandResult>;
 }

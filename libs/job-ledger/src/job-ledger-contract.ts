@@ -1,6 +1,6 @@
 /** What the ledger does, for the remote API and the executor. `RedisJobLedger` is the implementation. */
 import type { EncodedError } from "@gannet/errors";
-import type { Job, JobChange, JobId, LogEntryType, NewJob, UndoStep } from "./job.ts";
+import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 
 /** Proof of leadership that every write of the executor carries; a stale one is refused. */
 export interface Fence {
@@ -17,6 +17,13 @@ export interface JobQuery {
 
 /** Answer of a request that can be refused without being an error (spec/jobs.json, `cancel`). */
 export type Verdict = readonly [accepted: boolean, message: string];
+
+/** A job that can be claimed at once and has to be delivered. */
+export interface ReadyJob {
+  readonly id: JobId;
+  /** The smallest of its opcodes that have not ended. */
+  readonly priority: number;
+}
 
 /** What a new leader finds left over from an older one. */
 export interface Leftover {
@@ -44,17 +51,25 @@ export interface JobLedger {
 
   /**
    * Take a queued (or parked and woken) job for execution: its first unfinished opcode becomes `waiting`.
-   * Undefined when it is not this caller's to run: taken, final, canceled, paused.
+   * Undefined when it is not this caller's to run: taken, final, canceled, paused, or waiting for another job,
+   * whose end will wake it. An opcode whose dependency ended otherwise than asked is ended here, too.
+   *
+   * This and the executor's other writes outlast a Redis that is away for up to a minute, and are not done twice
+   * when their answer was lost (a log entry may be).
    */
   claim(id: JobId, fence: Fence): Promise<Job | undefined>;
   /** The opcode holds its locks and begins: `running`. False when the job was canceled meanwhile: then it is canceled now. */
   begin(id: JobId, opcodeIndex: number, fence: Fence): Promise<boolean>;
-  /** Back to `waiting` with nothing held; a wake-up makes it claimable again. */
+  /**
+   * Back to `waiting` with nothing held: claimable again, which whoever grants what it waits for says to the wake
+   * queue. Nothing happens to a job that is asked to cancel.
+   */
   park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
-  succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<Job>;
+  /** The opcode ends as success, and the job after its last one; otherwise the job is queued and can be claimed. */
+  succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void>;
   /** The opcode ends as error and the rest of the job with it. */
-  fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<Job>;
-  /** A canceling job that has let go of everything ends as canceled. */
+  fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<void>;
+  /** A canceling job that has let go of everything ends as canceled; one that is over stays as it is. */
   finishCancel(id: JobId, fence: Fence): Promise<void>;
   log(id: JobId, opcodeIndex: number, type: LogEntryType, payload: unknown, fence: Fence): Promise<void>;
 
@@ -70,27 +85,41 @@ export interface JobLedger {
   autoArchive(ageSeconds: number, timeoutMs: number): Promise<{ readonly archived: number; readonly left: number }>;
   setDrained(drained: boolean): Promise<void>;
   isDrained(): Promise<boolean>;
-  /** Jobs in each status, for metrics and limits. */
-  counts(): Promise<Readonly<Record<string, number>>>;
+  /** Jobs in each status that are not archived, for metrics and limits. */
+  counts(): Promise<Readonly<Record<JobStatus, number>>>;
+  /** Jobs that can be claimed and are owed a delivery, most urgent first, for the wake queue's sweeper. */
+  readyJobs(): Promise<readonly ReadyJob[]>;
 
   /**
-   * Called once by a new leader before it runs anything: waiting jobs go back to queued, and those whose
-   * opcode was running are answered, for their undo lists to be run and the jobs ended.
+   * Called once by a new leader before it runs anything: waiting jobs go back to queued, those asked to cancel end
+   * as canceled, and those whose opcode was running are answered, for their undo lists to be run and the jobs
+   * ended. May be called again: what is not ended yet is answered again.
    */
   takeOver(fence: Fence): Promise<readonly Leftover[]>;
 
-  /** Called at each change of any job; fed by one stream reader for the whole process. */
+  /**
+   * Called at each change of any job: status, log, priority, archival. Fed by one stream reader for the whole
+   * process. Nothing is missed silently: after a gap (and when the reader starts) it is called once for each job
+   * that is not archived, with its present status, so a listener must bear calls without a change.
+   */
   onChange(listener: (change: JobChange) => void): () => void;
   close(): Promise<void>;
 }
 
 /** Delivers job ids to the executor. A delivery may come twice or for a job that is not to run: `claim` decides. */
 export interface WakeQueue {
-  /** Deliver soon; lower priority numbers first. */
+  /**
+   * Deliver soon; lower priority numbers first. Each call is followed by a delivery that begins after it, also
+   * when an earlier delivery of the job is still under way. While Redis is away the wake-up is kept and the
+   * promise resolves nevertheless.
+   */
   wake(id: JobId, priority: number): Promise<void>;
+  /** Move a job's pending wake-up to another priority, if there is one. */
+  reprioritize(id: JobId, priority: number): Promise<void>;
   /** Start deliveries; the handler's promise holds one of `concurrency` slots until it settles. */
   start(handler: (id: JobId) => Promise<void>, options: { readonly concurrency: number }): void;
   setConcurrency(concurrency: number): void;
-  /** Stop taking deliveries and wait for those under way. */
+  /** Stop taking deliveries and wait for those under way. It can be started again. */
   stop(): Promise<void>;
+  close(): Promise<void>;
 }

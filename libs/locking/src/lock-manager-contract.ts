@@ -11,21 +11,38 @@ export interface LockManager {
    * Ask for all locks at once. Granted when the request conflicts neither with a holder nor with an earlier
    * waiter of equal or higher priority; otherwise it waits, and a later release answers its owner.
    * Repeating the same request of the same owner answers its present state.
-   * @throws LockError when the owner already has a different request waiting, StaleEpoch
+   *
+   * An owner that holds locks may ask for more, of later levels only; it goes before other waiters.
+   * @throws LockError when the owner already has a different request waiting, when it holds locks of a level it
+   *   asks for or a later one, or when a name or priority cannot be; StaleEpoch
    */
   request(request: LockRequest, fence: Fence): Promise<"granted" | "waiting">;
   /**
-   * Give back some locks of an owner, or all of them with its waiting request.
+   * Give back some locks of an owner, whatever their mode, or all of them with its waiting request. What is not
+   * held is passed over, so that a release whose answer was lost can be repeated.
    * @returns owners whose waiting requests this granted
+   * @throws LockError when only some are named while the owner has a request waiting; StaleEpoch
    */
   release(owner: number, what: readonly LockWish[] | "all", fence: Fence): Promise<readonly number[]>;
-  /** Exclusive locks that become shared without being let go. @returns owners granted thereby */
+  /**
+   * Exclusive locks that become shared without being let go.
+   * @returns owners granted thereby
+   * @throws LockError when one is not held, or the owner has a request waiting; StaleEpoch
+   */
   downgrade(owner: number, wishes: readonly LockWish[], fence: Fence): Promise<readonly number[]>;
   /** Change a waiting request's priority. @returns owners granted thereby */
   reprioritize(owner: number, priority: number, fence: Fence): Promise<readonly number[]>;
-  /** Locks an owner holds. */
+  /**
+   * Owners granted by another's release that have neither repeated their request nor released since. When the
+   * answer of a release was lost with the connection, they are the ones who were not told.
+   */
+  unclaimed(): Promise<readonly number[]>;
+  /** Locks an owner holds, in the order of {@link LockManager.list}. */
   held(owner: number): Promise<readonly LockWish[]>;
-  /** Everything, for the lock query. Only locks that are held or waited for exist. */
+  /**
+   * Everything, for the lock query: by level, the set lock first, then by name. Only locks that are held or
+   * waited for exist. Those waiting stand in their order.
+   */
   list(): Promise<readonly LockInfo[]>;
   /** Of a waiting owner: who holds, or waits earlier for, what it needs. */
   explain(owner: number): Promise<readonly { readonly lock: string; readonly blockedBy: readonly number[] }[]>;

@@ -2,15 +2,7 @@
  * The configuration as logical units and queries read it: a complete, consistent, typed picture of one
  * moment. The config store implements it; tests build it from plain rows.
  */
-import type {
-  Cluster,
-  Disk,
-  FilterRule,
-  Instance,
-  Network,
-  Node,
-  NodeGroup,
-} from "./model.ts";
+import type { Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup } from "./model.ts";
 import type { DiskUuid, GroupUuid, InstanceUuid, NetworkUuid, NodeUuid } from "./names.ts";
 
 /** Lookups never throw: what is not there is `undefined`. Maps are in no particular order. */

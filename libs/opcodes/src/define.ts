@@ -3,32 +3,75 @@
  * validation, job summary, remote API routes, OpenAPI description and command line derive from it.
  */
 import { z } from "zod";
+import { JOB_FINAL_STATUSES, SUBMIT_PRIORITIES } from "./enums.ts";
+import { nonNegative, optional, optionalFlag, text, withDefault } from "./params/basic.ts";
+
+const dependency = z.tuple([
+  z.union(
+    [
+      z.int(),
+      z
+        .string()
+        .regex(/^-?\d{1,15}$/)
+        .transform(Number),
+    ],
+    {
+      error: "must be a job id, or a negative number that counts back from this job",
+    },
+  ),
+  z.array(z.enum(JOB_FINAL_STATUSES)),
+]);
+
+/** `[source, text, nanoseconds since 1970]`. Today's nanoseconds are beyond what a number holds to the last digit. */
+const reasonEntry = z.tuple([text, text, z.number().multipleOf(1)]);
+export type ReasonEntry = z.output<typeof reasonEntry>;
 
 /** The parameters that every opcode takes (spec/opcodes.json, `common_params`). */
 export const commonParams = {
-  dry_run: z.boolean().nullish().default(null),
-  debug_level: z.int().nonnegative().nullish().default(null),
-  priority: z.literal([-10, 0, 10]).default(0),
-  depends: z
-    .array(z.tuple([z.union([z.int(), z.string().regex(/^-?\d+$/).transform(Number)]), z.array(z.enum(["canceled", "error", "success"]))]))
-    .nullish()
-    .default(null),
-  comment: z.string().nullish().default(null),
-  reason: z.array(z.tuple([z.string(), z.string(), z.int()])).nullish().default([]),
+  dry_run: optionalFlag("Run the checks only."),
+  debug_level: optional(nonNegative, "How much is logged."),
+  priority: withDefault(z.literal(SUBMIT_PRIORITIES), 0, "Smaller runs first."),
+  depends: optional(
+    z.array(dependency),
+    "Jobs that must be over first, each with the final statuses that let this one run; none: any but canceled.",
+  ),
+  comment: optional(text, "A remark that is shown with the job."),
+  reason: withDefault(z.array(reasonEntry), [], "Who asked for this and why, oldest first."),
 };
 
 export type ParamShape = Readonly<Record<string, z.ZodType>>;
+/** What a caller must be allowed to do. Who may write may read. */
 export type Access = "none" | "read" | "write";
 export type HttpMethod = "GET" | "PUT" | "POST" | "DELETE";
+/** Parameters by wire name, not validated yet. */
+export type RawParams = Readonly<Record<string, unknown>>;
+/** An opcode as jobs carry it: its parameters and `OP_ID`. */
+export type WireOpcode = RawParams & { readonly OP_ID: string };
 
-/** A query argument that sets a parameter. `flag` is Ganeti's 0|1 integer; `list` is comma-separated. */
+/**
+ * A query argument. `flag` is a whole number, not zero for true; `list` is comma-separated; `repeated` may be
+ * given several times. An empty value is the same as absence.
+ */
 export interface QueryArgument {
-  /** The opcode's parameter that it sets; the argument's own name when absent. */
+  /** The parameter that it sets; the argument's own name when absent. */
   readonly param?: string;
-  readonly type: "flag" | "string" | "int" | "list" | "repeated";
+  readonly type: "flag" | "string" | "list" | "repeated";
+  /** The values it knows, each with what it sets the parameter to. */
+  readonly values?: RawParams;
   readonly required?: boolean;
-  /** A role word, storage change or the like that becomes other parameters: see the route's `convert`. */
-  readonly enum?: readonly string[];
+  /** What stands for absence. */
+  readonly default?: unknown;
+  /** Older clients' way to give a body's parameter: either may hold it, not both. Others never stand in a body. */
+  readonly legacy?: boolean;
+}
+export type QueryArguments = Readonly<Record<string, QueryArgument>>;
+
+/** What a route's `convert` is given. */
+export interface RouteInput {
+  /** Gathered from path, query, body and `fixed`, under the names the route gives them. */
+  readonly params: RawParams;
+  /** The JSON body without its `depends`, where the route's `body` is `other`; null when there is none. */
+  readonly body: unknown;
 }
 
 /** One resource method that submits this opcode as a job. */
@@ -36,37 +79,59 @@ export interface JobRoute {
   readonly method: HttpMethod;
   /** `/2/instances/:instance_name/startup`; each `:name` sets the parameter of that name. */
   readonly path: string;
+  /** Parts of the path that set a parameter of another name. */
+  readonly pathParams?: Readonly<Record<string, string>>;
   readonly access: Access;
-  readonly query?: Readonly<Record<string, QueryArgument>>;
-  /** Whether the body holds parameters. `ignored`: only its key `depends` is read (spec/rapi.json). */
+  readonly query?: QueryArguments;
+  /**
+   * What the body is. `params`: an object of parameters; none is the same as an empty one. `ignored`: only its
+   * key `depends` is read, and keys that are no parameter at all are refused. `other`: `convert` reads it.
+   */
   readonly body: "params" | "ignored" | "other";
   /** Older names of body keys, each with the parameter it stands for. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /**
+   * Parameters given by path or query that the body may give too, because the 2.5 document says so: a path's
+   * must agree, a query argument goes before.
+   */
+  readonly alsoInBody?: readonly string[];
   /** Parameters that this route always sets. */
-  readonly fixed?: Readonly<Record<string, unknown>>;
+  readonly fixed?: RawParams;
+  /** Parameters that this route does not let a client set. */
+  readonly forbidden?: readonly string[];
+  /** Defaults that the 2.5 document has and 3.1 has not, for clusters whose `rapi_defaults` is 2.5. */
+  readonly defaults25?: RawParams;
   /** Where `dry_run` comes from. */
   readonly dryRun: "query" | "body" | "no";
   /** Body keys that are required, with a constant value, and are no parameter (`__version__`). */
   readonly bodyConstants?: Readonly<Record<string, number>>;
   /** Ganeti's handler name in lower case without its prefix, for the reason trail: `instances_name_startup`. */
   readonly handler: string;
+  /**
+   * For the few resources whose input is not the opcode's: the opcode's parameters, or the whole job when it
+   * has several opcodes. Pure. @throws HttpError 400
+   */
+  readonly convert?: (input: RouteInput) => RawParams | readonly WireOpcode[];
 }
 
 export interface CliCommand {
   /** `instance startup` */
   readonly words: string;
-  /** Parameters taken by position. */
+  /** Parameters taken by position; the last may repeat when it is a list. */
   readonly args: readonly string[];
 }
 
-export interface OpcodeDeclaration<Params extends ParamShape = ParamShape, Result extends z.ZodType = z.ZodType> {
+export interface OpcodeDeclaration<
+  out Params extends ParamShape = ParamShape,
+  out Result extends z.ZodType = z.ZodType,
+> {
   readonly id: `OP_${string}`;
   /** One sentence. */
   readonly doc: string;
   readonly params: Params;
   readonly result: Result;
   /** The parameter shown in brackets in the job's summary. */
-  readonly summary: (keyof Params & string) | null;
+  readonly summary: string | null;
   readonly rapi: readonly JobRoute[];
   readonly cli: CliCommand | null;
   /** All parameters, the common ones too; unknown keys are refused. */
@@ -74,15 +139,25 @@ export interface OpcodeDeclaration<Params extends ParamShape = ParamShape, Resul
 }
 
 type CommonParams = z.output<z.ZodObject<typeof commonParams>>;
-export type OpcodeParams<Params extends ParamShape> = z.output<z.ZodObject<{ [K in keyof Params]: Params[K] }>> & CommonParams;
+export type OpcodeParams<Params extends ParamShape> = { [K in keyof Params]: z.output<Params[K]> } & CommonParams;
 /** The validated parameters of an opcode, under their wire names. */
 export type Op<D> = D extends OpcodeDeclaration<infer P, z.ZodType> ? OpcodeParams<P> : never;
 export type OpResult<D> = D extends OpcodeDeclaration<ParamShape, infer R> ? z.output<R> : never;
 
+type DeclarationInput<Params extends ParamShape, Result extends z.ZodType> = Omit<
+  OpcodeDeclaration<Params, Result>,
+  "schema" | "summary"
+> & { readonly summary: (keyof Params & string) | null };
+
 /** Declare an opcode. */
 export function defineOpcode<Params extends ParamShape, Result extends z.ZodType>(
-  declaration: Omit<OpcodeDeclaration<Params, Result>, "schema">,
+  declaration: DeclarationInput<Params, Result>,
 ): OpcodeDeclaration<Params, Result> {
   const schema = z.strictObject({ ...declaration.params, ...commonParams });
   return { ...declaration, schema: schema as unknown as z.ZodType<OpcodeParams<Params>> };
+}
+
+/** Name an opcode's command line. */
+export function command(words: string, { args }: { readonly args: readonly string[] } = { args: [] }): CliCommand {
+  return { words, args };
 }

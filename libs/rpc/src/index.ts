@@ -1,5 +1,11 @@
+export * from "./agent-server.ts";
+export type { TlsIdentity } from "./credentials.ts";
+export * from "./deadlines.ts";
 export * from "./generated/gannet/node/v1/block_device.ts";
 export * from "./generated/gannet/node/v1/common.ts";
 export * from "./generated/gannet/node/v1/instance.ts";
 export * from "./generated/gannet/node/v1/node.ts";
 export * from "./generated/gannet/node/v1/os.ts";
+export * from "./node-client.ts";
+export * from "./parameters.ts";
+export * from "./services.ts";

@@ -32,6 +32,8 @@ export interface BlockDevice {
   index: number;
   params: { [key: string]: ParameterValue };
   children: BlockDevice[];
+  /** The name its user gave it, where one did. */
+  name?: string | undefined;
 }
 
 export interface BlockDevice_ParamsEntry {
@@ -79,6 +81,7 @@ function createBaseBlockDevice(): BlockDevice {
     index: 0,
     params: {},
     children: [],
+    name: undefined,
   };
 }
 
@@ -110,6 +113,9 @@ export const BlockDevice: MessageFns<BlockDevice> = {
     });
     for (const v of message.children) {
       BlockDevice.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.name !== undefined) {
+      writer.uint32(82).string(message.name);
     }
     return writer;
   },
@@ -202,6 +208,14 @@ export const BlockDevice: MessageFns<BlockDevice> = {
             message.children.push(BlockDevice.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -252,6 +266,7 @@ export const BlockDevice: MessageFns<BlockDevice> = {
       children: globalThis.Array.isArray(object?.children)
         ? object.children.map((e: any) => BlockDevice.fromJSON(e))
         : [],
+      name: isSet(object.name) ? globalThis.String(object.name) : undefined,
     };
   },
 
@@ -290,6 +305,9 @@ export const BlockDevice: MessageFns<BlockDevice> = {
     if (message.children?.length) {
       obj.children = message.children.map((e) => BlockDevice.toJSON(e));
     }
+    if (message.name !== undefined) {
+      obj.name = message.name;
+    }
     return obj;
   },
 
@@ -315,6 +333,7 @@ export const BlockDevice: MessageFns<BlockDevice> = {
       {},
     );
     message.children = object.children?.map((e) => BlockDevice.fromPartial(e)) || [];
+    message.name = object.name ?? undefined;
     return message;
   },
 };

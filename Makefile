@@ -1,0 +1,51 @@
+# Gannet. Plain `make` prints what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The pinned Node (from the registry) comes before the machine's own.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+NODE := $(CURDIR)/node_modules/.bin/node
+
+STAMP := node_modules/.gannet-installed
+
+.PHONY: help setup system-packages run test check bench lab generate format
+
+help: ## Print every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: system-packages $(STAMP) ## Install everything: system packages (as root) and npm ci
+
+system-packages:
+	@deploy/one-machine/install-system-packages
+
+$(STAMP): package-lock.json package.json
+	npm ci
+	@touch $@
+
+run: setup ## Start a one-machine cluster in the foreground; Ctrl-C stops it, the next start resumes it
+	@exec $(NODE) deploy/one-machine/run.ts
+
+test: setup ## Run all tests but the lab
+	@$(NODE) test/run.ts
+
+check: setup ## Types, lint, layering, generated files and documents in step
+	$(NODE) node_modules/typescript7/bin/tsc -p .
+	biome ci .
+	$(NODE) test/check/layering.ts
+	$(NODE) test/check/generated.ts
+	$(NODE) test/check/documents.ts
+
+bench: setup ## Measure, and print the figures as JSON lines
+	@$(NODE) test/bench/run.ts
+
+lab: setup ## Run the hardware lab (node VMs with real LVM, DRBD and Xen)
+	@$(NODE) test/lab/run.ts
+
+generate: $(STAMP) ## Generate libs/rpc/src/generated from proto/, and the derived sections of README
+	$(NODE) libs/rpc/generate.ts
+	$(NODE) test/check/documents.ts --write
+
+format: $(STAMP) ## Format and fix what can be fixed by itself
+	biome check --write .

@@ -1,0 +1,97 @@
+/** Makes the files of a one-machine cluster: identities, ports, and each daemon's configuration. */
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import path from "node:path";
+import type { CommandRunner } from "@gannet/exec";
+import { createCa, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
+import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "./initial-configuration.ts";
+import type { Layout, NodePlan } from "./layout.ts";
+import type { Settings } from "./settings.ts";
+
+/** Where OS definitions are looked for after the cluster's own folder: here, then Ganeti's places. */
+const OS_SEARCH_PATH = [
+  path.resolve(import.meta.dirname, "../os"),
+  "/srv/ganeti/os",
+  "/usr/local/lib/ganeti/os",
+  "/usr/lib/ganeti/os",
+  "/usr/share/ganeti/os",
+];
+
+/** Keys and certificates of all daemons; those that are there and valid stay. */
+export async function ensureIdentities(layout: Layout, runner: CommandRunner): Promise<void> {
+  const ca = await createCa({ dir: layout.caDir, runner });
+  const issue = (name: string, usage: "node" | "master" | "rapi", dir: string, sans: readonly string[]) =>
+    issueCertificate({ ca, name, usage, dir, sans, runner });
+  await issue("master", "master", layout.masterIdentityDir, []);
+  await issue("localhost", "rapi", layout.rapiIdentityDir, ["127.0.0.1"]);
+  for (const node of layout.nodes) await issue(node.name, "node", node.identityDir, [node.ip]);
+}
+
+/** The port of each agent: chosen once, kept as long as the cluster lives. */
+export async function ensurePorts(layout: Layout): Promise<ReadonlyMap<string, number>> {
+  const text = await readFile(layout.portsFile, "utf8").catch(() => "{}");
+  const ports = new Map(Object.entries(JSON.parse(text) as Record<string, number>));
+  for (const node of layout.nodes) if (!ports.has(node.id)) ports.set(node.id, await freePort(node.ip));
+  await writeAtomically(layout.portsFile, ports);
+  return ports;
+}
+
+function freePort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, host, () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error(`no port on ${host}`)),
+      );
+    });
+  });
+}
+
+export async function writeMasterConfiguration(layout: Layout, settings: Settings): Promise<void> {
+  await mkdir(layout.masterDir, { recursive: true, mode: 0o700 });
+  await writeAtomically(layout.masterConfigFile, {
+    nodeName: layout.nodes[0]?.name,
+    redis: `unix:${layout.redisSocket}`,
+    identityDir: layout.masterIdentityDir,
+    rapi: {
+      host: "127.0.0.1",
+      port: settings.rapiPort,
+      usersFile: layout.usersFile,
+      certificateFile: path.join(layout.rapiIdentityDir, IDENTITY_FILES.cert),
+      keyFile: path.join(layout.rapiIdentityDir, IDENTITY_FILES.key),
+    },
+    logFormat: settings.logFormat,
+  });
+}
+
+export async function writeAgentConfiguration(
+  layout: Layout,
+  node: NodePlan,
+  settings: Settings,
+  facts: { readonly port: number; readonly userNetworking: boolean },
+): Promise<void> {
+  const root = path.join(node.dir, "root");
+  for (const dir of [node.dir, path.join(node.dir, "state")]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  for (const dir of [FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR])
+    await mkdir(path.join(root, dir), { recursive: true, mode: 0o750 });
+  await writeAtomically(node.configFile, {
+    nodeName: node.name,
+    listen: { host: node.ip, port: facts.port },
+    stateDir: path.join(node.dir, "state"),
+    identityDir: node.identityDir,
+    hypervisors: settings.hypervisors,
+    fileStorageRoots: [FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR],
+    storageRootDir: root,
+    osSearchPath: [layout.osDir, ...OS_SEARCH_PATH],
+    userNetworking: facts.userNetworking,
+    logFormat: settings.logFormat,
+  });
+}
+
+async function writeAtomically(file: string, value: unknown): Promise<void> {
+  const json = value instanceof Map ? Object.fromEntries(value) : value;
+  await writeFile(`${file}.new`, `${JSON.stringify(json, null, 2)}\n`, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+}

@@ -1,0 +1,108 @@
+/** Daemons as children of the launcher, kept running as systemd keeps its services. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "@gannet/telemetry";
+
+/** Between the end of a daemon and its next start: well below the 2 s that systemd's units use. */
+const RESTART_DELAY_MS = 500;
+/** A daemon that does not end when asked is killed after this. */
+const STOP_TIMEOUT_MS = 20_000;
+
+/** From util-linux. With it a daemon ends when the launcher is killed, and never lives on as an orphan. */
+const SETPRIV = "/usr/bin/setpriv";
+
+/** One run of a daemon. */
+export interface Run {
+  readonly pid: number;
+  readonly exited: Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+/** A daemon that is started again whenever it ends, with its process id in a file while it runs. */
+export class Daemon {
+  readonly name: string;
+  readonly #pidFile: string;
+  readonly #start: () => Promise<Run>;
+  readonly #logger: Logger;
+  #run: Run | undefined;
+  #stopping = false;
+  #supervision: Promise<void> | undefined;
+
+  constructor(options: { name: string; pidFile: string; start: () => Promise<Run>; logger: Logger }) {
+    this.name = options.name;
+    this.#pidFile = options.pidFile;
+    this.#start = options.start;
+    this.#logger = options.logger;
+  }
+
+  /** Resolves when the first run has begun. */
+  async start(): Promise<void> {
+    await this.#begin();
+    this.#supervision = this.#supervise();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#run?.stop();
+    await this.#supervision;
+    await rm(this.#pidFile, { force: true });
+  }
+
+  async #begin(): Promise<void> {
+    this.#run = await this.#start();
+    await writeFile(this.#pidFile, `${this.#run.pid}\n`, { mode: 0o644 });
+  }
+
+  async #supervise(): Promise<void> {
+    for (;;) {
+      await this.#run?.exited;
+      if (this.#stopping) return;
+      this.#logger.warn({ daemon: this.name }, "ended; starting it again");
+      await delay(RESTART_DELAY_MS);
+      if (this.#stopping) return;
+      try {
+        await this.#begin();
+      } catch (error) {
+        this.#logger.error({ daemon: this.name, err: error }, "could not be started; trying again");
+        this.#run = undefined;
+      }
+    }
+  }
+}
+
+/** Start one of this project's own daemons: its log goes where the launcher's goes. */
+export async function runService(entry: string, configFile: string): Promise<Run> {
+  const argv = [process.execPath, entry, "--config", configFile];
+  const [program = process.execPath, ...args] = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "TERM", "--", ...argv] : argv;
+  const child = spawn(program, args, {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", NODE_ENV: "production" },
+    // A process group of its own, so that Ctrl-C in a terminal reaches the launcher alone, which stops the
+    // daemons in order.
+    detached: true,
+  });
+  const exited = exitOf(child);
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", resolve);
+    child.once("error", reject);
+  });
+  return {
+    pid: child.pid ?? 0,
+    exited,
+    async stop() {
+      child.kill("SIGTERM");
+      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function exitOf(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", () => resolve());
+  });
+}

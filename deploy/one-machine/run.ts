@@ -1,0 +1,142 @@
+/**
+ * `make run`: a whole cluster on one machine, in the foreground. Redis, a master and some node agents run as
+ * children, each started again when it ends; a stop powers the guests off and the next start brings them back.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { RedisConfigStore } from "@gannet/config-store";
+import { exitCodeOf, GannetError } from "@gannet/errors";
+import { createCommandRunner } from "@gannet/exec";
+import { RedisLeaderElection } from "@gannet/locking";
+import { IDENTITY_FILES } from "@gannet/pki";
+import { connectRedis, type EmbeddedRedis, startEmbeddedRedis } from "@gannet/redis";
+import { createLogger, type Logger } from "@gannet/telemetry";
+import { ensureIdentities, ensurePorts, writeAgentConfiguration, writeMasterConfiguration } from "./cluster-files.ts";
+import { adminCredentials, ensureUsersFile } from "./credentials.ts";
+import { Daemon, runService } from "./daemon.ts";
+import { bridgeName, makeGuestNetwork } from "./guest-network.ts";
+import { type ClusterPlan, initialRows, missingNodes } from "./initial-configuration.ts";
+import { type Layout, layoutOf } from "./layout.ts";
+import { RapiSession } from "./rapi-session.ts";
+import { type Settings, settingsFrom } from "./settings.ts";
+
+const SERVICES = path.resolve(import.meta.dirname, "../../services");
+const USABLE_TIMEOUT_MS = 60_000;
+const GUEST_STOP_TIMEOUT_MS = 20_000;
+
+async function main(): Promise<void> {
+  const settings = settingsFrom(process.env);
+  const logger = await createLogger({ name: "one-machine", format: settings.logFormat });
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  const layout = layoutOf(settings.stateDir, settings.nodeCount);
+  for (const dir of [layout.stateDir, layout.runDir, layout.rapiDir, layout.osDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+
+  const runner = createCommandRunner({ logger });
+  const network = await makeGuestNetwork(settings.stateDir, runner, logger);
+  const daemons: Daemon[] = [];
+  try {
+    await ensureIdentities(layout, runner);
+    const ports = await ensurePorts(layout);
+    const credentials = await adminCredentials(layout.credentialsFile);
+    await ensureUsersFile(layout.usersFile, credentials);
+    await writeMasterConfiguration(layout, settings);
+    for (const node of layout.nodes)
+      await writeAgentConfiguration(layout, node, settings, {
+        port: ports.get(node.id) ?? 0,
+        userNetworking: network.bridge === undefined,
+      });
+
+    await startDaemon(daemons, "redis", layout, logger, async () => redisRun(await startRedis(layout, logger)));
+    await ensureCluster(layout, settings, ports);
+    for (const node of layout.nodes)
+      await startDaemon(daemons, node.id, layout, logger, () => runService(service("node-agent"), node.configFile));
+    await startDaemon(daemons, "master", layout, logger, () => runService(service("master"), layout.masterConfigFile));
+
+    const ca = await readFile(path.join(layout.rapiIdentityDir, IDENTITY_FILES.ca));
+    const rapi = new RapiSession({ port: settings.rapiPort, credentials, ca });
+    await rapi.usable(USABLE_TIMEOUT_MS, stop.signal);
+    await rapi.resumeGuests(logger);
+    console.log(`gannet ready: https://127.0.0.1:${settings.rapiPort} credentials: ${layout.credentialsFile}`);
+    await aborted(stop.signal);
+    await stopGuests(rapi, logger);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    for (const daemon of daemons.reverse()) await daemon.stop();
+    await network.remove();
+  }
+}
+
+function service(name: string): string {
+  return path.join(SERVICES, name, "src/main.ts");
+}
+
+async function startDaemon(
+  daemons: Daemon[],
+  name: string,
+  layout: Layout,
+  logger: Logger,
+  start: ConstructorParameters<typeof Daemon>[0]["start"],
+): Promise<void> {
+  const daemon = new Daemon({ name, pidFile: path.join(layout.runDir, `${name}.pid`), start, logger });
+  await daemon.start();
+  daemons.push(daemon);
+}
+
+function startRedis(layout: Layout, logger: Logger): Promise<EmbeddedRedis> {
+  return startEmbeddedRedis({ directory: layout.redisDir, socketPath: layout.redisSocket, logger });
+}
+
+function redisRun(redis: EmbeddedRedis) {
+  return { pid: redis.pid, exited: redis.exited, stop: () => redis.stop() };
+}
+
+/** A new cluster's configuration at the first start; nodes that are new at a later one. */
+async function ensureCluster(layout: Layout, settings: Settings, ports: ReadonlyMap<string, number>): Promise<void> {
+  const redis = connectRedis({ kind: "socket", path: layout.redisSocket }, { name: "one-machine" });
+  const plan: ClusterPlan = {
+    layout,
+    ports,
+    hypervisors: settings.hypervisors,
+    diskTemplates: ["file", "diskless", "sharedfile"],
+    bridge: bridgeName(settings.stateDir),
+  };
+  try {
+    if (!(await RedisConfigStore.exists(redis))) {
+      await RedisConfigStore.initialise(redis, initialRows(plan));
+      return;
+    }
+    const store = await RedisConfigStore.open(redis);
+    try {
+      if (missingNodes(store.view, plan).length === 0) return;
+      const leadership = await new RedisLeaderElection(redis, { holder: "one-machine" }).campaign(AbortSignal.timeout(30_000));
+      await store.commit((view) => missingNodes(view, plan), { epoch: leadership.epoch });
+      await leadership.resign();
+    } finally {
+      await store.close();
+    }
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** Bounded: a master that does not answer must not keep the stop from going on. */
+async function stopGuests(rapi: RapiSession, logger: Logger): Promise<void> {
+  const late = new Promise<never>((_resolve, reject) => {
+    setTimeout(() => reject(new Error("it took too long")), GUEST_STOP_TIMEOUT_MS).unref();
+  });
+  await Promise.race([rapi.stopGuests(logger), late]).catch((error: unknown) => {
+    logger.warn({ err: error }, "not all guests could be stopped in order");
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof GannetError ? error.message : error);
+  process.exitCode = exitCodeOf(error);
+});

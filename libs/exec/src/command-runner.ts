@@ -1,0 +1,200 @@
+/** The {@link CommandRunner} of every daemon, on execa. */
+import path from "node:path";
+import type { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { CommandError } from "@gannet/errors";
+import type { Logger } from "@gannet/telemetry";
+import { execa } from "execa";
+import { formatCommand, maskSecrets } from "./command-line.ts";
+import type { Command, CommandResult, CommandRunner } from "./command-runner-contract.ts";
+import { recordCommand } from "./leftover-commands.ts";
+import { type LogFile, openLogFile } from "./log-file.ts";
+import { OutputTail } from "./output-tail.ts";
+import { endProcessGroup } from "./process-group.ts";
+
+export interface CommandRunnerOptions {
+  readonly logger: Logger;
+  /** Between SIGTERM and SIGKILL of a command that ran too long or was aborted. Default 2 seconds. */
+  readonly killGraceMs?: number;
+  /**
+   * An existing folder in which running commands are recorded, for `endLeftoverCommands` of the next run. Without
+   * it a command may outlive a daemon that is killed.
+   */
+  readonly recordFolder?: string;
+}
+
+const DEFAULT_KILL_GRACE_MS = 2_000;
+const DEFAULT_OUTPUT_LIMIT_BYTES = 1024 * 1024;
+/** A process left in the background may hold the outputs open: they are read this long after the program's end. */
+const DRAIN_MS = 2_000;
+/** Of standard error, from the end, in an error's message. */
+const MESSAGE_TAIL_CHARS = 1_000;
+
+const BASE_ENVIRONMENT = {
+  LC_ALL: "C",
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+} as const;
+
+export function createCommandRunner(options: CommandRunnerOptions): CommandRunner {
+  return { run: (command) => run(command, options) };
+}
+
+/** How a command ended. */
+type End =
+  | { readonly kind: "exit"; readonly exitCode: number }
+  | { readonly kind: "signal"; readonly signal: string }
+  | { readonly kind: "not started"; readonly reason: string }
+  | { readonly kind: "timeout" }
+  | { readonly kind: "aborted" };
+
+async function run(command: Command, options: CommandRunnerOptions): Promise<CommandResult> {
+  const startedAt = performance.now();
+  const outputs = {
+    stdout: new OutputTail(command.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES),
+    stderr: new OutputTail(command.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES),
+  };
+  const refusal = refuse(command);
+  const end: End =
+    refusal === undefined ? await runToEnd(command, options, outputs) : { kind: "not started", reason: refusal };
+  const durationMs = Math.round(performance.now() - startedAt);
+  const stdout = outputs.stdout.text();
+  const stderr = outputs.stderr.text();
+  options.logger.debug({ command: formatCommand(command), end, durationMs }, "command ended");
+  if (end.kind === "exit" && (command.okExitCodes ?? [0]).includes(end.exitCode)) {
+    const truncated = outputs.stdout.truncated || outputs.stderr.truncated;
+    return { exitCode: end.exitCode, stdout, stderr, truncated, durationMs };
+  }
+  throw new CommandError(failureMessage(command, end, stderr.trim() === "" ? stdout : stderr));
+}
+
+/** Why a command must not even be tried, or undefined. */
+function refuse(command: Command): string | undefined {
+  if (!path.isAbsolute(command.argv[0])) return "the program's path is not absolute";
+  if (command.argv.some((arg) => arg.includes("\0"))) return "an argument holds a NUL character";
+  return undefined;
+}
+
+async function runToEnd(
+  command: Command,
+  options: CommandRunnerOptions,
+  outputs: { readonly stdout: OutputTail; readonly stderr: OutputTail },
+): Promise<End> {
+  if (command.signal?.aborted) return { kind: "aborted" };
+  const logFile = command.logFile === undefined ? undefined : await openLogFile(command.logFile, options.logger);
+  try {
+    const child = spawn(command);
+    if (child.pid === undefined) return { kind: "not started", reason: startFailure(command, (await child).code) };
+    const forget =
+      options.recordFolder === undefined
+        ? () => {}
+        : recordCommand(options.recordFolder, child.pid, formatCommand(command));
+    try {
+      const read = Promise.all([
+        collect(child.stdout, outputs.stdout, logFile),
+        collect(child.stderr, outputs.stderr, logFile),
+      ]);
+      const end = await exitOrStop(child, child.pid, command, options.killGraceMs ?? DEFAULT_KILL_GRACE_MS);
+      await Promise.race([read, delay(DRAIN_MS, undefined, { ref: false })]);
+      child.stdout.destroy();
+      child.stderr.destroy();
+      await read;
+      return end;
+    } finally {
+      forget();
+    }
+  } finally {
+    await logFile?.close();
+  }
+}
+
+function spawn(command: Command) {
+  const [program, ...args] = command.argv;
+  return execa(program, args, {
+    cwd: command.cwd ?? "/",
+    env: { ...BASE_ENVIRONMENT, ...command.env },
+    extendEnv: false,
+    detached: true,
+    cleanup: false,
+    ...(command.input === undefined ? { stdin: "ignore" } : { input: command.input }),
+    stdout: "pipe",
+    stderr: "pipe",
+    encoding: "buffer",
+    buffer: false,
+    reject: false,
+  });
+}
+
+async function collect(output: Readable, tail: OutputTail, logFile: LogFile | undefined): Promise<void> {
+  try {
+    for await (const chunk of output as AsyncIterable<Uint8Array>) {
+      tail.push(chunk);
+      await logFile?.append(chunk);
+    }
+  } catch {
+    // The output was closed before its end, because something still held it open; what was read is kept.
+  }
+}
+
+/** Wait for the program's end; on timeout or abort end its whole process group first. */
+async function exitOrStop(
+  child: ReturnType<typeof spawn>,
+  pid: number,
+  command: Command,
+  killGraceMs: number,
+): Promise<End> {
+  const exited = new Promise<End>((resolve) => {
+    child.nodeChildProcess.once("exit", (exitCode, signal) =>
+      resolve(signal === null ? { kind: "exit", exitCode: exitCode ?? 0 } : { kind: "signal", signal }),
+    );
+  });
+  const settled = new AbortController();
+  const stop = Promise.race([timeoutOf(command, settled.signal), abortOf(command, settled.signal)]);
+  try {
+    const first = await Promise.race([exited, stop]);
+    if (first.kind === "timeout" || first.kind === "aborted") await endProcessGroup(pid, killGraceMs);
+    return first;
+  } finally {
+    settled.abort();
+  }
+}
+
+async function timeoutOf(command: Command, settled: AbortSignal): Promise<End> {
+  await delay(command.timeoutMs, undefined, { signal: settled }).catch(() => {});
+  return { kind: "timeout" };
+}
+
+async function abortOf(command: Command, settled: AbortSignal): Promise<End> {
+  await new Promise<void>((resolve) => {
+    command.signal?.addEventListener("abort", () => resolve(), { once: true, signal: settled });
+  });
+  return { kind: "aborted" };
+}
+
+function startFailure(command: Command, code: string | undefined): string {
+  if (code === "ENOENT" && command.cwd === undefined) return "there is no such program";
+  if (code === "ENOENT") return `there is no such program, or no folder ${command.cwd}`;
+  if (code === "EACCES") return "it may not be executed";
+  if (code === "E2BIG") return "its arguments and environment are too long";
+  return code ?? "unknown reason";
+}
+
+function failureMessage(command: Command, end: End, printed: string): string {
+  const text = maskSecrets(command, printed.trim());
+  const tail = text.length > MESSAGE_TAIL_CHARS ? `…${text.slice(-MESSAGE_TAIL_CHARS)}` : text;
+  return `Command ${formatCommand(command)} ${describeEnd(command, end)}${tail === "" ? "" : `: ${tail}`}`;
+}
+
+function describeEnd(command: Command, end: End): string {
+  switch (end.kind) {
+    case "exit":
+      return `failed with exit code ${end.exitCode}`;
+    case "signal":
+      return `was killed by ${end.signal}`;
+    case "not started":
+      return `could not be started, ${end.reason}`;
+    case "timeout":
+      return `did not end within ${command.timeoutMs / 1000} s and was killed`;
+    case "aborted":
+      return "was stopped because its operation was aborted";
+  }
+}

@@ -1,0 +1,4 @@
+export * from "./command-line.ts";
+export * from "./command-runner.ts";
+export type * from "./command-runner-contract.ts";
+export * from "./leftover-commands.ts";

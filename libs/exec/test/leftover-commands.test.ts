@@ -1,0 +1,69 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { silentLogger } from "@gannet/telemetry";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { createCommandRunner, endLeftoverCommands } from "../src/index.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "gannet-leftovers-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const isRunning = async (pid: number) =>
+  readFile(`/proc/${pid}/stat`, "utf8").then(
+    (text) => !/\) Z /.test(text),
+    () => false,
+  );
+
+/** A process of its own that runs a command and is then killed, as an agent may be. */
+async function killedDaemon(script: string): Promise<void> {
+  const index = path.resolve(import.meta.dirname, "../src/index.ts");
+  const code = `
+    import { createCommandRunner } from ${JSON.stringify(index)};
+    const quiet = { debug() {}, warn() {} };
+    const runner = createCommandRunner({ logger: quiet, recordFolder: ${JSON.stringify(path.join(folder, "running"))} });
+    await runner.run({ argv: ["/bin/sh", "-c", ${JSON.stringify(script)}], timeoutMs: 60000 });`;
+  const daemon = spawn(process.execPath, ["--input-type=module", "-e", code], { cwd: import.meta.dirname });
+  await vi.waitFor(async () => {
+    expect(await readFile(path.join(folder, "pids"), "utf8")).toMatch(/\d\n\d+\n/);
+    expect(await readdir(path.join(folder, "running"))).toHaveLength(1);
+  }, 10_000);
+  daemon.kill("SIGKILL");
+  await new Promise((resolve) => daemon.once("exit", resolve));
+}
+
+test("what a killed daemon left running is ended at its next start, daemons of their own session are not", async () => {
+  await endLeftoverCommands(path.join(folder, "running"), silentLogger());
+  const pids = path.join(folder, "pids");
+  await killedDaemon(`setsid sleep 60 >/dev/null 2>&1 & echo $! > ${pids}; sleep 61 & echo $! >> ${pids}; wait`);
+  const [guest, leftover] = (await readFile(pids, "utf8")).trim().split("\n").map(Number) as [number, number];
+  expect(await isRunning(leftover)).toBe(true);
+
+  await endLeftoverCommands(path.join(folder, "running"), silentLogger());
+
+  expect(await isRunning(leftover)).toBe(false);
+  expect(await isRunning(guest)).toBe(true);
+  process.kill(guest, "SIGKILL");
+  expect(await readdir(path.join(folder, "running"))).toEqual([]);
+});
+
+test("a record whose process id now belongs to another process harms nobody", async () => {
+  const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+  const other = spawn("/bin/sleep", ["60"], { detached: true });
+  await writeFile(path.join(folder, "running", String(other.pid)), `${bootId} 1 /bin/old\n`);
+  await writeFile(path.join(folder, "running", "999999999"), "cut sho");
+  await endLeftoverCommands(path.join(folder, "running"), silentLogger());
+  expect(await isRunning(Number(other.pid))).toBe(true);
+  expect(await readdir(path.join(folder, "running"))).toEqual([]);
+  other.kill("SIGKILL");
+});
+
+test("a command that ended leaves no record", async () => {
+  const recordFolder = path.join(folder, "running");
+  const runner = createCommandRunner({ logger: silentLogger(), recordFolder });
+  await runner.run({ argv: ["/bin/true"], timeoutMs: 5_000 });
+  expect(await readdir(recordFolder)).toEqual([]);
+});

@@ -1,0 +1,22 @@
+--[[
+  Move one page of final jobs that ended long enough ago to the archive, those that ended first.
+
+  KEYS    see ledger.lua
+  ARGV[1] age                    s; 0 or less: all
+  ARGV[2] page size
+  Answers {archived now, how many are still to do}
+]]
+local age = math.max(tonumber(ARGV[1]), 0)
+local latest = string.format('%.0f', tonumber(microseconds()) - age * 1000000)
+local page = redis.call('ZRANGEBYSCORE', jobs .. 'ended', '-inf', latest, 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(page) do
+  local key = job_prefix .. id
+  local status = redis.call('HGET', key, 'status')
+  redis.call('HSET', key, 'archived', '1')
+  redis.call('ZREM', jobs .. 'ended', id)
+  redis.call('ZREM', jobs .. 'live', id)
+  redis.call('ZADD', jobs .. 'archived', id, id)
+  redis.call('HINCRBY', jobs .. 'counts', status, -1)
+  announce(id, status)
+end
+return { #page, redis.call('ZCOUNT', jobs .. 'ended', '-inf', latest) }

@@ -1,0 +1,145 @@
+--[[
+  In front of every script of the ledger, behind the fence of libs/locking: the ledger's keys and the steps that
+  several verbs share. All scripts take the same three keys; the others are derived from the two prefixes.
+
+  KEYS[1] 'gannet:epoch'         string: the leader's epoch
+  KEYS[2] 'gannet:job:'          prefix of one job:
+    <id>                         hash, see below
+    <id>:log                     list of '<opcode index> [serial, [sec, usec], type, payload]'
+    <id>:undo                    list of JSON: the undo list of the opcode that runs
+  KEYS[3] 'gannet:jobs:'         prefix of what spans jobs:
+    serial                       string: the last id given out
+    live, archived               sorted sets of ids by id
+    active                       sorted set of ids by id: waiting, canceling, running
+    ready                        sorted set of ids by priority: queued, waiting for no other job: owed a wake-up
+    ended                        sorted set of ids by end time (µs): final and not archived
+    counts                       hash: how many of the live jobs have each status
+    dependants:<id>              set of ids: queued jobs that wait for the end of this one
+    changes                      stream, ids '<n>-0' without gaps: j = job id, s = its status
+    change-serial                string: the n of the last change
+    drained                      string: present while no job is taken
+    submission:<token>           string: '<first id> <how many>', or 'abandoned'
+
+  A job's hash. Times are µs since 1970. The status of an opcode follows from `status` and `at`.
+    ops, summary                 JSON lists, written once
+    count                        how many opcodes
+    requester, received
+    status                       the job's
+    at                           index of the first opcode that has not succeeded; `count` when all have
+    priorities                   of each opcode, with spaces between
+    priority                     the smallest one from `at` on
+    depends                      lines '<opcode index> <job id> <accepted statuses with commas, or *>'
+    start, end                   of the job
+    start.<i> exec.<i> end.<i> result.<i>     of opcode i
+    claim                        token of the claim under which the opcode at `at` is being worked on
+    parked                       present while nobody works on the opcode at `at`, which waits
+    blocked                      the job whose end this one waits for
+    canceled                     'queue' or 'request': where a cancel met it
+    logs                         how many log entries there are
+    archived                     present when archived
+]]
+local job_prefix, jobs = KEYS[2], KEYS[3]
+local FINAL = { canceled = true, success = true, error = true }
+local CHANGES_KEPT = 100000
+
+local function microseconds()
+  local time = redis.call('TIME')
+  return time[1] .. string.format('%06d', time[2])
+end
+
+local function announce(id, status)
+  local n = redis.call('INCR', jobs .. 'change-serial')
+  redis.call('XADD', jobs .. 'changes', 'MAXLEN', '~', CHANGES_KEPT, n .. '-0', 'j', id, 's', status)
+end
+
+local function move(id, key, from, to)
+  redis.call('HSET', key, 'status', to)
+  redis.call('HINCRBY', jobs .. 'counts', from, -1)
+  redis.call('HINCRBY', jobs .. 'counts', to, 1)
+  announce(id, to)
+end
+
+-- The job can be claimed at once; whoever does this lets it be woken.
+local function make_ready(id, key)
+  redis.call('ZADD', jobs .. 'ready', redis.call('HGET', key, 'priority'), id)
+end
+
+local function block(id, key, dependency)
+  redis.call('ZREM', jobs .. 'ready', id)
+  redis.call('HSET', key, 'blocked', dependency)
+  redis.call('SADD', jobs .. 'dependants:' .. dependency, id)
+end
+
+-- Answers the jobs that can be claimed now that this one is over: {id, priority, id, priority, …}.
+local function release_dependants(id)
+  local waiting = jobs .. 'dependants:' .. id
+  local dependants = redis.call('SMEMBERS', waiting)
+  if #dependants == 0 then return {} end
+  table.sort(dependants, function(a, b) return tonumber(a) < tonumber(b) end)
+  local woken = {}
+  for _, dependant in ipairs(dependants) do
+    local key = job_prefix .. dependant
+    redis.call('HDEL', key, 'blocked')
+    make_ready(dependant, key)
+    woken[#woken + 1] = dependant
+    woken[#woken + 1] = redis.call('HGET', key, 'priority')
+  end
+  redis.call('DEL', waiting)
+  return woken
+end
+
+-- The job reaches a final status. Answers as release_dependants does.
+local function finish(id, key, from, to, time)
+  redis.call('HSET', key, 'end', time)
+  redis.call('HDEL', key, 'claim', 'parked', 'blocked')
+  redis.call('DEL', key .. ':undo')
+  redis.call('ZREM', jobs .. 'active', id)
+  redis.call('ZREM', jobs .. 'ready', id)
+  redis.call('ZADD', jobs .. 'ended', time, id)
+  move(id, key, from, to)
+  return release_dependants(id)
+end
+
+-- 'queue': it had not been picked up. 'request': something was working on it and has let go.
+local function finish_canceled(id, key, from, where)
+  local blocked = redis.call('HGET', key, 'blocked')
+  if blocked then redis.call('SREM', jobs .. 'dependants:' .. blocked, id) end
+  redis.call('HSET', key, 'canceled', where)
+  return finish(id, key, from, 'canceled', microseconds())
+end
+
+-- What the opcode at index `at` finds when it looks at the jobs it depends on, in their order:
+-- nil (go on), or 'wait' and the job, 'cancel', or 'error' and a text.
+local function look_at_dependencies(id, at, depends)
+  for index, dependency, accepted in depends:gmatch('(%d+) (%d+) (%S+)') do
+    if index == at then
+      if dependency == id then return 'error', 'Dependency error: job ' .. id .. ' depends on itself' end
+      -- A job submitted later cannot have been meant, and waiting for it could be a circle.
+      local status = tonumber(dependency) < tonumber(id) and redis.call('HGET', job_prefix .. dependency, 'status')
+      if not status then return 'error', 'Dependency error: Job ' .. dependency .. ' not found' end
+      if not FINAL[status] then return 'wait', dependency end
+      local accepts = accepted == '*' and status ~= 'canceled'
+      for one in accepted:gmatch('[^,]+') do accepts = accepts or one == status end
+      if not accepts and status == 'canceled' then return 'cancel' end
+      if not accepts then
+        return 'error', "Dependency job " .. dependency .. " finished with status '" .. status .. "', not one of '"
+          .. accepted:gsub(',', "', '") .. "' as required"
+      end
+    end
+  end
+  return nil
+end
+
+local function smallest_priority(priorities, from)
+  local smallest, index = nil, 0
+  for priority in priorities:gmatch('%S+') do
+    if index >= from and (smallest == nil or tonumber(priority) < smallest) then smallest = tonumber(priority) end
+    index = index + 1
+  end
+  return smallest or 0
+end
+
+local function wrong_state(id, at, status, verb)
+  return redis.error_reply('WRONG_STATE cannot ' .. verb .. ' opcode ' .. at .. ' of job ' .. id .. ': the job is '
+    .. (status or 'unknown') .. ' or is at another opcode')
+end

@@ -1,0 +1,22 @@
+--[[
+  Nobody works on the opcode any more; it waits for locks, and the next claim takes it up. A job that was canceled
+  meanwhile is left as it is.
+
+  KEYS    see ledger.lua
+  ARGV[1] epoch
+  ARGV[2] job id
+  ARGV[3] opcode index
+  Errors  STALE_EPOCH, WRONG_STATE
+]]
+local stale = fence(KEYS[1], ARGV[1])
+if stale then return stale end
+
+local id, index = ARGV[2], ARGV[3]
+local key = job_prefix .. id
+local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
+if status == 'canceling' or status == 'canceled' then return end
+if at ~= index or (status ~= 'waiting' and status ~= 'running') then return wrong_state(id, index, status, 'park') end
+
+redis.call('HDEL', key, 'claim')
+redis.call('HSET', key, 'parked', '1')
+if status == 'running' then move(id, key, status, 'waiting') end

@@ -1,0 +1,83 @@
+--[[
+  Make jobs durable, all or none, and answer the first one's id; the others follow it. Repeated with the same token
+  it answers what the first call answered, so that a caller who lost the answer can ask again.
+
+  KEYS    see ledger.lua
+  ARGV[1] token                  a word that no other submission has
+  ARGV[2] token lifetime         s
+  ARGV[3] limit                  most jobs that may be unfinished
+  ARGV[4] number of jobs
+  then for each job:
+    number of opcodes, opcodes (JSON list), summaries (JSON list), requester, priorities (with spaces between),
+    dependencies (lines '<opcode index> <job id> <statuses>'; ids below 0 are relative to the job's own)
+  Answers {first id, {id, priority, …} of those that can be claimed}
+  Errors  ABANDONED the caller was told that it failed; DRAINED; FULL; BAD_DEPENDENCY
+]]
+local token_key = jobs .. 'submission:' .. ARGV[1]
+local number = tonumber(ARGV[4])
+
+local function answer(first)
+  local ready = {}
+  for id = first, first + number - 1 do
+    local priority = redis.call('ZSCORE', jobs .. 'ready', id)
+    if priority then
+      ready[#ready + 1] = id
+      ready[#ready + 1] = priority
+    end
+  end
+  return { first, ready }
+end
+
+local before = redis.call('GET', token_key)
+if before == 'abandoned' then return redis.error_reply('ABANDONED this submission was given up') end
+if before then return answer(tonumber(before:match('^%d+'))) end
+
+if redis.call('EXISTS', jobs .. 'drained') == 1 then return redis.error_reply('DRAINED Queue drained') end
+local unfinished = number
+for _, n in ipairs(redis.call('HMGET', jobs .. 'counts', 'queued', 'waiting', 'canceling', 'running')) do
+  unfinished = unfinished + (tonumber(n) or 0)
+end
+if unfinished > tonumber(ARGV[3]) then
+  return redis.error_reply('FULL The job queue is full: at most ' .. ARGV[3] .. ' jobs may be unfinished')
+end
+
+local first = (tonumber(redis.call('GET', jobs .. 'serial')) or 0) + 1
+local function argument(job, field) return ARGV[4 + job * 6 + field] end
+
+local depends_of = {}
+for job = 0, number - 1 do
+  local lines = {}
+  for index, dependency, accepted in argument(job, 6):gmatch('(%d+) (%-?%d+) (%S+)') do
+    local absolute = tonumber(dependency)
+    if absolute < 0 then absolute = first + job + absolute end
+    if absolute < 1 then
+      return redis.error_reply('BAD_DEPENDENCY Relative dependency ' .. dependency .. ' of opcode ' .. index
+        .. ' leads to no job: this one has the id ' .. (first + job))
+    end
+    lines[#lines + 1] = index .. ' ' .. string.format('%.0f', absolute) .. ' ' .. accepted
+  end
+  depends_of[job] = table.concat(lines, '\n')
+end
+
+local received = microseconds()
+redis.call('SET', jobs .. 'serial', first + number - 1)
+redis.call('HINCRBY', jobs .. 'counts', 'queued', number)
+for job = 0, number - 1 do
+  local id = string.format('%.0f', first + job)
+  local key = job_prefix .. id
+  local priorities, depends = argument(job, 5), depends_of[job]
+  redis.call('HSET', key, 'status', 'queued', 'at', '0', 'count', argument(job, 1), 'ops', argument(job, 2),
+    'summary', argument(job, 3), 'requester', argument(job, 4), 'received', received, 'priorities', priorities,
+    'priority', smallest_priority(priorities, 0))
+  redis.call('ZADD', jobs .. 'live', id, id)
+  local finding, dependency
+  if depends ~= '' then
+    redis.call('HSET', key, 'depends', depends)
+    finding, dependency = look_at_dependencies(id, '0', depends)
+  end
+  -- Whatever else it found is for the claim to say: only the leader ends jobs.
+  if finding == 'wait' then block(id, key, dependency) else make_ready(id, key) end
+  announce(id, 'queued')
+end
+redis.call('SET', token_key, first .. ' ' .. number, 'EX', ARGV[2])
+return answer(first)

@@ -1,0 +1,33 @@
+--[[
+  The running opcode ends as success. After the last one the job does; otherwise the next opcode can be claimed.
+  Does nothing when the opcode has succeeded already.
+
+  KEYS    see ledger.lua
+  ARGV[1] epoch
+  ARGV[2] job id
+  ARGV[3] opcode index
+  ARGV[4] result                 JSON
+  Answers {id, priority, …} of other jobs that can be claimed
+  Errors  STALE_EPOCH, WRONG_STATE
+]]
+local stale = fence(KEYS[1], ARGV[1])
+if stale then return stale end
+
+local id, index = ARGV[2], ARGV[3]
+local key = job_prefix .. id
+local status, at, count, priorities = unpack(redis.call('HMGET', key, 'status', 'at', 'count', 'priorities'))
+if status and tonumber(index) < tonumber(at) then return {} end
+if status ~= 'running' or at ~= index then return wrong_state(id, index, status, 'succeed') end
+
+local time = microseconds()
+local next = tonumber(at) + 1
+redis.call('HSET', key, 'result.' .. at, ARGV[4], 'end.' .. at, time, 'at', next,
+  'priority', smallest_priority(priorities, next))
+if next == tonumber(count) then return finish(id, key, status, 'success', time) end
+
+redis.call('HDEL', key, 'claim')
+redis.call('DEL', key .. ':undo')
+redis.call('ZREM', jobs .. 'active', id)
+make_ready(id, key)
+move(id, key, status, 'queued')
+return {}

@@ -1,0 +1,334 @@
+/** The job ledger in Redis. Each verb that writes is one Lua script (lua/), atomic and on disk when it answers. */
+import { randomUUID } from "node:crypto";
+import { type EncodedError, OpPrereqError } from "@gannet/errors";
+import {
+  connectRedis,
+  type Redis,
+  type RedisAddress,
+  RedisUnreachable,
+  redisReady,
+  redisUnavailable,
+} from "@gannet/redis";
+import type { Logger } from "@gannet/telemetry";
+import { ChangeFeed } from "./change-feed.ts";
+import { dependencyLines } from "./dependencies.ts";
+import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
+import type { Fence, JobLedger, JobQuery, Leftover, ReadyJob, Verdict, WakeQueue } from "./job-ledger-contract.ts";
+import { jobOf, recordOf } from "./job-record.ts";
+import { patiently } from "./redis-patience.ts";
+import { jobKey, jobsKey, logKey, scripts } from "./scripts.ts";
+
+export interface RedisJobLedgerOptions {
+  readonly address: RedisAddress;
+  /** Of its connections: `master` becomes `master:ledger` and `master:ledger-changes`. */
+  readonly name: string;
+  /** Told of each job that can be claimed: submitted ones, and those whose dependency ended. */
+  readonly wakeQueue: Pick<WakeQueue, "wake" | "reprioritize">;
+  /** Most jobs that may be unfinished; more are refused with JobQueueFull. */
+  readonly maxUnfinishedJobs?: number;
+  readonly logger: Logger;
+}
+
+/** About 2 KiB of Redis' memory each. */
+const DEFAULT_MAX_UNFINISHED_JOBS = 50_000;
+/** How long a client waits for a Redis that is away; restarting one takes less. */
+const SUBMIT_PATIENCE_MS = 5_000;
+/** How long the work of the executor waits for it, instead of failing a job that has done its work. */
+const EXECUTOR_PATIENCE_MS = 60_000;
+/** Longer than any answer can be late. */
+const SUBMISSION_TOKEN_LIFETIME_S = 600;
+/** Jobs read in one round trip, scripts' pages: some milliseconds of Redis' time. */
+const PAGE = 500;
+/** Ganeti's values (spec/jobs.json, `change_priority.valid`). */
+const VALID_PRIORITIES: readonly number[] = [-10, 0, 10];
+
+export class RedisJobLedger implements JobLedger {
+  readonly #options: RedisJobLedgerOptions;
+  readonly #redis: Redis;
+  readonly #feed: ChangeFeed;
+  readonly #closing = new AbortController();
+  readonly #background = new Set<Promise<void>>();
+
+  constructor(options: RedisJobLedgerOptions) {
+    const { address, name, logger } = options;
+    this.#options = options;
+    this.#redis = connectRedis(address, { name: `${name}:ledger`, logger });
+    this.#feed = new ChangeFeed({
+      redis: connectRedis(address, { name: `${name}:ledger-changes`, blocking: true, logger }),
+      stream: jobsKey("changes"),
+      survey: () => this.#survey(),
+      logger,
+    });
+  }
+
+  /** Wait until Redis answers. @throws Unavailable */
+  async ready(timeoutMs: number): Promise<void> {
+    await redisReady(this.#redis, { timeoutMs });
+  }
+
+  async submit(jobs: readonly NewJob[]): Promise<readonly JobId[]> {
+    if (jobs.length === 0) return [];
+    const token = randomUUID();
+    const limit = this.#options.maxUnfinishedJobs ?? DEFAULT_MAX_UNFINISHED_JOBS;
+    const args = [token, SUBMISSION_TOKEN_LIFETIME_S, limit, jobs.length, ...jobs.flatMap(submission)];
+    try {
+      const reply = await patiently(() => scripts.submit(this.#redis, ...args), {
+        forMs: SUBMIT_PATIENCE_MS,
+        worthRetrying: (error) => error instanceof RedisUnreachable,
+        signal: this.#closing.signal,
+      });
+      const [first, ready] = reply as [number, string[]];
+      this.#wake(ready);
+      return jobs.map((_, position) => first + position);
+    } catch (error) {
+      if (error instanceof RedisUnreachable) this.#abandon(token);
+      throw error;
+    }
+  }
+
+  async get(id: JobId): Promise<Job | undefined> {
+    const [job] = await this.#read([id]);
+    return job;
+  }
+
+  async getMany(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]> {
+    const jobs: (Job | undefined)[] = [];
+    for (let from = 0; from < ids.length; from += PAGE) jobs.push(...(await this.#read(ids.slice(from, from + PAGE))));
+    return jobs;
+  }
+
+  async list(query: JobQuery): Promise<readonly Job[]> {
+    const jobs = await this.getMany(await this.ids(query));
+    return jobs.filter((job) => job !== undefined);
+  }
+
+  async ids({ archived = false, after = 0, limit }: JobQuery): Promise<readonly JobId[]> {
+    const key = jobsKey(archived ? "archived" : "live");
+    const ids = await this.#ask(() => this.#redis.zrange(key, `(${after}`, "+inf", "BYSCORE", "LIMIT", 0, limit ?? -1));
+    return ids.map(Number);
+  }
+
+  async claim(id: JobId, fence: Fence): Promise<Job | undefined> {
+    const token = randomUUID();
+    const reply = await this.#persist(() => scripts.claim(this.#redis, fence.epoch, id, token));
+    const [taken, woken] = reply as [[string[], string[]] | null, string[]];
+    this.#wake(woken);
+    return taken === null ? undefined : jobOf(id, recordOf(taken[0]), taken[1]);
+  }
+
+  async begin(id: JobId, opcodeIndex: number, fence: Fence): Promise<boolean> {
+    const reply = await this.#persist(() => scripts.begin(this.#redis, fence.epoch, id, opcodeIndex));
+    const [runs, woken] = reply as [number, string[]];
+    this.#wake(woken);
+    return runs === 1;
+  }
+
+  async park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void> {
+    await this.#persist(() => scripts.park(this.#redis, fence.epoch, id, opcodeIndex));
+  }
+
+  async succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void> {
+    const json = JSON.stringify(result ?? null);
+    const woken = await this.#persist(() => scripts.succeed(this.#redis, fence.epoch, id, opcodeIndex, json));
+    this.#wake(woken as string[]);
+  }
+
+  async fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<void> {
+    const json = JSON.stringify(error);
+    const woken = await this.#persist(() => scripts.fail(this.#redis, fence.epoch, id, opcodeIndex, json));
+    this.#wake(woken as string[]);
+  }
+
+  async finishCancel(id: JobId, fence: Fence): Promise<void> {
+    this.#wake((await this.#persist(() => scripts.finishCancel(this.#redis, fence.epoch, id))) as string[]);
+  }
+
+  async log(id: JobId, opcodeIndex: number, type: LogEntryType, payload: unknown, fence: Fence): Promise<void> {
+    const entry = [JSON.stringify(type), JSON.stringify(payload ?? null)];
+    await this.#persist(() => scripts.log(this.#redis, fence.epoch, id, opcodeIndex, ...entry));
+  }
+
+  async pushUndo(id: JobId, opcodeIndex: number, step: UndoStep, fence: Fence): Promise<void> {
+    const json = JSON.stringify(step);
+    await this.#persist(() => scripts.pushUndo(this.#redis, fence.epoch, id, opcodeIndex, json));
+  }
+
+  async clearUndo(id: JobId, opcodeIndex: number, fence: Fence): Promise<void> {
+    await this.#persist(() => scripts.clearUndo(this.#redis, fence.epoch, id, opcodeIndex));
+  }
+
+  async cancel(id: JobId): Promise<Verdict> {
+    const [accepted, text, woken] = (await scripts.cancel(this.#redis, id)) as [number, string, string[]];
+    this.#wake(woken);
+    return [accepted === 1, text];
+  }
+
+  async changePriority(id: JobId, priority: number): Promise<Verdict> {
+    if (!VALID_PRIORITIES.includes(priority))
+      throw new OpPrereqError(
+        `A job's priority is one of ${VALID_PRIORITIES.join(", ")}, not ${priority}`,
+        "wrong_input",
+      );
+    const reply = await scripts.changePriority(this.#redis, id, priority);
+    const [accepted, text, ready] = reply as [number, string, number];
+    if (ready === 1) this.#detach(this.#options.wakeQueue.reprioritize(id, priority));
+    return [accepted === 1, text];
+  }
+
+  async archive(id: JobId): Promise<boolean> {
+    return (await scripts.archive(this.#redis, id)) === 1;
+  }
+
+  async autoArchive(
+    ageSeconds: number,
+    timeoutMs: number,
+  ): Promise<{ readonly archived: number; readonly left: number }> {
+    const deadline = performance.now() + timeoutMs;
+    for (let archived = 0; ; ) {
+      const [now, left] = (await scripts.autoArchive(this.#redis, ageSeconds, PAGE)) as [number, number];
+      archived += now;
+      if (left === 0 || performance.now() > deadline) return { archived, left };
+    }
+  }
+
+  async setDrained(drained: boolean): Promise<void> {
+    const key = jobsKey("drained");
+    await this.#ask<unknown>(() => (drained ? this.#redis.set(key, "1") : this.#redis.del(key)));
+  }
+
+  async isDrained(): Promise<boolean> {
+    return (await this.#ask(() => this.#redis.exists(jobsKey("drained")))) === 1;
+  }
+
+  async counts(): Promise<Readonly<Record<JobStatus, number>>> {
+    const counts = await this.#ask(() => this.#redis.hgetall(jobsKey("counts")));
+    const none = { queued: 0, waiting: 0, canceling: 0, running: 0, canceled: 0, success: 0, error: 0 };
+    return { ...none, ...Object.fromEntries(Object.entries(counts).map(([status, n]) => [status, Number(n)])) };
+  }
+
+  async readyJobs(): Promise<readonly ReadyJob[]> {
+    return pairs(await this.#ask(() => this.#redis.zrange(jobsKey("ready"), "0", "-1", "WITHSCORES")));
+  }
+
+  async takeOver(fence: Fence): Promise<readonly Leftover[]> {
+    const leftovers: Leftover[] = [];
+    for (let after = "0"; after !== ""; ) {
+      const from = after;
+      const reply = await this.#persist(() => scripts.takeOver(this.#redis, fence.epoch, from, PAGE));
+      const [last, running] = reply as [string, (string | string[])[]];
+      const undoOf = new Map<JobId, string[]>();
+      for (let i = 0; i < running.length; i += 2) undoOf.set(Number(running[i]), running[i + 1] as string[]);
+      for (const job of await this.getMany([...undoOf.keys()])) {
+        if (job === undefined) continue;
+        const opcodeIndex = job.opcodes.findIndex((opcode) => opcode.status === "running");
+        const undo = (undoOf.get(job.id) ?? []).map((step): UndoStep => JSON.parse(step));
+        leftovers.push({ job, opcodeIndex, undo });
+      }
+      after = last;
+    }
+    return leftovers;
+  }
+
+  onChange(listener: (change: JobChange) => void): () => void {
+    return this.#feed.subscribe(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#feed.close();
+    await Promise.allSettled(this.#background);
+    this.#redis.disconnect();
+  }
+
+  async #read(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]> {
+    const pipeline = this.#redis.pipeline();
+    for (const id of ids) pipeline.hgetall(jobKey(id)).lrange(logKey(id), 0, -1);
+    const replies = await this.#ask(() => pipeline.exec());
+    return ids.map((id, position) => {
+      const record = replyOf<Record<string, string>>(replies?.[2 * position]);
+      const log = replyOf<string[]>(replies?.[2 * position + 1]);
+      return record.status === undefined ? undefined : jobOf(id, record, log);
+    });
+  }
+
+  async *#survey(): AsyncIterable<JobChange> {
+    const ids = await this.ids({});
+    for (let from = 0; from < ids.length; from += PAGE) {
+      const page = ids.slice(from, from + PAGE);
+      const pipeline = this.#redis.pipeline();
+      for (const id of page) pipeline.hget(jobKey(id), "status");
+      const replies = await this.#ask(() => pipeline.exec());
+      for (const [position, id] of page.entries()) yield { id, status: replyOf<JobStatus>(replies?.[position]) };
+    }
+  }
+
+  /** Plain commands, with their failures told as ours. */
+  async #ask<T>(command: () => Promise<T>): Promise<T> {
+    try {
+      return await command();
+    } catch (error) {
+      throw redisUnavailable(error);
+    }
+  }
+
+  /** The executor's writes: each script may run twice, and the fence ends the trying of one who is not leader any more. */
+  #persist<T>(write: () => Promise<T>): Promise<T> {
+    return patiently(write, { forMs: EXECUTOR_PATIENCE_MS, signal: this.#closing.signal });
+  }
+
+  #wake(flat: readonly string[]): void {
+    for (const { id, priority } of pairs(flat)) this.#detach(this.#options.wakeQueue.wake(id, priority));
+  }
+
+  /** The client was told that its submission failed. Whether it did is not known: make it so. */
+  #abandon(token: string): void {
+    const abandoned = patiently(() => scripts.abandonSubmission(this.#redis, token, SUBMISSION_TOKEN_LIFETIME_S), {
+      forMs: SUBMISSION_TOKEN_LIFETIME_S * 1000,
+      signal: this.#closing.signal,
+    });
+    this.#detach(
+      abandoned.then((reply) => {
+        const [begun, woken] = reply as [string[], string[]];
+        if (begun.length > 0)
+          this.#options.logger.error({ jobs: begun }, "jobs run although their submission was answered as failed");
+        this.#wake(woken);
+      }),
+    );
+  }
+
+  #detach(work: Promise<void>): void {
+    const settled = work.catch((error: unknown) => {
+      if (!this.#closing.signal.aborted)
+        this.#options.logger.error({ err: error }, "background work of the ledger failed");
+    });
+    this.#background.add(settled);
+    void settled.finally(() => this.#background.delete(settled));
+  }
+}
+
+/** A job's arguments of lua/submit.lua. */
+function submission({ opcodes, requester }: NewJob): (string | number)[] {
+  if (opcodes.length === 0) throw new OpPrereqError("A job needs at least one opcode", "wrong_input");
+  const inputs = opcodes.map(({ input }) => input);
+  return [
+    inputs.length,
+    JSON.stringify(inputs),
+    JSON.stringify(opcodes.map(({ summary }) => summary)),
+    requester,
+    inputs.map(({ priority }) => (Number.isInteger(priority) ? String(priority) : "0")).join(" "),
+    dependencyLines(inputs),
+  ];
+}
+
+function pairs(flat: readonly (string | number)[]): readonly ReadyJob[] {
+  const jobs: ReadyJob[] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) jobs.push({ id: Number(flat[i]), priority: Number(flat[i + 1]) });
+  return jobs;
+}
+
+/** One answer of a pipeline. */
+function replyOf<T>(reply: readonly [error: Error | null, result: unknown] | undefined): T {
+  if (reply === undefined) throw new Error("a pipeline of Redis answered too little");
+  if (reply[0] !== null) throw redisUnavailable(reply[0]);
+  return reply[1] as T;
+}

@@ -1,0 +1,57 @@
+/** The ledger's verbs as Lua scripts; each file's header documents its arguments and answer. */
+import { JobQueueDrainError, JobQueueFull, OpPrereqError, Unavailable } from "@gannet/errors";
+import { FENCE_PRELUDE } from "@gannet/locking";
+import { defineScript, EPOCH_KEY, luaFile, type Redis, redisKey, type ScriptErrors } from "@gannet/redis";
+
+/** `KEYS` of every script; lua/ledger.lua tells what stands below the prefixes. */
+const KEYS = [EPOCH_KEY, redisKey("job", ""), redisKey("jobs", "")] as const;
+
+/** Keys that are also read by plain commands. */
+export const jobKey = (id: number): string => `${KEYS[1]}${id}`;
+export const logKey = (id: number): string => `${jobKey(id)}:log`;
+export const jobsKey = (name: "live" | "archived" | "ready" | "counts" | "changes" | "drained"): string =>
+  `${KEYS[2]}${name}`;
+
+class BadDependency extends OpPrereqError {
+  constructor(message: string) {
+    super(message, "wrong_input");
+  }
+}
+
+const ERRORS: ScriptErrors = {
+  ABANDONED: Unavailable,
+  BAD_DEPENDENCY: BadDependency,
+  DRAINED: JobQueueDrainError,
+  FULL: JobQueueFull,
+  // The caller broke the order of the verbs: a defect, nothing that a client did.
+  WRONG_STATE: Error,
+};
+
+const PRELUDE = FENCE_PRELUDE + luaFile(import.meta.dirname, "lua/ledger.lua");
+
+type Run = (redis: Redis, ...args: (string | number)[]) => Promise<unknown>;
+
+function verb(name: string): Run {
+  const lua = PRELUDE + luaFile(import.meta.dirname, `lua/${name}.lua`);
+  const script = defineScript({ name: `job-ledger/${name}`, lua, keys: KEYS.length, errors: ERRORS });
+  return (redis, ...args) => script.run(redis, KEYS, args);
+}
+
+export const scripts = {
+  submit: verb("submit"),
+  abandonSubmission: verb("abandon-submission"),
+  claim: verb("claim"),
+  begin: verb("begin"),
+  park: verb("park"),
+  succeed: verb("succeed"),
+  fail: verb("fail"),
+  finishCancel: verb("finish-cancel"),
+  log: verb("log"),
+  pushUndo: verb("push-undo"),
+  clearUndo: verb("clear-undo"),
+  cancel: verb("cancel"),
+  changePriority: verb("change-priority"),
+  archive: verb("archive"),
+  autoArchive: verb("auto-archive"),
+  takeOver: verb("take-over"),
+} as const;

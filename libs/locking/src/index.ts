@@ -1,0 +1,7 @@
+export * from "./fence.ts";
+export * from "./leader-contract.ts";
+export * from "./lock.ts";
+export * from "./lock-manager-contract.ts";
+export * from "./lock-model.ts";
+export * from "./redis-leader-election.ts";
+export * from "./redis-lock-manager.ts";

@@ -1,0 +1,43 @@
+/** Bodies of methods that answer at once. */
+import { z } from "zod";
+import * as p from "../params.ts";
+
+/** Null, and so no body, counts as an empty object. */
+function body<T extends z.ZodRawShape>(shape: T) {
+  return z.preprocess((given) => given ?? {}, z.strictObject(shape));
+}
+
+const FILTER_ACTIONS = ["ACCEPT", "CONTINUE", "PAUSE", "REJECT"] as const;
+const filterAction = z.union([z.enum(FILTER_ACTIONS), z.tuple([z.literal("RATE_LIMIT"), p.positive])], {
+  error: 'must be one of ACCEPT, CONTINUE, PAUSE, REJECT, or ["RATE_LIMIT", number above zero]',
+});
+const filterReason = z.tuple([p.text, p.text, z.number().multipleOf(1)]);
+
+/** A job filter (spec/jobs.json, `filters`). */
+export const filterRuleBody = body({
+  priority: p.withDefault(p.nonNegative, 0, "Smaller is looked at first."),
+  predicates: p.list(
+    z.tuple([z.string()], z.unknown()),
+    "All must hold: `[name, filter]` each; none: it always applies.",
+  ),
+  action: p.withDefault(filterAction, "CONTINUE", "What happens to the jobs it applies to."),
+  reason: p.list(filterReason, "Who wants this and why."),
+});
+export type FilterRuleBody = z.output<typeof filterRuleBody>;
+
+/** What a waiter for a job's change knows already (spec/rapi.json, `wait`). */
+export const jobWaitBody = body({
+  fields: p.requiredList(p.nonEmptyLine, "The job fields to watch."),
+  previous_job_info: p.optional(z.array(z.unknown()), "Their values as last seen; null: none seen."),
+  previous_log_serial: p.optional(z.int(), "Serial of the last log entry seen; null: none seen."),
+});
+export type JobWaitBody = z.output<typeof jobWaitBody>;
+
+const queryFilter = z.array(z.unknown());
+/** A query; `filter` is the older name of `qfilter`, used when that is absent. */
+export const queryBody = body({
+  fields: p.optionalList(p.nonEmptyLine, "Names of the fields; absent: the query argument's."),
+  qfilter: p.optional(queryFilter, "Which objects, in the filter language; null: all."),
+  filter: p.optional(queryFilter, "Older name of `qfilter`."),
+}).transform(({ fields, qfilter, filter }) => ({ fields, qfilter: qfilter ?? filter }));
+export type QueryBody = z.output<typeof queryBody>;

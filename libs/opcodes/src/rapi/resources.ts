@@ -1,0 +1,116 @@
+/** Every resource of the remote API with its methods (spec/rapi.json, `resources`). */
+import type { z } from "zod";
+import type { Access, HttpMethod, JobRoute, OpcodeDeclaration, QueryArguments, RawParams } from "../define.ts";
+import { OPCODES } from "../registry.ts";
+import { DIRECT_METHODS, type DirectCall } from "./direct-methods.ts";
+import { parseInput } from "./parse-input.ts";
+import { decodeQuery } from "./query-arguments.ts";
+import type { ApiRequest } from "./request.ts";
+
+interface MethodBase {
+  readonly method: HttpMethod;
+  /** `/2/nodes/:node_name/role` */
+  readonly path: string;
+  readonly access: Access;
+  /** One sentence. */
+  readonly doc: string;
+}
+
+/** Submits a job: see `buildJobRequest`. */
+export interface JobMethod extends MethodBase {
+  readonly kind: "job";
+  readonly opcode: OpcodeDeclaration;
+  readonly route: JobRoute;
+}
+
+/** Answers at once: see `parseDirectRequest`. */
+export interface DirectMethod extends MethodBase {
+  readonly kind: "direct";
+  /** What answers it. */
+  readonly call: DirectCall;
+  readonly pathParams?: Readonly<Record<string, string>>;
+  readonly query?: QueryArguments;
+  /** Absent: a body means nothing. */
+  readonly body?: z.ZodType;
+  readonly fixed?: RawParams;
+  readonly result: z.ZodType;
+}
+
+export type ResourceMethod = JobMethod | DirectMethod;
+
+export interface Resource {
+  readonly path: string;
+  /** The whole raw path; each part that is a parameter is a named group. */
+  readonly pattern: RegExp;
+  readonly methods: ReadonlyMap<HttpMethod, ResourceMethod>;
+}
+
+/** What a path's parameters look like; all others are names. Nothing encoded is one of them. */
+const PARAMETER_PATTERNS: Readonly<Record<string, string>> = { disk_index: "\\d+", job_id: "\\d+" };
+const NAME_PATTERN = "[A-Za-z0-9_.-]+";
+
+function patternOf(path: string): RegExp {
+  const source = path.replaceAll(
+    /:(\w+)/g,
+    (_all, name: string) => `(?<${name}>${PARAMETER_PATTERNS[name] ?? NAME_PATTERN})`,
+  );
+  return new RegExp(`^${source}$`);
+}
+
+function jobMethods(): readonly JobMethod[] {
+  return [...OPCODES.values()].flatMap((opcode) =>
+    opcode.rapi.map((route): JobMethod => {
+      const { method, path, access } = route;
+      return { kind: "job", method, path, access, doc: opcode.doc, opcode, route };
+    }),
+  );
+}
+
+function resources(): readonly Resource[] {
+  const byPath = Map.groupBy([...DIRECT_METHODS, ...jobMethods()], ({ path }) => path);
+  return [...byPath]
+    .map(([path, methods]) => ({
+      path,
+      pattern: patternOf(path),
+      methods: new Map(methods.map((method) => [method.method, method])),
+    }))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+export const RESOURCES: readonly Resource[] = resources();
+
+const FIXED_PATHS = new Map(
+  RESOURCES.filter(({ path }) => !path.includes(":")).map((resource) => [resource.path, resource]),
+);
+const PATTERNS = RESOURCES.filter(({ path }) => path.includes(":"));
+
+export interface FoundResource {
+  readonly resource: Resource;
+  readonly pathParams: Readonly<Record<string, string>>;
+}
+
+/** The resource at a raw path (without its query), or undefined: then the answer is 404. */
+export function findResource(path: string): FoundResource | undefined {
+  const fixed = FIXED_PATHS.get(path);
+  if (fixed !== undefined) return { resource: fixed, pathParams: {} };
+  for (const resource of PATTERNS) {
+    const match = resource.pattern.exec(path);
+    if (match !== null) return { resource, pathParams: { ...match.groups } };
+  }
+  return undefined;
+}
+
+/** What a request of a method that answers at once asks for. */
+export interface DirectRequest {
+  readonly params: RawParams;
+  readonly body: unknown;
+}
+
+/** @throws HttpError 400 */
+export function parseDirectRequest(method: DirectMethod, request: ApiRequest): DirectRequest {
+  const named = Object.entries(request.pathParams).map(([name, value]) => [method.pathParams?.[name] ?? name, value]);
+  return {
+    params: { ...Object.fromEntries(named), ...decodeQuery(method.query ?? {}, request.query), ...method.fixed },
+    body: method.body === undefined ? null : parseInput(method.body, request.body ?? null, "The body"),
+  };
+}

@@ -1,0 +1,51 @@
+/** What one daemon shows and trusts: its certificate and key, and the cluster's authority. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { ConfigurationError } from "@gannet/errors";
+
+/** PEM, as node:tls takes them. */
+export interface Identity {
+  readonly ca: Buffer;
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+/** The files of an identity below its folder. */
+export const IDENTITY_FILES = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" } as const;
+
+/**
+ * Read a daemon's identity and check that it can be used now.
+ * @throws ConfigurationError naming the file and what is wrong with it
+ */
+export async function loadIdentity(dir: string): Promise<Identity> {
+  const [ca, cert, key] = await Promise.all([
+    readPart(dir, IDENTITY_FILES.ca),
+    readPart(dir, IDENTITY_FILES.cert),
+    readPart(dir, IDENTITY_FILES.key),
+  ]);
+  const problem = problemOf({ ca, cert, key });
+  if (problem !== undefined) throw new ConfigurationError(`The certificate in ${dir} cannot be used: ${problem}`);
+  return { ca, cert, key };
+}
+
+/** Why an identity cannot be used now, or undefined when it can. */
+export function problemOf(identity: Identity): string | undefined {
+  try {
+    const ca = new X509Certificate(identity.ca);
+    const cert = new X509Certificate(identity.cert);
+    if (!cert.checkPrivateKey(createPrivateKey(identity.key))) return "its key does not belong to it";
+    if (!cert.verify(ca.publicKey)) return "it was issued by another authority";
+    if (cert.validToDate.getTime() <= Date.now()) return `it expired on ${cert.validTo}`;
+    if (cert.validFromDate.getTime() > Date.now()) return `it is valid only from ${cert.validFrom}; check the clock`;
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function readPart(dir: string, name: string): Promise<Buffer> {
+  return readFile(path.join(dir, name)).catch((error: Error) => {
+    throw new ConfigurationError(`The certificate in ${dir} cannot be read: ${error.message}`);
+  });
+}

@@ -1,0 +1,3 @@
+export * from "./certificate.ts";
+export * from "./certificate-authority.ts";
+export * from "./identity.ts";

@@ -1,0 +1,237 @@
+import { execFile } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { connect, createServer, type PeerCertificate, type TLSSocket } from "node:tls";
+import { promisify } from "node:util";
+import { ConfigurationError } from "@gannet/errors";
+import { type Command, createCommandRunner } from "@gannet/exec";
+import { silentLogger } from "@gannet/telemetry";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type CertificateAuthority, createCa, type Identity, issueCertificate, loadIdentity } from "../src/index.ts";
+
+const run = promisify(execFile);
+const commands: Command[] = [];
+const real = createCommandRunner({ logger: silentLogger() });
+const runner = {
+  run: (command: Command) => {
+    commands.push(command);
+    return real.run(command);
+  },
+};
+let root: string;
+let ca: CertificateAuthority;
+
+beforeAll(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "gannet-pki-"));
+  ca = await createCa({ dir: path.join(root, "ca"), runner });
+});
+afterAll(() => rm(root, { recursive: true }));
+
+const dirOf = (name: string) => path.join(root, name);
+async function issue(
+  name: string,
+  usage: "node" | "master" | "rapi",
+  sans: string[] = [],
+  from = ca,
+): Promise<Identity> {
+  const dir = dirOf(`${name}-${usage}`);
+  await issueCertificate({ ca: from, name, sans, usage, dir, runner });
+  return loadIdentity(dir);
+}
+
+/** Both sides check the other's certificate; answers what the server saw, or why one side refused. */
+async function handshake(options: { server: Identity; client: Identity; trusted?: Identity; name: string }) {
+  const trusted = options.trusted ?? options.server;
+  const server = createServer({
+    ...options.server,
+    ca: trusted.ca,
+    requestCert: true,
+    // Checked below: a server that rejects by itself does not tell the reason.
+    rejectUnauthorized: false,
+    minVersion: "TLSv1.3",
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no address");
+  try {
+    const accepted = new Promise<PeerCertificate>((resolve, reject) => {
+      server.once("secureConnection", (socket: TLSSocket) =>
+        socket.authorized ? resolve(socket.getPeerCertificate()) : reject(new Error(String(socket.authorizationError))),
+      );
+      server.once("tlsClientError", reject);
+    });
+    const client = connect({
+      port: address.port,
+      host: "127.0.0.1",
+      servername: options.name,
+      ...options.client,
+      ca: trusted.ca,
+    });
+    const connected = new Promise<void>((resolve, reject) => {
+      client.once("secureConnect", resolve);
+      client.once("error", reject);
+    });
+    const [peer] = await Promise.all([accepted, connected]).finally(() => client.destroy());
+    return peer;
+  } finally {
+    server.close();
+  }
+}
+
+test("a node and the master know each other by certificates of one authority", async () => {
+  const node = await issue("node1.gannet.test", "node", ["127.0.0.1", "::1"]);
+  const master = await issue("master.gannet.test", "master");
+  const peer = await handshake({ server: node, client: master, name: "node1.gannet.test" });
+  expect(peer.subject).toMatchObject({ CN: "master.gannet.test", OU: "master" });
+});
+
+test("openssl itself agrees on chain, purpose, key type and modes", async () => {
+  await issue("node1.gannet.test", "node", ["127.0.0.1", "::1"]);
+  const cert = path.join(dirOf("node1.gannet.test-node"), "cert.pem");
+  const verify = (purpose: string) =>
+    run("openssl", ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca.certFile, cert]);
+  await verify("sslserver");
+  await expect(verify("sslclient")).rejects.toThrow(/unsuitable certificate purpose|unsupported certificate purpose/);
+  const { stdout } = await run("openssl", ["x509", "-in", cert, "-noout", "-text"]);
+  expect(stdout).toContain("ASN1 OID: prime256v1");
+  expect(stdout).toContain("DNS:node1.gannet.test, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1");
+  expect(stdout).toContain("CA:FALSE");
+  for (const key of [ca.keyFile, path.join(dirOf("node1.gannet.test-node"), "key.pem")])
+    expect((await stat(key)).mode & 0o777).toBe(0o600);
+});
+
+test("serial numbers are random", async () => {
+  const serials = await Promise.all(
+    ["a.test", "b.test"].map(async (name) => new X509Certificate((await issue(name, "node")).cert).serialNumber),
+  );
+  expect(serials[0]).not.toBe(serials[1]);
+  for (const serial of [...serials, ca.certificate.serialNumber]) expect(serial).toMatch(/^[4-7][0-9A-F]{31}$/);
+});
+
+test("a node's certificate is refused as a client's, the master's as a server's", async () => {
+  const node = await issue("node1.gannet.test", "node", ["127.0.0.1", "::1"]);
+  const master = await issue("master.gannet.test", "master");
+  await expect(handshake({ server: node, client: node, name: "node1.gannet.test" })).rejects.toThrow(/INVALID_PURPOSE/);
+  await expect(handshake({ server: master, client: master, name: "master.gannet.test" })).rejects.toThrow(/purpose/);
+});
+
+test("a certificate of another authority, another name or a past time is refused", async () => {
+  const node = await issue("node1.gannet.test", "node", ["127.0.0.1", "::1"]);
+  const master = await issue("master.gannet.test", "master");
+  const otherCa = await createCa({ dir: dirOf("other-ca"), runner });
+  const stranger = await issue("stranger.gannet.test", "master", [], otherCa);
+  await expect(handshake({ server: node, client: stranger, name: "node1.gannet.test" })).rejects.toThrow(/UNABLE_TO_/);
+  await expect(handshake({ server: node, client: master, name: "node2.gannet.test" })).rejects.toThrow(/altnames/);
+
+  const expired = await expiredCertificate("old.gannet.test", "clientAuth");
+  await expect(handshake({ server: node, client: expired, name: "node1.gannet.test" })).rejects.toThrow(
+    /CERT_HAS_EXPIRED/,
+  );
+  await expect(loadIdentity(dirOf("expired"))).rejects.toThrow(/expired on/);
+});
+
+/** Signed by the cluster's authority with `openssl ca`, the one command that takes dates of the past. */
+async function expiredCertificate(name: string, extendedKeyUsage: string): Promise<Identity> {
+  const dir = dirOf("expired");
+  await mkdir(dir);
+  const config = path.join(dir, "ca.cnf");
+  const text = `[ca]\ndefault_ca=it\n[it]\ndatabase=${dir}/index\nnew_certs_dir=${dir}\nrand_serial=yes\ndefault_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n[req]\ndistinguished_name=dn\n[dn]\n[ext]\nextendedKeyUsage=${extendedKeyUsage}\n`;
+  await writeFile(config, text);
+  await writeFile(path.join(dir, "index"), "");
+  await run("openssl", [
+    "req",
+    "-new",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-config",
+    config,
+    "-subj",
+    `/CN=${name}`,
+    "-keyout",
+    `${dir}/key.pem`,
+    "-out",
+    `${dir}/csr.pem`,
+  ]);
+  await run("openssl", [
+    "ca",
+    "-batch",
+    "-config",
+    config,
+    "-extensions",
+    "ext",
+    "-cert",
+    ca.certFile,
+    "-keyfile",
+    ca.keyFile,
+    "-in",
+    `${dir}/csr.pem`,
+    "-out",
+    `${dir}/cert.pem`,
+    "-notext",
+    "-startdate",
+    "200101000000Z",
+    "-enddate",
+    "200201000000Z",
+  ]);
+  await writeFile(path.join(dir, "ca.pem"), await readFile(ca.certFile));
+  return {
+    ca: await readFile(ca.certFile),
+    cert: await readFile(`${dir}/cert.pem`),
+    key: await readFile(`${dir}/key.pem`),
+  };
+}
+
+test("what is valid is kept, what changed is issued anew", async () => {
+  const first = await issue("kept.gannet.test", "node", ["10.0.0.1", "fd00::1"]);
+  expect(await issue("kept.gannet.test", "node", ["fd00:0::1", "10.0.0.1"])).toEqual(first);
+  const renamed = await issue("kept.gannet.test", "node", ["10.0.0.2"]);
+  expect(renamed.cert.equals(first.cert)).toBe(false);
+  expect(new X509Certificate(renamed.cert).checkIP("10.0.0.2")).toBe("10.0.0.2");
+
+  await rm(path.join(dirOf("kept.gannet.test-node"), "key.pem"));
+  expect((await issue("kept.gannet.test", "node", ["10.0.0.2"])).cert.equals(renamed.cert)).toBe(false);
+  expect(await createCa({ dir: path.join(root, "ca"), runner })).toMatchObject({ certFile: ca.certFile });
+  expect(new X509Certificate(await readFile(ca.certFile)).serialNumber).toBe(ca.certificate.serialNumber);
+});
+
+test("an authority that lost a part is an error, never replaced", async () => {
+  const dir = dirOf("damaged-ca");
+  await createCa({ dir, runner });
+  await rm(path.join(dir, "ca.pem"));
+  await expect(createCa({ dir, runner })).rejects.toThrow(/ca.pem is missing/);
+  await writeFile(path.join(dir, "ca.pem"), await readFile(ca.certFile));
+  await expect(createCa({ dir, runner })).rejects.toThrow(/do not match/);
+  await writeFile(path.join(dir, "ca.pem"), "nonsense");
+  await expect(createCa({ dir, runner })).rejects.toThrow(ConfigurationError);
+});
+
+test.each(["a/CN=b", "-x", "a b", "a\nextendedKeyUsage=clientAuth", "", "x".repeat(300), "a..b", "10.0.0.1"])(
+  "the name %j is refused",
+  async (name) => {
+    const dir = dirOf("refused");
+    await expect(issueCertificate({ ca, name, sans: [], usage: "node", dir, runner })).rejects.toThrow(
+      /not a host name/,
+    );
+  },
+);
+
+test("a name longer than a common name may be is known by its alternative name", async () => {
+  const name = `${"a".repeat(60)}.${"b".repeat(60)}.gannet.test`;
+  const node = await issue(name, "node");
+  expect(await issue(name, "node")).toEqual(node);
+  await handshake({ server: node, client: await issue("master.gannet.test", "master"), name });
+});
+
+test("nothing temporary is left, also what a killed run left goes, and no key is in an argv", async () => {
+  const dir = dirOf("tidy");
+  await mkdir(path.join(dir, ".new-killed"), { recursive: true });
+  await issueCertificate({ ca, name: "tidy.test", sans: [], usage: "rapi", dir, runner });
+  expect((await readdir(dir)).sort()).toEqual(["ca.pem", "cert.pem", "key.pem"]);
+  expect((await readdir(root)).filter((name) => name.includes(".new-"))).toEqual([]);
+  expect(JSON.stringify(commands.map((command) => command.argv))).not.toMatch(/PRIVATE|BEGIN/);
+});

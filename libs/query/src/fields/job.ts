@@ -1,0 +1,101 @@
+/** Fields of jobs. */
+import type { Field, FieldKind, MatchMode } from "../field.ts";
+import { live, stored } from "../field.ts";
+import { available, normal, UNAVAILABLE } from "../result-status.ts";
+
+type Timestamp = readonly [sec: number, usec: number];
+
+/** A job as the ledger keeps it, as far as queries show it. */
+export interface JobEntity {
+  readonly id: number;
+  readonly status: string;
+  readonly archived: boolean;
+  readonly summary: readonly string[];
+  readonly opcodes: readonly {
+    readonly input: Readonly<Record<string, unknown>>;
+    readonly status: string;
+    readonly result: unknown;
+    readonly log: readonly unknown[];
+    readonly priority: number;
+    readonly startTimestamp: Timestamp | null;
+    readonly execTimestamp: Timestamp | null;
+    readonly endTimestamp: Timestamp | null;
+  }[];
+  readonly receivedTimestamp: Timestamp;
+  readonly startTimestamp: Timestamp | null;
+  readonly endTimestamp: Timestamp | null;
+}
+
+/** A job that was asked for by its id; `job` is undefined when there is none. */
+export interface JobContext {
+  readonly id: number;
+  readonly job: JobEntity | undefined;
+}
+
+const FINAL = new Set(["canceled", "error", "success"]);
+
+/** Parameters whose values only the node that uses them may see (spec/opcodes.json, `rules`). */
+const PRIVATE_PARAMETERS = ["osparams_private", "osparams_private_cluster", "osparams_secret"] as const;
+const REDACTED = "<redacted>";
+
+/** An opcode as it may be shown: the values of private parameters are left out, their names stay. */
+export function withoutSecrets(input: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const secret = PRIVATE_PARAMETERS.filter((name) => input[name] !== undefined && input[name] !== null);
+  if (secret.length === 0) return input;
+  return { ...input, ...Object.fromEntries(secret.map((name) => [name, redacted(input[name])])) };
+}
+
+function redacted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(redacted);
+  if (typeof value !== "object" || value === null) return REDACTED;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, redacted(inner)]));
+}
+
+/** The lowest, most urgent, priority of what is still to be done. */
+function priorityOf(job: JobEntity): number {
+  const open = job.opcodes.filter(({ status }) => !FINAL.has(status)).map(({ priority }) => priority);
+  return open.length === 0 ? 0 : Math.min(...open);
+}
+
+function ofJob(
+  name: string,
+  title: string,
+  kind: FieldKind,
+  doc: string,
+  value: (job: JobEntity) => unknown,
+  match?: MatchMode,
+): Field<JobContext> {
+  const options = match === undefined ? undefined : { match };
+  return live(name, title, kind, doc, ({ job }) => (job === undefined ? UNAVAILABLE : available(value(job))), options);
+}
+
+/** A list with one value for each opcode; the values may be null. */
+function ofOpcodes(
+  name: string,
+  title: string,
+  doc: string,
+  value: (opcode: JobEntity["opcodes"][number]) => unknown,
+): Field<JobContext> {
+  return live(name, title, "other", doc, ({ job }) =>
+    job === undefined ? UNAVAILABLE : normal(job.opcodes.map(value)),
+  );
+}
+
+export const JOB_FIELDS: readonly Field<JobContext>[] = [
+  stored("id", "ID", "number", "Id of the job", ({ id }) => id),
+  ofJob("status", "Status", "text", "Status of the job", ({ status }) => status),
+  ofJob("priority", "Priority", "number", "Most urgent priority of its unfinished opcodes", priorityOf),
+  ofJob("archived", "Archived", "bool", "Whether the job is archived", ({ archived }) => archived),
+  ofJob("summary", "Summary", "other", "What each opcode does, in short", ({ summary }) => summary),
+  ofOpcodes("ops", "OpCodes", "The opcodes", ({ input }) => withoutSecrets(input)),
+  ofOpcodes("opresult", "OpCode_result", "Result of each opcode", ({ result }) => result),
+  ofOpcodes("opstatus", "OpCode_status", "Status of each opcode", ({ status }) => status),
+  ofOpcodes("oplog", "OpCode_log", "Log of each opcode", ({ log }) => log),
+  ofOpcodes("opstart", "OpCode_start", "When each opcode asked for its locks", ({ startTimestamp }) => startTimestamp),
+  ofOpcodes("opexec", "OpCode_exec", "When each opcode had its locks", ({ execTimestamp }) => execTimestamp),
+  ofOpcodes("opend", "OpCode_end", "When each opcode ended", ({ endTimestamp }) => endTimestamp),
+  ofOpcodes("oppriority", "OpCode_prio", "Priority of each opcode", ({ priority }) => priority),
+  ofJob("received_ts", "Received", "other", "When the job was submitted", (job) => job.receivedTimestamp, "timestamp"),
+  ofJob("start_ts", "Start", "other", "When the job was begun", (job) => job.startTimestamp, "timestamp"),
+  ofJob("end_ts", "End", "other", "When the job ended", (job) => job.endTimestamp, "timestamp"),
+];

@@ -1,0 +1,6 @@
+export type { Redis } from "ioredis";
+export * from "./connection.ts";
+export * from "./embedded-server.ts";
+export * from "./keys.ts";
+export * from "./script.ts";
+export * from "./unavailable.ts";

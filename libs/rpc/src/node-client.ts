@@ -1,0 +1,138 @@
+/** The master's connection to one node's agent. */
+import { Client, type ClientOptions, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { callError } from "./call-errors.ts";
+import { channelCredentials, type TlsIdentity } from "./credentials.ts";
+import { DEADLINES_MS } from "./deadlines.ts";
+import { type MethodDefinition, SERVICES, type ServiceMethods, type ServiceName, type Services } from "./services.ts";
+
+export interface NodeClientOptions {
+  /** As in the certificate of the node's agent. */
+  readonly nodeName: string;
+  /** `host:port` of the agent. */
+  readonly address: string;
+  readonly identity: TlsIdentity;
+}
+
+export interface CallOptions {
+  /** Cancels the call, and the work it began on the node. */
+  readonly signal?: AbortSignal;
+  /** Instead of the method's own deadline. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Calls of one node's agent over one channel that connects by itself and again. Every call has a deadline.
+ * Failures are errors of the taxonomy: what the agent threw, or `NodeUnreachable` when it could not be asked or
+ * did not answer, so that what it did is unknown. A call whose signal was aborted rejects with the signal's reason.
+ */
+export type NodeClient = {
+  readonly [S in ServiceName]: ServiceMethods<Services[S], [options?: CallOptions]>;
+} & {
+  readonly nodeName: string;
+  /** Ends the channel; calls under way fail. */
+  close(): void;
+};
+
+const CHANNEL_OPTIONS: ClientOptions = {
+  // A dead peer or path is noticed within half a minute, also on an idle channel.
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  // An agent that was restarted is found again soon.
+  "grpc.initial_reconnect_backoff_ms": 200,
+  "grpc.max_reconnect_backoff_ms": 2_000,
+  "grpc.enable_http_proxy": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+export function createNodeClient(options: NodeClientOptions): NodeClient {
+  const channel = new Client(options.address, channelCredentials(options.identity, options.nodeName), {
+    ...CHANNEL_OPTIONS,
+    "grpc.ssl_target_name_override": options.nodeName,
+    "grpc.default_authority": options.nodeName,
+  });
+  const services = Object.fromEntries(
+    Object.entries(SERVICES).map(([service, methods]) => [
+      service,
+      Object.fromEntries(
+        Object.entries(methods).map(([name, method]) => {
+          const deadline = (DEADLINES_MS as DeadlineTable)[service]?.[name];
+          if (deadline === undefined) throw new Error(`${service}.${name} has no deadline`);
+          const bound = { channel, nodeName: options.nodeName, method: method as unknown as AnyMethod, deadline };
+          return [name, method.responseStream ? streamingCall(bound) : unaryCall(bound)];
+        }),
+      ),
+    ]),
+  );
+  return { ...services, nodeName: options.nodeName, close: () => channel.close() } as NodeClient;
+}
+
+type AnyMethod = MethodDefinition<unknown, unknown>;
+type DeadlineTable = Record<string, Record<string, number | ((request: unknown) => number)>>;
+
+interface BoundMethod {
+  readonly channel: Client;
+  readonly nodeName: string;
+  readonly method: AnyMethod;
+  readonly deadline: number | ((request: unknown) => number);
+}
+
+function unaryCall(bound: BoundMethod) {
+  const { method } = bound;
+  return async (request: unknown, options: CallOptions = {}): Promise<unknown> => {
+    options.signal?.throwIfAborted();
+    const answered = new AbortController();
+    return new Promise((resolve, reject) => {
+      const call = bound.channel.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        new Metadata(),
+        { deadline: deadlineOf(bound, request, options) },
+        (error, reply) => {
+          answered.abort();
+          if (error === null) resolve(reply);
+          else reject(failure(bound, error, options));
+        },
+      );
+      options.signal?.addEventListener("abort", () => call.cancel(), { signal: answered.signal });
+    });
+  };
+}
+
+function streamingCall(bound: BoundMethod) {
+  const { method } = bound;
+  return async function* (request: unknown, options: CallOptions = {}): AsyncGenerator<unknown> {
+    options.signal?.throwIfAborted();
+    const ended = new AbortController();
+    const call = bound.channel.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      new Metadata(),
+      { deadline: deadlineOf(bound, request, options) },
+    );
+    options.signal?.addEventListener("abort", () => call.cancel(), { signal: ended.signal });
+    try {
+      for await (const reply of call) yield reply;
+    } catch (error) {
+      throw failure(bound, error as ServiceError, options);
+    } finally {
+      ended.abort();
+      call.cancel();
+    }
+  };
+}
+
+function deadlineOf(bound: BoundMethod, request: unknown, options: CallOptions): number {
+  const standard = typeof bound.deadline === "number" ? bound.deadline : bound.deadline(request);
+  return Date.now() + (options.timeoutMs ?? standard);
+}
+
+function failure(bound: BoundMethod, error: ServiceError, options: CallOptions): unknown {
+  if (options.signal?.aborted) return options.signal.reason;
+  return callError(bound.nodeName, bound.method.path.slice(1), error);
+}

@@ -1,0 +1,49 @@
+/** What a logical unit is given: the configuration, the nodes, the live state, its log and its undo list. */
+import type { ConfigChange } from "@gannet/config-store";
+import type { LogEntryType, UndoStep } from "@gannet/job-ledger";
+import type { LockWish } from "@gannet/locking";
+import type { ConfigView, NodeUuid } from "@gannet/objects";
+import type { NodeClient, Step } from "@gannet/rpc";
+import type { Logger } from "@gannet/telemetry";
+import type { LiveState } from "../live-state/live-state-contract.ts";
+
+/** A prerequisite check reads; it changes nothing, here or on a node. */
+export interface PrereqContext {
+  /** The newest configuration. Under the opcode's locks, what they cover does not change. */
+  readonly config: ConfigView;
+  readonly live: LiveState;
+  /** Aborted when this process stops being the leader. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  /** Seconds since 1970, for what only compares. */
+  now(): number;
+  /** A node's agent. @throws OpPrereqError when the node is offline or unknown */
+  node(uuid: NodeUuid): NodeClient;
+}
+
+/** Feedback in the job's log, as Ganeti's clients print it (spec/jobs.json, `log_entry`). */
+export interface JobFeedback {
+  info(text: string): Promise<void>;
+  warning(text: string): Promise<void>;
+  /** `* creating instance disks...` and the like: a step of the operation. */
+  step(text: string): Promise<void>;
+  entry(type: LogEntryType, payload: unknown): Promise<void>;
+}
+
+export interface ExecContext extends PrereqContext {
+  readonly jobId: number;
+  readonly feedback: JobFeedback;
+  /** The proof of leadership and the identity of one step, for a call that changes something on a node. */
+  step(name: string): Step;
+  /** Commit changes of the configuration; see ConfigStore.commit. */
+  commit(change: (view: ConfigView) => readonly ConfigChange[]): Promise<ConfigView>;
+  /**
+   * Record how to undo what is done next, durably. Undone last first if the opcode fails, by this process
+   * or by the next leader.
+   */
+  undo(step: UndoStep): Promise<void>;
+  /** From here on the opcode's work stays whatever happens. */
+  pointOfNoReturn(): Promise<void>;
+  /** Let go of locks that the rest of the opcode does not need. */
+  releaseLocks(wishes: readonly LockWish[]): Promise<void>;
+}

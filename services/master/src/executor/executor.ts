@@ -1,0 +1,275 @@
+/**
+ * Runs jobs: takes what the wake queue delivers, claims it in the ledger, takes each opcode's locks and
+ * drives its logical unit. One executor lives for one term of leadership; its epoch is on every write.
+ *
+ * A job that has to wait (for locks, or for another job) is parked: the delivery ends, and whoever releases
+ * what it waits for wakes it. It holds no slot, no promise and no timer.
+ */
+import { encodeError, GannetError, JobCanceled, OpResultError, StaleEpoch } from "@gannet/errors";
+import type { Fence, Job, JobId, WakeQueue } from "@gannet/job-ledger";
+import type { LockWish } from "@gannet/locking";
+import { type Op, type OpcodeDeclaration, parseOpcode } from "@gannet/opcodes";
+import { sameWishes } from "./lock-wishes.ts";
+import type { LogicalUnit } from "./logical-unit.ts";
+import { type ExecutionServices, OpcodeContext } from "./opcode-context.ts";
+import type { SecretVault } from "./secret-vault.ts";
+import { runUndo } from "./undo-actions.ts";
+
+export interface ExecutorOptions extends ExecutionServices {
+  readonly queue: WakeQueue;
+  readonly units: ReadonlyMap<string, LogicalUnit>;
+  readonly secrets: SecretVault;
+  readonly fence: Fence;
+  /** Aborted when leadership is lost: running opcodes end as fast as they can and write nothing more. */
+  readonly lost: AbortSignal;
+}
+
+/** How long running opcodes may go on after the order to stop; systemd kills a service after 90 s. */
+const STOP_GRACE_MS = 10_000;
+
+/** What running one opcode came to. */
+type OpcodeOutcome = "done" | "parked" | "over";
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #running = new Set<Promise<void>>();
+  readonly #abandon = new AbortController();
+  /** Aborted when nothing may be written any more: leadership is lost, or the process has to end now. */
+  readonly #over: AbortSignal;
+  /** Owners granted while their own delivery was still about to park them; see {@link #park}. */
+  readonly #parking = new Map<JobId, { granted: boolean }>();
+  readonly #unsubscribe: (() => void)[] = [];
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#over = AbortSignal.any([options.lost, this.#abandon.signal]);
+  }
+
+  /** Finish what an older leader left, then take deliveries. */
+  async start(): Promise<void> {
+    const { ledger, configStore, queue } = this.#options;
+    await this.#takeOver();
+    this.#unsubscribe.push(
+      ledger.onChange((change) => {
+        if (change.status === "canceling") this.#detached(this.#endCanceled(change.id));
+      }),
+      configStore.onChange((view) => queue.setConcurrency(view.cluster.maxRunningJobs)),
+    );
+    if (this.#over.aborted) return;
+    queue.start((id) => this.#deliver(id), { concurrency: configStore.view.cluster.maxRunningJobs });
+  }
+
+  /**
+   * Take no more deliveries and wait for the running opcodes. Those that take longer are abandoned where they
+   * are: the next leader undoes and ends them.
+   */
+  async stop(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    const timer = setTimeout(() => this.#abandon.abort(), STOP_GRACE_MS);
+    await this.#options.queue.stop();
+    await Promise.allSettled(this.#running);
+    clearTimeout(timer);
+  }
+
+  async #deliver(id: JobId): Promise<void> {
+    const running = this.#runJob(id);
+    this.#running.add(running);
+    try {
+      await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  async #runJob(id: JobId): Promise<void> {
+    const { ledger, fence, logger } = this.#options;
+    try {
+      let job = await ledger.claim(id, fence);
+      while (job !== undefined) {
+        const index = job.opcodes.findIndex((opcode) => opcode.status === "waiting");
+        if (index < 0) return;
+        const outcome = await this.#runOpcode(job, index);
+        if (outcome !== "done") return;
+        job = index + 1 < job.opcodes.length ? await ledger.claim(id, fence) : undefined;
+      }
+    } catch (error) {
+      if (error instanceof StaleEpoch || this.#over.aborted) {
+        logger.warn({ job: id, err: error }, "stopped working on a job: no longer the leader");
+        return;
+      }
+      logger.error({ job: id, err: error }, "a job could not be carried on; the sweeper or the next leader will");
+    }
+  }
+
+  async #runOpcode(job: Job, index: number): Promise<OpcodeOutcome> {
+    const { ledger, fence } = this.#options;
+    const context = this.#contextOf(job.id, index);
+    let prepared: { unit: LogicalUnit; op: Op<OpcodeDeclaration> };
+    try {
+      prepared = await this.#prepare(job, index);
+      const locked = await this.#takeLocks(job, index, prepared.unit, prepared.op);
+      if (locked === "waiting") return "parked";
+      if (!(await ledger.begin(job.id, index, fence))) {
+        await this.#endCanceled(job.id);
+        return "over";
+      }
+    } catch (error) {
+      return await this.#fail(job, index, error, context);
+    }
+    try {
+      const result = await execute(prepared.unit, prepared.op, context);
+      await Promise.all([ledger.succeed(job.id, index, result, fence), this.#releaseAll(job.id)]);
+      return "done";
+    } catch (error) {
+      return await this.#fail(job, index, error, context);
+    } finally {
+      if (index + 1 === job.opcodes.length) this.#options.secrets.forget(job.id);
+    }
+  }
+
+  async #prepare(job: Job, index: number): Promise<{ unit: LogicalUnit; op: Op<OpcodeDeclaration> }> {
+    const stored = job.opcodes[index]?.input;
+    if (stored === undefined) throw new OpResultError(`Job ${job.id} has no opcode ${index}`);
+    const { declaration, op } = parseOpcode(await this.#options.secrets.restore(job.id, index, stored));
+    const unit = this.#options.units.get(declaration.id);
+    if (unit === undefined) throw new OpResultError(`No logical unit performs ${declaration.id}`);
+    return { unit, op };
+  }
+
+  /**
+   * Ask for the opcode's locks, and once they are granted compute them again: if the configuration moved
+   * meanwhile so that others are needed, let go and ask anew.
+   */
+  async #takeLocks(job: Job, index: number, unit: LogicalUnit, op: Op<OpcodeDeclaration>): Promise<"granted" | "waiting"> {
+    const { locks, configStore, fence } = this.#options;
+    const priority = job.opcodes[index]?.priority ?? 0;
+    let wishes = withBigLock(unit.locks(op, configStore.view));
+    let first = true;
+    for (;;) {
+      if (first && (await this.#holdsOther(job, wishes))) await this.#releaseAll(job.id);
+      first = false;
+      this.#parking.set(job.id, { granted: false });
+      const answer = await locks.request({ owner: job.id, wishes, priority }, fence);
+      if (answer === "waiting") {
+        await this.#park(job.id, index);
+        return "waiting";
+      }
+      this.#parking.delete(job.id);
+      const now = withBigLock(unit.locks(op, configStore.view));
+      if (sameWishes(now, wishes)) return "granted";
+      await this.#releaseAll(job.id);
+      wishes = now;
+    }
+  }
+
+  /** Whether a job that was woken by a grant was granted something else than it needs by now. */
+  async #holdsOther(job: Job, wishes: readonly LockWish[]): Promise<boolean> {
+    if (job.startTimestamp === null) return false;
+    const held = await this.#options.locks.held(job.id);
+    return held.length > 0 && !sameWishes(held, wishes);
+  }
+
+  /**
+   * Give the slot up. A release elsewhere may grant the request before the ledger knows that the job is
+   * parked, and its wake-up would then be refused by `claim`: it is noted and repeated here.
+   */
+  async #park(id: JobId, index: number): Promise<void> {
+    try {
+      await this.#options.ledger.park(id, index, this.#options.fence);
+    } finally {
+      const granted = this.#parking.get(id)?.granted === true;
+      this.#parking.delete(id);
+      if (granted) await this.#wake([id]);
+    }
+  }
+
+  async #wake(owners: readonly JobId[]): Promise<void> {
+    await Promise.all(
+      owners.map(async (id) => {
+        const parking = this.#parking.get(id);
+        if (parking !== undefined) parking.granted = true;
+        else await this.#options.queue.wake(id, 0);
+      }),
+    );
+  }
+
+  async #releaseAll(id: JobId): Promise<void> {
+    await this.#wake(await this.#options.locks.release(id, "all", this.#options.fence));
+  }
+
+  async #fail(job: Job, index: number, error: unknown, context: OpcodeContext): Promise<OpcodeOutcome> {
+    const { ledger, fence } = this.#options;
+    // Without leadership nothing may be written or undone: the next leader does both from the ledger.
+    if (error instanceof StaleEpoch || this.#over.aborted) throw error;
+    if (error instanceof JobCanceled) {
+      await this.#endCanceled(job.id);
+      return "over";
+    }
+    if (error instanceof GannetError) context.logger.info({ err: error.message, class: error.wireClass }, "opcode failed");
+    else context.logger.error({ err: error }, "opcode failed unexpectedly");
+    await runUndo(context, context.undoList);
+    await Promise.all([ledger.fail(job.id, index, encodeError(error), fence), this.#releaseAll(job.id)]);
+    this.#options.secrets.forget(job.id);
+    return "over";
+  }
+
+  /** A job canceled while it waited: nothing of it is running. */
+  async #endCanceled(id: JobId): Promise<void> {
+    const { ledger, fence, secrets } = this.#options;
+    await this.#releaseAll(id);
+    await ledger.finishCancel(id, fence);
+    secrets.forget(id);
+  }
+
+  /** Undo and end the opcodes that an older leader was running, and free the locks of jobs that are over. */
+  async #takeOver(): Promise<void> {
+    const { ledger, locks, fence, logger } = this.#options;
+    for (const { job, opcodeIndex, undo } of await ledger.takeOver(fence)) {
+      logger.warn({ job: job.id, opcode: opcodeIndex, steps: undo.length }, "undoing an opcode of an older leader");
+      const context = this.#contextOf(job.id, opcodeIndex);
+      const problems = await runUndo(context, undo);
+      const text = ["The master stopped while this opcode was running; what it had done was undone", ...problems].join("; ");
+      await ledger.fail(job.id, opcodeIndex, ["OpExecError", [text]], fence);
+    }
+    // Every job is queued or final now: no lock has a living owner.
+    await locks.retainOwners([], fence);
+  }
+
+  #contextOf(jobId: JobId, opcodeIndex: number): OpcodeContext {
+    return new OpcodeContext(this.#options, {
+      jobId,
+      opcodeIndex,
+      fence: this.#options.fence,
+      signal: this.#over,
+      wake: (owners) => this.#wake(owners),
+    });
+  }
+
+  #detached(work: Promise<void>): void {
+    const settled = work.catch((error: unknown) => {
+      if (!this.#over.aborted) this.#options.logger.error({ err: error }, "could not end a canceled job");
+    });
+    this.#running.add(settled);
+    void settled.finally(() => this.#running.delete(settled));
+  }
+}
+
+async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: OpcodeContext): Promise<unknown> {
+  const prereq = await unit.checkPrereq(context, op);
+  if (op.dry_run === true) {
+    await context.feedback.info("dry-run mode requested, not actually executing the operation");
+    return unit.dryRunResult?.(op, prereq) ?? null;
+  }
+  const result = await unit.exec(context, op, prereq);
+  const checked = unit.opcode.result.safeParse(result);
+  if (!checked.success)
+    throw new OpResultError(`${unit.opcode.id} answered something else than it declares: ${checked.error.message}`);
+  return result;
+}
+
+const SHARED_BIG_LOCK: LockWish = { level: "cluster", name: "BGL", mode: "shared" };
+
+/** Every opcode holds the big lock, shared unless it asks for it (spec/locks.json, `bgl`). */
+function withBigLock(wishes: readonly LockWish[]): readonly LockWish[] {
+  return wishes.some((wish) => wish.level === "cluster") ? wishes : [SHARED_BIG_LOCK, ...wishes];
+}

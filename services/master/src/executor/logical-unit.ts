@@ -1,0 +1,30 @@
+/** The life of a logical unit: the code that performs one opcode. */
+import type { ConfigView } from "@gannet/objects";
+import type { Op, OpcodeDeclaration, OpResult, ParamShape } from "@gannet/opcodes";
+import type { LockWish } from "@gannet/locking";
+import type { z } from "zod";
+import type { ExecContext, PrereqContext } from "./context.ts";
+
+/**
+ * An opcode's implementation. The phases run in this order: `locks` (pure; run again on the newest
+ * configuration once they are granted), `checkPrereq` (changes nothing), `exec`.
+ */
+export interface LogicalUnit<D extends OpcodeDeclaration = OpcodeDeclaration, Prereq = unknown> {
+  readonly opcode: D;
+  /** All locks of the opcode, from its parameters and the configuration alone (spec/locks.json). */
+  locks(op: Op<D>, view: ConfigView): readonly LockWish[];
+  /** @throws OpPrereqError and its kin; what it answers is all that `exec` needs to know */
+  checkPrereq(ctx: PrereqContext, op: Op<D>): Promise<Prereq> | Prereq;
+  /** Each step that changes something registers its undo first; see {@link ExecContext.undo}. */
+  exec(ctx: ExecContext, op: Op<D>, prereq: Prereq): Promise<OpResult<D>>;
+  /** What a dry run answers instead of running; null when absent. */
+  dryRunResult?(op: Op<D>, prereq: Prereq): unknown;
+}
+
+/** Bind an implementation to its opcode's declaration. */
+export function implement<Params extends ParamShape, Result extends z.ZodType, Prereq>(
+  opcode: OpcodeDeclaration<Params, Result>,
+  unit: Omit<LogicalUnit<OpcodeDeclaration<Params, Result>, Prereq>, "opcode">,
+): LogicalUnit<OpcodeDeclaration<Params, Result>, Prereq> {
+  return { opcode, ...unit };
+}

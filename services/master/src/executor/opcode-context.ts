@@ -1,0 +1,104 @@
+/** The context of one running opcode: the ledger, the locks and the nodes, seen from a logical unit. */
+import type { ConfigStore } from "@gannet/config-store";
+import type { Fence, JobLedger, LogEntryType, UndoStep } from "@gannet/job-ledger";
+import type { LockManager, LockWish } from "@gannet/locking";
+import type { ConfigView, NodeUuid } from "@gannet/objects";
+import type { NodeClient, Step } from "@gannet/rpc";
+import type { Logger } from "@gannet/telemetry";
+import type { LiveState } from "../live-state/live-state-contract.ts";
+import type { ExecContext, JobFeedback } from "./context.ts";
+
+/** The parts of the master that running opcodes use. */
+export interface ExecutionServices {
+  readonly ledger: JobLedger;
+  readonly locks: LockManager;
+  readonly configStore: ConfigStore;
+  readonly live: LiveState;
+  /** @throws OpPrereqError when the node is offline or unknown */
+  readonly node: (uuid: NodeUuid) => NodeClient;
+  readonly logger: Logger;
+}
+
+export interface OpcodeIdentity {
+  readonly jobId: number;
+  readonly opcodeIndex: number;
+  readonly fence: Fence;
+  readonly signal: AbortSignal;
+  /** Called with the owners that a release of locks granted. */
+  readonly wake: (owners: readonly number[]) => Promise<void>;
+}
+
+export class OpcodeContext implements ExecContext {
+  readonly jobId: number;
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  readonly live: LiveState;
+  readonly feedback: JobFeedback;
+  readonly #services: ExecutionServices;
+  readonly #identity: OpcodeIdentity;
+  #undo: UndoStep[] = [];
+
+  constructor(services: ExecutionServices, identity: OpcodeIdentity) {
+    this.#services = services;
+    this.#identity = identity;
+    this.jobId = identity.jobId;
+    this.signal = identity.signal;
+    this.live = services.live;
+    this.logger = services.logger.child({ job: identity.jobId, opcode: identity.opcodeIndex });
+    this.feedback = feedbackTo((type, payload) =>
+      services.ledger.log(identity.jobId, identity.opcodeIndex, type, payload, identity.fence),
+    );
+  }
+
+  get config(): ConfigView {
+    return this.#services.configStore.view;
+  }
+
+  /** The undo list as recorded so far, in the order the steps were taken. */
+  get undoList(): readonly UndoStep[] {
+    return this.#undo;
+  }
+
+  now(): number {
+    return Date.now() / 1000;
+  }
+
+  node(uuid: NodeUuid): NodeClient {
+    return this.#services.node(uuid);
+  }
+
+  step(name: string): Step {
+    const { fence, jobId, opcodeIndex } = this.#identity;
+    return { epoch: fence.epoch, jobId, opcodeIndex, step: name };
+  }
+
+  commit(change: Parameters<ConfigStore["commit"]>[0]): Promise<ConfigView> {
+    return this.#services.configStore.commit(change, this.#identity.fence);
+  }
+
+  async undo(step: UndoStep): Promise<void> {
+    const { jobId, opcodeIndex, fence } = this.#identity;
+    await this.#services.ledger.pushUndo(jobId, opcodeIndex, step, fence);
+    this.#undo.push(step);
+  }
+
+  async pointOfNoReturn(): Promise<void> {
+    const { jobId, opcodeIndex, fence } = this.#identity;
+    await this.#services.ledger.clearUndo(jobId, opcodeIndex, fence);
+    this.#undo = [];
+  }
+
+  async releaseLocks(wishes: readonly LockWish[]): Promise<void> {
+    const { jobId, fence, wake } = this.#identity;
+    await wake(await this.#services.locks.release(jobId, wishes, fence));
+  }
+}
+
+function feedbackTo(write: (type: LogEntryType, payload: unknown) => Promise<void>): JobFeedback {
+  return {
+    info: (text) => write("message", ` - INFO: ${text}`),
+    warning: (text) => write("message", ` - WARNING: ${text}`),
+    step: (text) => write("message", `* ${text}`),
+    entry: write,
+  };
+}

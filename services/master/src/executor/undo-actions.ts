@@ -1,0 +1,110 @@
+/**
+ * What can be undone, by name. An undo list outlives the process that wrote it, so each action takes plain
+ * data that it parses again, is idempotent, and succeeds when there is nothing left to undo.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { NodeUnreachable, OpExecError } from "@gannet/errors";
+import type { UndoStep } from "@gannet/job-ledger";
+import { ADMIN_STATES, instanceUuid, nodeUuid } from "@gannet/objects";
+import { BlockDevice } from "@gannet/rpc";
+import { z } from "zod";
+import { removeInstanceRows, withInstance } from "../logical-units/instance/instance-rows.ts";
+import type { ExecContext } from "./context.ts";
+
+/** How long a node may be unreachable before its part of an undo list is given up. */
+const PATIENCE_MS = 60_000;
+const RETRY_MS = 500;
+
+/** The part of an opcode's context that undoing needs. */
+export type UndoContext = Pick<ExecContext, "config" | "commit" | "node" | "step" | "feedback" | "logger" | "live">;
+
+interface UndoAction<Args> {
+  readonly args: z.ZodType<Args>;
+  /** `step` names the call on the node; it differs from every step of the opcode itself. */
+  run(ctx: UndoContext, args: Args, step: string): Promise<void>;
+}
+
+function action<Args>(args: z.ZodType<Args>, run: UndoAction<Args>["run"]): UndoAction<Args> {
+  return { args, run };
+}
+
+const onBlockDevice = z.object({ node: nodeUuid, device: z.unknown() });
+
+const UNDO_ACTIONS = {
+  "remove-block-device": action(onBlockDevice, async (ctx, { node, device }, step) => {
+    await ctx.node(node).blockDevices.remove({ step: ctx.step(step), device: BlockDevice.fromJSON(device) });
+  }),
+
+  "shutdown-block-device": action(onBlockDevice, async (ctx, { node, device }, step) => {
+    await ctx.node(node).blockDevices.shutdown({ step: ctx.step(step), device: BlockDevice.fromJSON(device) });
+  }),
+
+  "stop-instance": action(
+    z.object({ node: nodeUuid, name: z.string(), hypervisor: z.string() }),
+    async (ctx, { node, name, hypervisor }, step) => {
+      await ctx.node(node).instances.stop({ step: ctx.step(step), name, hypervisor, force: true, timeoutMs: 0 });
+      ctx.live.noteInstanceGone(node, name);
+    },
+  ),
+
+  "remove-instance-rows": action(z.object({ instance: instanceUuid }), async (ctx, { instance }) => {
+    await ctx.commit((view) => removeInstanceRows(view, instance));
+  }),
+
+  "set-admin-state": action(
+    z.object({ instance: instanceUuid, adminState: z.enum(ADMIN_STATES), disksActive: z.boolean() }),
+    async (ctx, { instance, adminState, disksActive }) => {
+      await ctx.commit((view) => withInstance(view, instance, (row) => ({ ...row, adminState, disksActive })));
+    },
+  ),
+};
+
+type UndoActionName = keyof typeof UNDO_ACTIONS;
+type ArgsOf<Name extends UndoActionName> = (typeof UNDO_ACTIONS)[Name] extends UndoAction<infer Args> ? Args : never;
+
+/** An entry for an opcode's undo list. */
+export function undoStep<Name extends UndoActionName>(name: Name, args: ArgsOf<Name>): UndoStep {
+  return { action: name, args: args as Readonly<Record<string, unknown>> };
+}
+
+/**
+ * Undo what an opcode had done, last step first. A step that cannot be undone is told in the job's log and
+ * does not keep the others from being undone.
+ *
+ * @returns what could not be undone, in words
+ */
+export async function runUndo(ctx: UndoContext, steps: readonly UndoStep[]): Promise<readonly string[]> {
+  const problems: string[] = [];
+  for (const [index, step] of [...steps.entries()].reverse()) {
+    try {
+      await patiently(ctx, () => undoOne(ctx, step, `undo/${index}/${step.action}`));
+    } catch (error) {
+      const text = `Could not undo "${step.action}": ${error instanceof Error ? error.message : String(error)}`;
+      problems.push(text);
+      ctx.logger.error({ err: error, step }, text);
+      await ctx.feedback.warning(text);
+    }
+  }
+  return problems;
+}
+
+/** An agent that was killed is back within seconds: a node that cannot be reached is asked again for a while. */
+async function patiently(ctx: UndoContext, undo: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      await undo();
+      return;
+    } catch (error) {
+      if (!(error instanceof NodeUnreachable) || performance.now() > deadline) throw error;
+      ctx.logger.info({ node: error.node }, "undo waits for the node to be reachable again");
+      await delay(RETRY_MS);
+    }
+  }
+}
+
+async function undoOne(ctx: UndoContext, step: UndoStep, name: string): Promise<void> {
+  if (!Object.hasOwn(UNDO_ACTIONS, step.action)) throw new OpExecError(`No undo action is named "${step.action}"`);
+  const known: UndoAction<unknown> = UNDO_ACTIONS[step.action as UndoActionName] as UndoAction<unknown>;
+  await known.run(ctx, known.args.parse(step.args), name);
+}

@@ -1,0 +1,32 @@
+/** Recording whether an instance is meant to run; the undo restores what was recorded before. */
+import type { AdminStateSource, ConfigView, Instance } from "@gannet/objects";
+import type { ExecContext } from "../../executor/context.ts";
+import { undoStep } from "../../executor/undo-actions.ts";
+import { withInstance } from "./instance-rows.ts";
+
+/** Record that it should run, unless that is recorded already. */
+export async function markUp(ctx: ExecContext, instance: Instance): Promise<ConfigView> {
+  if (instance.adminState === "up") return ctx.config;
+  await undoAdminState(ctx, instance);
+  return await ctx.commit((view) =>
+    withInstance(view, instance.uuid, (row) => ({ ...row, adminState: "up", adminStateSource: "admin", disksActive: true })),
+  );
+}
+
+/** Record that it should not run, unless that is recorded already. */
+export async function markDown(ctx: ExecContext, instance: Instance, source: AdminStateSource): Promise<void> {
+  if (instance.adminState !== "up") return;
+  await undoAdminState(ctx, instance);
+  await ctx.commit((view) =>
+    withInstance(view, instance.uuid, (row) => ({ ...row, adminState: "down", adminStateSource: source })),
+  );
+}
+
+/** Record that its disks need not be assembled any more. */
+export async function markDisksInactive(ctx: ExecContext, instance: Instance): Promise<void> {
+  await ctx.commit((view) => withInstance(view, instance.uuid, (row) => ({ ...row, disksActive: false })));
+}
+
+function undoAdminState(ctx: ExecContext, { uuid, adminState, disksActive }: Instance): Promise<void> {
+  return ctx.undo(undoStep("set-admin-state", { instance: uuid, adminState, disksActive }));
+}

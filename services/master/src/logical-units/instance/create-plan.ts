@@ -1,0 +1,167 @@
+/**
+ * What a creation comes to: the opcode's parameters checked against the configuration, with everything chosen
+ * that does not need a node to be asked. Pure.
+ */
+import { OpPrereqError } from "@gannet/errors";
+import {
+  addTags,
+  checkBackendParameters,
+  checkHypervisorParameters,
+  type ConfigView,
+  type DiskTemplate,
+  filledBeparams,
+  filledHvparams,
+  filledPolicy,
+  type HypervisorName,
+  type InstancePolicy,
+  inheritedBeparams,
+  inheritedHvparams,
+  type Node,
+  newBackendParameters,
+  type Parameters,
+  policyViolations,
+  refuseGlobalParameters,
+  updateHypervisorParameters,
+} from "@gannet/objects";
+import type { InstanceCreate, Op } from "@gannet/opcodes";
+import { type PlannedDisk, plannedDisks } from "./planned-disks.ts";
+import { type PlannedNic, plannedNics } from "./planned-nics.ts";
+import { knownNode } from "./lookups.ts";
+
+type CreateOp = Op<typeof InstanceCreate>;
+
+export interface CreatePlan {
+  readonly name: string;
+  readonly node: Node;
+  readonly hypervisor: HypervisorName;
+  readonly template: DiskTemplate;
+  /** Name or name+variant; empty when nothing is to be installed and none was named. */
+  readonly os: string;
+  /** Whether the OS definition's create script runs. */
+  readonly install: boolean;
+  readonly hvparams: Parameters;
+  readonly beparams: Parameters;
+  /** Backend parameters with what is inherited. */
+  readonly filledBeparams: Parameters;
+  readonly osparams: Parameters;
+  readonly osparamsPrivate: Parameters;
+  readonly disks: readonly PlannedDisk[];
+  readonly nics: readonly PlannedNic[];
+  readonly tags: readonly string[];
+}
+
+/** Requests that this version knows and cannot carry out; they are refused, never ignored. */
+const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: CreateOp) => boolean])[] = [
+  ["mode other than create", (op) => op.mode !== "create"],
+  ["an iallocator", (op) => op.iallocator !== null && op.iallocator !== undefined],
+  ["creation without a primary node (pnode)", (op) => !op.pnode && !op.pnode_uuid],
+  ["forthcoming instances", (op) => op.forthcoming || op.commit],
+  ["instance communication", (op) => op.instance_communication],
+];
+
+/** @throws OpPrereqError or another of the taxonomy, naming what does not fit */
+export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
+  const unsupported = NOT_SUPPORTED_YET.find(([, asked]) => asked(op));
+  if (unsupported !== undefined) throw new OpPrereqError(`${unsupported[0]} is not supported yet`, "wrong_input");
+  if (view.findInstance(op.instance_name)?.name === op.instance_name)
+    throw new OpPrereqError(`Instance '${op.instance_name}' is already in the cluster`, "already_exists");
+  const node = usableNode(view, op.pnode_uuid ?? op.pnode ?? "");
+  const hypervisor = enabledHypervisor(view, op.hypervisor ?? null);
+  const template = usableTemplate(view, op.disk_template ?? null);
+  const os = op.os_type ?? "";
+  if (os === "" && op.no_install !== true)
+    throw new OpPrereqError("No OS definition was named (os_type) and the installation is not left out", "wrong_input");
+  const beparams = newBackendParameters(op.beparams, inheritedBeparams(view.cluster));
+  const filled = filledBeparams(view.cluster, { beparams });
+  checkBackendParameters(filled);
+  const plan: CreatePlan = {
+    name: op.instance_name,
+    node,
+    hypervisor,
+    template,
+    os,
+    install: op.no_install !== true && template !== "diskless",
+    hvparams: ownHvparams(view, op, hypervisor, os),
+    beparams,
+    filledBeparams: filled,
+    osparams: op.osparams,
+    osparamsPrivate: op.osparams_private ?? {},
+    disks: plannedDisks(op, template, view),
+    nics: plannedNics(op.nics, view),
+    tags: addTags([], op.tags),
+  };
+  if (!op.ignore_ipolicy) checkPolicy(view, plan);
+  return op.identify_defaults ? withoutDefaults(view, plan) : plan;
+}
+
+function ownHvparams(view: ConfigView, op: CreateOp, hypervisor: HypervisorName, os: string): Parameters {
+  refuseGlobalParameters(op.hvparams);
+  const hvparams = updateHypervisorParameters(hypervisor, {}, op.hvparams);
+  checkHypervisorParameters(hypervisor, filledHvparams(view.cluster, { hypervisor, os, hvparams }));
+  return hvparams;
+}
+
+function policyOf(view: ConfigView, node: Node): InstancePolicy {
+  const group = view.groups.get(node.group);
+  return group === undefined ? view.cluster.ipolicy : filledPolicy(view.cluster, group);
+}
+
+function usableNode(view: ConfigView, name: string): Node {
+  const node = knownNode(view, name);
+  const refusal = node.offline ? "marked offline" : node.drained ? "drained" : node.vmCapable ? null : "not vm_capable";
+  if (refusal !== null) throw new OpPrereqError(`Cannot use node ${node.name}: it is ${refusal}`, "wrong_state");
+  return node;
+}
+
+function enabledHypervisor(view: ConfigView, asked: HypervisorName | null): HypervisorName {
+  const enabled = view.cluster.enabledHypervisors;
+  const hypervisor = asked ?? enabled[0];
+  if (hypervisor === undefined || !enabled.includes(hypervisor))
+    throw new OpPrereqError(
+      `Hypervisor ${hypervisor ?? "(none)"} is not enabled in the cluster; enabled: ${enabled.join(", ")}`,
+      "wrong_state",
+    );
+  return hypervisor;
+}
+
+function usableTemplate(view: ConfigView, asked: DiskTemplate | null): DiskTemplate {
+  const enabled = view.cluster.enabledDiskTemplates;
+  const template = asked ?? enabled[0];
+  if (template === undefined || !enabled.includes(template))
+    throw new OpPrereqError(
+      `Disk template '${template ?? ""}' is not enabled in the cluster; enabled: ${enabled.join(", ")}`,
+      "wrong_input",
+    );
+  return template;
+}
+
+function checkPolicy(view: ConfigView, plan: CreatePlan): void {
+  const group = view.groups.get(plan.node.group);
+  const violations = policyViolations(policyOf(view, plan.node), {
+    memoryMib: Number(plan.filledBeparams.maxmem),
+    vcpus: Number(plan.filledBeparams.vcpus),
+    spindleUse: Number(plan.filledBeparams.spindle_use),
+    diskSizesMib: plan.disks.map((disk) => disk.sizeMib),
+    nicCount: plan.nics.length,
+    diskTemplate: plan.template,
+  });
+  if (violations.length === 0) return;
+  throw new OpPrereqError(
+    `Instance allocation to group ${group?.uuid} (${group?.name}) violates policy: ${violations.join("; ")}`,
+    "wrong_input",
+  );
+}
+
+/** Parameters that say what is inherited anyway are left to be inherited (`identify_defaults`). */
+function withoutDefaults(view: ConfigView, plan: CreatePlan): CreatePlan {
+  const differing = (own: Parameters, inherited: Parameters) =>
+    Object.fromEntries(Object.entries(own).filter(([name, value]) => inherited[name] !== value));
+  const { cluster } = view;
+  return {
+    ...plan,
+    hvparams: differing(plan.hvparams, inheritedHvparams(cluster, plan.hypervisor, plan.os)),
+    beparams: differing(plan.beparams, inheritedBeparams(cluster)),
+    osparams: differing(plan.osparams, cluster.osparams[plan.os] ?? {}),
+    nics: plan.nics.map((nic) => ({ ...nic, nicparams: differing(nic.nicparams, cluster.nicparams) })),
+  };
+}

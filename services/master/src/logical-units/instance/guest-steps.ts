@@ -1,0 +1,51 @@
+/** Steps on an instance's primary node that several operations are made of. */
+import type { Instance } from "@gannet/objects";
+import type { ExecContext } from "../../executor/context.ts";
+import { undoStep } from "../../executor/undo-actions.ts";
+import { instanceMessage } from "./messages.ts";
+
+/**
+ * Start the guest with its disks; the undo stops it again.
+ * @param instance - its row, with the parameters of this one start where they differ from what is kept
+ */
+export async function startGuest(
+  ctx: ExecContext,
+  instance: Instance,
+  { paused }: { readonly paused: boolean } = { paused: false },
+): Promise<void> {
+  const { primaryNode: node, name, hypervisor } = instance;
+  await ctx.undo(undoStep("stop-instance", { node, name, hypervisor }));
+  const state = await ctx
+    .node(node)
+    .instances.start(
+      { step: ctx.step("start"), instance: instanceMessage(ctx.config, instance), paused },
+      { signal: ctx.signal },
+    );
+  ctx.live.noteInstance(node, state);
+}
+
+/** Ask the guest to stop, and kill it when it takes longer than the timeout. */
+export async function stopGuest(ctx: ExecContext, instance: Instance, timeoutSeconds: number): Promise<void> {
+  const { primaryNode: node, name, hypervisor } = instance;
+  const timeoutMs = timeoutSeconds * 1000;
+  await ctx
+    .node(node)
+    .instances.stop(
+      { step: ctx.step("stop"), name, hypervisor, force: timeoutSeconds === 0, timeoutMs },
+      { signal: ctx.signal },
+    );
+  ctx.live.noteInstanceGone(node, name);
+}
+
+/** The running guest stops and starts again by its agent alone, as it was started. */
+export async function rebootGuest(ctx: ExecContext, instance: Instance, timeoutSeconds: number): Promise<void> {
+  const { primaryNode: node, name, hypervisor } = instance;
+  const timeoutMs = timeoutSeconds * 1000;
+  const state = await ctx
+    .node(node)
+    .instances.reboot(
+      { step: ctx.step("reboot"), name, hypervisor, force: timeoutSeconds === 0, timeoutMs },
+      { signal: ctx.signal },
+    );
+  ctx.live.noteInstance(node, state);
+}

@@ -1,0 +1,64 @@
+/** Prerequisites that many instance operations share. */
+import { OpPrereqError } from "@gannet/errors";
+import { type ConfigView, filledBeparams, type Instance, type Node } from "@gannet/objects";
+import type { PrereqContext } from "../../executor/context.ts";
+
+/** @throws OpPrereqError (unknown_entity) */
+export function knownInstance(view: ConfigView, name: string): Instance {
+  const instance = view.findInstance(name);
+  if (instance === undefined) throw new OpPrereqError(`Instance '${name}' is not known`, "unknown_entity");
+  return instance;
+}
+
+/** @throws OpPrereqError (unknown_entity) */
+export function knownNode(view: ConfigView, name: string): Node {
+  const node = view.findNode(name);
+  if (node === undefined) throw new OpPrereqError(`Node '${name}' is not known`, "unknown_entity");
+  return node;
+}
+
+/** The instance's primary node. @throws OpPrereqError (wrong_state) when it is marked offline */
+export function onlinePrimary(view: ConfigView, instance: Instance): Node {
+  const node = knownNode(view, instance.primaryNode);
+  if (node.offline)
+    throw new OpPrereqError(`Primary node ${node.name} of ${instance.name} is marked offline`, "wrong_state");
+  return node;
+}
+
+/** @throws OpPrereqError (wrong_state) when the instance is marked offline */
+export function notMarkedOffline(instance: Instance): void {
+  if (instance.adminState === "offline")
+    throw new OpPrereqError(
+      `Instance ${instance.name} is marked offline; bring it back with modify and offline=false first`,
+      "wrong_state",
+    );
+}
+
+/** Whether the instance's agent last said that it has a guest. */
+export function isRunning(ctx: PrereqContext, instance: Instance): boolean {
+  const seen = ctx.live.instance(instance.name, instance.primaryNode);
+  return seen !== undefined && seen.state.status !== "shutdown";
+}
+
+/**
+ * Check that a node has enough free memory now, by asking it.
+ * @throws OpPrereqError (insufficient_resources)
+ */
+export async function enoughMemory(
+  ctx: PrereqContext,
+  node: Node,
+  wanted: { readonly instanceName: string; readonly memoryMib: number; readonly reason: string },
+): Promise<void> {
+  const { memoryFreeMib } = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+  if (memoryFreeMib >= wanted.memoryMib) return;
+  throw new OpPrereqError(
+    `Not enough memory on node ${node.name} for ${wanted.reason} instance ${wanted.instanceName}: ` +
+      `needed ${wanted.memoryMib} MiB, available ${memoryFreeMib} MiB`,
+    "insufficient_resources",
+  );
+}
+
+/** Memory an instance needs at least to start, in MiB. */
+export function minimumMemoryMib(view: ConfigView, instance: Instance): number {
+  return Number(filledBeparams(view.cluster, instance)["minmem"]);
+}

@@ -1,0 +1,43 @@
+import { InstanceReboot } from "@gannet/opcodes";
+import { implement } from "../../executor/logical-unit.ts";
+import { markUp } from "./admin-state-steps.ts";
+import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { rebootGuest, startGuest, stopGuest } from "./guest-steps.ts";
+import { instanceLock } from "./locks.ts";
+import { enoughMemory, isRunning, knownInstance, minimumMemoryMib, notMarkedOffline, onlinePrimary } from "./lookups.ts";
+
+/**
+ * soft: the agent stops the guest and starts it as it was. hard: it is started as the configuration says now.
+ * full: its disks are taken down and up as well.
+ */
+export const instanceReboot = implement(InstanceReboot, {
+  locks: (op, view) => [instanceLock(view, op.instance_name)],
+
+  async checkPrereq(ctx, op) {
+    const instance = knownInstance(ctx.config, op.instance_name);
+    notMarkedOffline(instance);
+    const primary = onlinePrimary(ctx.config, instance);
+    const running = isRunning(ctx, instance);
+    if (!running) {
+      const memoryMib = minimumMemoryMib(ctx.config, instance);
+      await enoughMemory(ctx, primary, { instanceName: instance.name, memoryMib, reason: "starting" });
+    }
+    return { instance, running };
+  },
+
+  async exec(ctx, op, { instance, running }) {
+    const view = await markUp(ctx, instance);
+    if (running && op.reboot_type === "soft") {
+      await rebootGuest(ctx, instance, op.shutdown_timeout);
+      return null;
+    }
+    if (running) await stopGuest(ctx, instance, op.shutdown_timeout);
+    else await ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
+    if (op.reboot_type === "full") {
+      await shutdownDisks(ctx, view, instance);
+      await assembleDisks(ctx, view, instance);
+    }
+    await startGuest(ctx, instance);
+    return null;
+  },
+});

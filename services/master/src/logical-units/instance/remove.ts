@@ -1,0 +1,34 @@
+import { InstanceRemove } from "@gannet/opcodes";
+import { exclusive } from "../../executor/lock-wishes.ts";
+import { implement } from "../../executor/logical-unit.ts";
+import { removeDisks } from "./disk-steps.ts";
+import { stopGuest } from "./guest-steps.ts";
+import { removeInstanceRows } from "./instance-rows.ts";
+import { knownInstance } from "./lookups.ts";
+import { diskNodeLocks } from "./locks.ts";
+
+/** The configuration goes last: a removal that dies half-way can be repeated until nothing is left. */
+export const instanceRemove = implement(InstanceRemove, {
+  locks(op, view) {
+    const instance = view.findInstance(op.instance_name);
+    return [exclusive.instance(instance?.name ?? op.instance_name), ...(instance ? diskNodeLocks(view, instance) : [])];
+  },
+
+  checkPrereq: (ctx, op) => knownInstance(ctx.config, op.instance_name),
+
+  async exec(ctx, op, instance) {
+    const tolerant = async (what: string, work: () => Promise<void>) => {
+      try {
+        await work();
+      } catch (error) {
+        if (!op.ignore_failures) throw error;
+        await ctx.feedback.warning(`Could not ${what}, going on as asked: ${(error as Error).message}`);
+      }
+    };
+    const view = ctx.config;
+    await tolerant(`shut down ${instance.name}`, () => stopGuest(ctx, instance, op.shutdown_timeout));
+    await tolerant(`remove the disks of ${instance.name}`, () => removeDisks(ctx, view, instance));
+    await ctx.commit((now) => removeInstanceRows(now, instance.uuid));
+    return null;
+  },
+});

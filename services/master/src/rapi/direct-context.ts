@@ -1,0 +1,9 @@
+/** What the handlers of direct resources work with. */
+import type { ClusterRows } from "./cluster-rows.ts";
+import type { JobWaiters } from "./job-waiters.ts";
+import type { RapiDeps } from "./rapi-deps.ts";
+
+export interface DirectContext extends RapiDeps {
+  readonly rows: ClusterRows;
+  readonly waiters: JobWaiters;
+}

@@ -1,0 +1,28 @@
+/** Every call that is answered at once, by noun. */
+import type { DirectContext } from "../direct-context.ts";
+import type { Handlers } from "../handlers.ts";
+import { clusterHandlers } from "./cluster.ts";
+import { consoleHandlers } from "./console.ts";
+import { groupHandlers } from "./groups.ts";
+import { instanceHandlers } from "./instances.ts";
+import { jobHandlers } from "./jobs.ts";
+import { networkHandlers } from "./networks.ts";
+import { nodeHandlers } from "./nodes.ts";
+import { osHandlers } from "./os.ts";
+import { rootHandlers } from "./root.ts";
+import { tagHandlers } from "./tags.ts";
+
+export function directHandlers(context: DirectContext): Handlers {
+  return {
+    ...rootHandlers(),
+    ...clusterHandlers(context),
+    ...osHandlers(context),
+    ...nodeHandlers(context),
+    ...groupHandlers(context),
+    ...networkHandlers(context),
+    ...instanceHandlers(context),
+    ...consoleHandlers(context),
+    ...tagHandlers(context),
+    ...jobHandlers(context),
+  };
+}

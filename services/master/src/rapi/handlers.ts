@@ -1,0 +1,36 @@
+/** How the resources that answer at once are written: one handler for each call that @gannet/opcodes names. */
+import type { JobId } from "@gannet/job-ledger";
+import type { DirectCall, RawParams } from "@gannet/opcodes";
+
+/** Who a request comes from, as far as rights and the job's requester go. */
+export interface Requester {
+  readonly name: string;
+  readonly options: ReadonlySet<string>;
+}
+
+/** A request that is allowed and well-formed, as its resource's declaration says. */
+export interface HandlerRequest {
+  /** Of path and query. */
+  readonly params: RawParams;
+  /** As the declaration's schema gives it; null where it has none. */
+  readonly body: unknown;
+  /** Aborted when nobody waits for the answer any more: the client is gone or the server stops. */
+  readonly signal: AbortSignal;
+}
+
+/** A success: always status 200 with a JSON value and a newline. */
+export interface Answer {
+  readonly body: Buffer;
+  /** The job that the request submitted. */
+  readonly job?: JobId;
+}
+
+export type Handler = (request: HandlerRequest) => Answer | Promise<Answer>;
+
+/** Calls without a handler are answered 501. */
+export type Handlers = Readonly<Partial<Record<DirectCall, Handler>>>;
+
+/** A parameter that stands in the path. */
+export function pathParam({ params }: HandlerRequest, name: string): string {
+  return String(params[name] ?? "");
+}

@@ -1,0 +1,171 @@
+/** The remote API's HTTPS server: TLS, bounds on what clients may do, start and stop. */
+import { once } from "node:events";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { HttpError } from "@gannet/errors";
+import Koa from "koa";
+import { type ErrorAnswer, errorAnswer } from "./answers.ts";
+import { Authenticator } from "./authenticator.ts";
+import { ClusterRows } from "./cluster-rows.ts";
+import { directHandlers } from "./direct/direct-handlers.ts";
+import { submitJob } from "./job-submission.ts";
+import { JobWaiters } from "./job-waiters.ts";
+import type { RapiDeps, TlsIdentity } from "./rapi-deps.ts";
+import { RequestPipeline } from "./request-pipeline.ts";
+import { UsersFile } from "./users-file.ts";
+
+/** Ganeti's port (spec/rapi.json, `http.port`). */
+export const DEFAULT_PORT = 5080;
+
+/** Bounds on clients, in milliseconds where it is a time. */
+export interface RapiLimits {
+  /** From a connection's first byte to the end of a request's headers, and of the TLS handshake. */
+  readonly headersMs: number;
+  /** To the end of a request's body. */
+  readonly requestMs: number;
+  /** Between two requests of a connection. */
+  readonly idleMs: number;
+  /** Without a byte moving in either direction; above the time that a wait for a job may take. */
+  readonly stallMs: number;
+  readonly connections: number;
+}
+
+const DEFAULT_LIMITS: RapiLimits = {
+  headersMs: 10_000,
+  requestMs: 60_000,
+  idleMs: 60_000,
+  stallMs: 120_000,
+  connections: 10_000,
+};
+
+/** Request line and headers together. */
+const MAX_HEADER_BYTES = 16 * 1024;
+
+export interface RapiServerOptions {
+  /** The only address it listens on. */
+  readonly host: string;
+  readonly port: number;
+  readonly limits?: Partial<RapiLimits>;
+}
+
+export interface RapiServer {
+  /** Where it listens, once started. */
+  readonly address: AddressInfo;
+  /** Use another certificate for connections from now on. */
+  setTls(tls: TlsIdentity): void;
+  /** Take no more connections, answer what is under way, cut what is left after `graceMs`. */
+  stop(options?: { readonly graceMs?: number }): Promise<void>;
+}
+
+/** Start the remote API. @throws Error when it cannot listen */
+export async function createRapiServer(deps: RapiDeps, options: RapiServerOptions): Promise<RapiServer> {
+  const logger = deps.logger.child({ part: "rapi" });
+  const users = new UsersFile(deps.usersFile, logger);
+  await users.start();
+  const rows = new ClusterRows(deps);
+  const waiters = new JobWaiters(deps.ledger);
+  const pipeline = new RequestPipeline({
+    handlers: directHandlers({ ...deps, rows, waiters }),
+    submit: (method, request, requester) => submitJob(deps, method, request, requester),
+    authenticator: new Authenticator(users),
+    configStore: deps.configStore,
+    logger,
+  });
+
+  const app = new Koa();
+  app.use((ctx) => pipeline.serve(ctx));
+  // What reaches Koa itself is a connection that broke while it was answered; the pipeline logs all else.
+  app.on("error", (error: unknown) => logger.debug({ err: error }, "an answer could not be sent"));
+  const server = createHttps(app, deps.tls, { ...DEFAULT_LIMITS, ...options.limits });
+  server.on("clientError", (error: ParserError, socket: Duplex) => refuseUnparsed(error, socket, pipeline));
+  server.on("tlsClientError", (error) => logger.debug({ err: error }, "a TLS handshake failed"));
+
+  server.listen({ host: options.host, port: options.port });
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    users.stop();
+    throw error;
+  }
+  const address = server.address() as AddressInfo;
+  logger.info({ host: address.address, port: address.port }, "remote API listening");
+
+  return {
+    address,
+    setTls: (tls) => server.setSecureContext(secureContext(tls)),
+    stop: async ({ graceMs = 5000 } = {}) => {
+      pipeline.stop();
+      const closed = once(server, "close");
+      server.close();
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      await closed;
+      clearTimeout(timer);
+      users.stop();
+      rows.close();
+      waiters.close();
+    },
+  };
+}
+
+function createHttps(app: Koa, tls: TlsIdentity, limits: RapiLimits): Server {
+  const handler = app.callback();
+  const server = createServer(
+    {
+      ...secureContext(tls),
+      handshakeTimeout: limits.headersMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      keepAliveTimeout: limits.idleMs,
+      connectionsCheckingInterval: Math.min(1000, limits.headersMs / 2),
+      keepAlive: true,
+      noDelay: true,
+    },
+    handler,
+  );
+  // The request is looked at first: only one that will be read is told to send its body.
+  server.on("checkContinue", handler);
+  server.timeout = limits.stallMs;
+  server.maxConnections = limits.connections;
+  return server;
+}
+
+function secureContext({ cert, key }: TlsIdentity) {
+  return { cert, key, minVersion: "TLSv1.2" as const };
+}
+
+interface ParserError extends Error {
+  readonly code?: string;
+  readonly rawPacket?: Buffer;
+}
+
+/** Answers to what Node's parser refuses, by its error code. */
+const PARSER_REFUSALS: Readonly<Record<string, HttpError>> = {
+  HPE_HEADER_OVERFLOW: new HttpError(431, `The request's headers are larger than ${MAX_HEADER_BYTES} bytes`),
+  HPE_INVALID_VERSION: new HttpError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here"),
+  ERR_HTTP_REQUEST_TIMEOUT: new HttpError(408, "The request took too long to arrive"),
+};
+
+function refuseUnparsed(error: ParserError, socket: Duplex, pipeline: RequestPipeline): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const answer = unparsedAnswer(error, pipeline);
+  const head = [
+    `HTTP/1.1 ${answer.status} Refused`,
+    "Content-Type: application/json",
+    `Content-Length: ${answer.body.length}`,
+    "Connection: close",
+  ];
+  socket.end(Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), answer.body]));
+}
+
+function unparsedAnswer(error: ParserError, pipeline: RequestPipeline): ErrorAnswer {
+  if (error.code === "HPE_INVALID_METHOD") {
+    const line = /^([A-Za-z]+) ([^\s?]+)\S* HTTP\/1\.[01]\r?\n/.exec(error.rawPacket?.toString("latin1") ?? "");
+    if (line?.[1] !== undefined && line[2] !== undefined) return pipeline.refusal(line[1], line[2]);
+  }
+  return errorAnswer(PARSER_REFUSALS[error.code ?? ""] ?? new HttpError(400, "Bad request syntax"));
+}

@@ -1,0 +1,250 @@
+/**
+ * The way of one request, in the order that clients rely on (spec/README.md, row 3): path (404), method (501),
+ * credentials (401), rights (403), body (413, 415, 400), then the resource itself.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ConfigStore } from "@gannet/config-store";
+import { GannetError, HttpError } from "@gannet/errors";
+import type { JobId } from "@gannet/job-ledger";
+import {
+  type Access,
+  type ApiRequest,
+  type DirectMethod,
+  findResource,
+  type HttpMethod,
+  type JobMethod,
+  parseDirectRequest,
+} from "@gannet/opcodes";
+import type { Logger } from "@gannet/telemetry";
+import type { Context } from "koa";
+import { type ErrorAnswer, errorAnswer } from "./answers.ts";
+import { type Authenticator, CHALLENGE } from "./authenticator.ts";
+import type { Answer, HandlerRequest, Handlers, Requester } from "./handlers.ts";
+import { ClientGone, hasBody, readJsonBody } from "./request-body.ts";
+
+export interface PipelineParts {
+  readonly handlers: Handlers;
+  readonly submit: (method: JobMethod, request: ApiRequest, requester: Requester) => Promise<Answer>;
+  readonly authenticator: Authenticator;
+  readonly configStore: Pick<ConfigStore, "view">;
+  readonly logger: Logger;
+}
+
+/** Options of which a user needs one; none: any known user. */
+const SUFFICIENT: Readonly<Record<Access, readonly string[]>> = { none: [], read: ["read", "write"], write: ["write"] };
+
+/** Who asks when the cluster answers reads without credentials (`rapiAnonymousReads`). */
+const ANONYMOUS: Requester = { name: "anonymous", options: new Set() };
+
+const NO_ARGUMENTS = new URLSearchParams();
+
+/** How long a refused request may go on sending before the connection is cut, so that its sender reads why. */
+const LINGER_MS = 2000;
+
+export class RequestPipeline {
+  readonly #parts: PipelineParts;
+  readonly #open = new OpenRequests();
+
+  constructor(parts: PipelineParts) {
+    this.#parts = parts;
+  }
+
+  /** Answer what waits, and close each connection with its next answer. */
+  stop(): void {
+    this.#open.stop();
+  }
+
+  /** The Koa middleware. */
+  async serve(ctx: Context): Promise<void> {
+    const startedMs = performance.now();
+    const target = splitTarget(ctx.req.url ?? "");
+    const trace: Trace = { requester: undefined, job: undefined };
+    let failure: unknown;
+    ctx.set("Content-Type", "application/json");
+    if (this.#open.stopped) ctx.set("Connection", "close");
+    try {
+      const answer = await this.#answer(ctx.req, ctx.res, target, trace);
+      ctx.status = 200;
+      ctx.body = answer;
+    } catch (error) {
+      failure = error;
+      this.#refuse(ctx, error);
+    }
+    this.#log(ctx, target.path, trace, performance.now() - startedMs, failure);
+  }
+
+  /** The 404, 501 or 400 of a request line that Node's parser refuses, such as one with an unheard-of method. */
+  refusal(method: string, path: string): ErrorAnswer {
+    return errorAnswer(findResource(path) === undefined ? notFound() : unsupported(method, path));
+  }
+
+  async #answer(req: IncomingMessage, res: ServerResponse, { path, search }: Target, trace: Trace): Promise<Buffer> {
+    const found = findResource(path);
+    if (found === undefined) throw notFound();
+    const name = req.method ?? "";
+    const method = found.resource.methods.get(name as HttpMethod);
+    if (method === undefined) throw unsupported(name, path);
+    const requester = this.#requester(req, method.access);
+    trace.requester = requester;
+    const request: ApiRequest = {
+      pathParams: found.pathParams,
+      query: search === "" ? NO_ARGUMENTS : new URLSearchParams(search),
+      body: hasBody(req) ? await readJsonBody(req, res) : undefined,
+    };
+    const answer =
+      method.kind === "job" ? await this.#parts.submit(method, request, requester) : await this.#direct(method, request, res);
+    trace.job = answer.job;
+    return answer.body;
+  }
+
+  #direct(method: DirectMethod, request: ApiRequest, res: ServerResponse): Answer | Promise<Answer> {
+    const handle = this.#parts.handlers[method.call];
+    if (handle === undefined)
+      throw new HttpError(501, `${method.method} ${method.path} is not available in this version of Gannet`);
+    const { params, body } = parseDirectRequest(method, request);
+    if (params["lock"] === true) throw new HttpError(400, "Queries take no locks: leave out the 'lock' parameter");
+    return handle(new ServedRequest(this.#open, res, params, body));
+  }
+
+  #requester(req: IncomingMessage, access: Access): Requester {
+    const header = req.headers.authorization;
+    if (header === undefined && access === "none" && this.#parts.configStore.view.cluster.rapiAnonymousReads)
+      return ANONYMOUS;
+    const user = header === undefined ? undefined : this.#parts.authenticator.authenticate(header);
+    if (user === undefined) throw new HttpError(401, "Unauthorized");
+    const sufficient = SUFFICIENT[access];
+    if (sufficient.length > 0 && !sufficient.some((option) => user.options.has(option)))
+      throw new HttpError(403, "Forbidden");
+    return user;
+  }
+
+  #refuse(ctx: Context, error: unknown): void {
+    if (error instanceof ClientGone) {
+      ctx.respond = false;
+      ctx.req.destroy();
+      return;
+    }
+    const { status, body } = errorAnswer(error);
+    if (status === 401) ctx.set("WWW-Authenticate", CHALLENGE);
+    ctx.status = status;
+    if (hasBody(ctx.req) && !ctx.req.complete) {
+      ctx.respond = false;
+      answerAndClose(ctx.req, ctx.res, body);
+      return;
+    }
+    ctx.body = body;
+  }
+
+  #log(ctx: Context, path: string, trace: Trace, ms: number, failure: unknown): void {
+    const { logger } = this.#parts;
+    const method = ctx.req.method ?? "";
+    const isWrite = trace.job !== undefined || (method !== "GET" && trace.requester !== undefined);
+    const isDefect = failure !== undefined && !(failure instanceof GannetError || failure instanceof ClientGone);
+    if (!isWrite && !isDefect && !logger.isLevelEnabled("debug")) return;
+    const line = {
+      user: trace.requester?.name,
+      method,
+      path,
+      status: failure instanceof ClientGone ? undefined : ctx.res.statusCode,
+      ms: Math.round(ms * 10) / 10,
+      job: trace.job,
+      err: isDefect ? failure : undefined,
+      reason: failure instanceof GannetError ? failure.message : undefined,
+    };
+    if (isDefect) logger.error(line, "request failed unexpectedly");
+    else if (isWrite) logger.info(line, "request");
+    else logger.debug(line, "request");
+  }
+}
+
+/** What the log wants to know of a request, filled in as it goes. */
+interface Trace {
+  requester: Requester | undefined;
+  job: JobId | undefined;
+}
+
+interface Target {
+  readonly path: string;
+  readonly search: string;
+}
+
+/** Requests that wait for something and want to know when nobody waits for them any more. */
+class OpenRequests {
+  readonly #controllers = new Set<AbortController>();
+  #stopped = false;
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const controller of this.#controllers) controller.abort();
+  }
+
+  /** Aborted when the response is done or its connection broke, and when the server stops. */
+  signalOf(response: ServerResponse): AbortSignal {
+    const controller = new AbortController();
+    if (this.#stopped || response.destroyed) controller.abort();
+    this.#controllers.add(controller);
+    response.once("close", () => {
+      this.#controllers.delete(controller);
+      controller.abort();
+    });
+    return controller.signal;
+  }
+}
+
+class ServedRequest implements HandlerRequest {
+  readonly params: HandlerRequest["params"];
+  readonly body: unknown;
+  readonly #open: OpenRequests;
+  readonly #response: ServerResponse;
+  #signal: AbortSignal | undefined;
+
+  constructor(open: OpenRequests, response: ServerResponse, params: HandlerRequest["params"], body: unknown) {
+    this.params = params;
+    this.body = body;
+    this.#open = open;
+    this.#response = response;
+  }
+
+  /** Made when first asked for: most requests are answered without it. */
+  get signal(): AbortSignal {
+    this.#signal ??= this.#open.signalOf(this.#response);
+    return this.#signal;
+  }
+}
+
+function splitTarget(url: string): Target {
+  const mark = url.indexOf("?");
+  return mark < 0 ? { path: url, search: "" } : { path: url.slice(0, mark), search: url.slice(mark + 1) };
+}
+
+function notFound(): HttpError {
+  return new HttpError(404, "Not Found");
+}
+
+function unsupported(method: string, path: string): HttpError {
+  return new HttpError(501, `Method ${method} is unsupported for path ${path}`);
+}
+
+/**
+ * Answer a request whose body has not been read, and end the connection. Closing at once would reset it, and
+ * the answer could be lost on its way: what still comes is thrown away for a short while first.
+ */
+function answerAndClose(req: IncomingMessage, res: ServerResponse, body: Buffer): void {
+  res.setHeader("Connection", "close");
+  res.setHeader("Content-Length", body.length);
+  if (req.headers.expect !== undefined) {
+    res.end(body);
+    return;
+  }
+  res.write(body);
+  const end = () => {
+    clearTimeout(timer);
+    res.end();
+  };
+  const timer = setTimeout(end, LINGER_MS);
+  req.once("end", end).once("close", end).resume();
+}

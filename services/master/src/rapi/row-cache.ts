@@ -1,0 +1,76 @@
+/**
+ * The JSON of each object of one kind, as bulk lists and single resources show it, rebuilt only when it was
+ * marked as changed. Lists are joined from it, and kept until anything in them changes.
+ */
+import { jsonAnswer, textAnswer } from "./answers.ts";
+import type { Answer } from "./handlers.ts";
+
+export interface RowSource<Key extends string> {
+  /** All objects of the kind in the order of lists. Called again only after {@link RowCache.reorder}. */
+  order(): readonly { readonly key: Key; readonly name: string }[];
+  /** One object as the bulk list shows it; undefined when it is gone. */
+  row(key: Key): object | undefined;
+  /** One entry of the plain list. */
+  entry(name: string): object;
+}
+
+export class RowCache<Key extends string> {
+  readonly #source: RowSource<Key>;
+  readonly #rows = new Map<Key, string>();
+  #order: ReturnType<RowSource<Key>["order"]> | undefined;
+  #bulk: Answer | undefined;
+  #plain: Answer | undefined;
+
+  constructor(source: RowSource<Key>) {
+    this.#source = source;
+  }
+
+  /** These objects' rows differ now, or the objects are gone. */
+  invalidate(keys: Iterable<Key>): void {
+    for (const key of keys) this.#rows.delete(key);
+    this.#bulk = undefined;
+  }
+
+  /** Every row may differ now. */
+  invalidateAll(): void {
+    this.#rows.clear();
+    this.#bulk = undefined;
+  }
+
+  /** Objects came, went or were renamed. */
+  reorder(): void {
+    this.#order = undefined;
+    this.#bulk = undefined;
+    this.#plain = undefined;
+  }
+
+  bulk(): Answer {
+    this.#bulk ??= textAnswer(`[${this.#ordered().map(({ key }) => this.#row(key)).filter((row) => row !== undefined).join(",")}]`);
+    return this.#bulk;
+  }
+
+  plain(): Answer {
+    this.#plain ??= jsonAnswer(this.#ordered().map(({ name }) => this.#source.entry(name)));
+    return this.#plain;
+  }
+
+  /** One object's JSON; undefined when it is gone. */
+  one(key: Key): string | undefined {
+    return this.#row(key);
+  }
+
+  #ordered(): ReturnType<RowSource<Key>["order"]> {
+    this.#order ??= this.#source.order();
+    return this.#order;
+  }
+
+  #row(key: Key): string | undefined {
+    const kept = this.#rows.get(key);
+    if (kept !== undefined) return kept;
+    const row = this.#source.row(key);
+    if (row === undefined) return undefined;
+    const json = JSON.stringify(row);
+    this.#rows.set(key, json);
+    return json;
+  }
+}

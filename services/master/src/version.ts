@@ -1,0 +1,14 @@
+/** Versions that the remote API reports. */
+
+/** Gannet's own. */
+export const GANNET_VERSION = "0.1.0";
+
+/** What `/2/info` says of versions: the 3.x contract that clients look for, and who is really answering. */
+export const VERSION_FACTS = {
+  softwareVersion: "3.1.1",
+  protocolVersion: 3_010_000,
+  configVersion: 3_010_000,
+  osApiVersion: 20,
+  exportVersion: 0,
+  vcsVersion: `gannet ${GANNET_VERSION}`,
+} as const;

@@ -1,0 +1,245 @@
+/**
+ * Disks that are files: templates `file` and `sharedfile` (spec/node-ops.json, `storage.file`). The same code serves
+ * both; that a `sharedfile` folder is shared between nodes is the administrator's doing.
+ *
+ * Files are raw and sparse, as Ganeti makes them: a new disk takes no space until it is written to. Each has its
+ * owner noted beside it (owner-mark.ts), so that a repeated create is told from a file that was there before.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, lstat, open, statfs, unlink } from "node:fs/promises";
+import path from "node:path";
+import { getSystemErrorMessage } from "node:util";
+import type {
+  AttachedDevice,
+  BlockDeviceDriver,
+  BlockDeviceSpec,
+  BlockDeviceStatus,
+  StorageSpace,
+} from "@gannet/driver-contract";
+import { BlockDeviceError, GannetError } from "@gannet/errors";
+import { diskUuid } from "@gannet/objects";
+import type { Logger } from "@gannet/telemetry";
+import { isErrno, undefinedWhenMissing } from "../../errno.ts";
+import { type AllowedRoots, makeFolderOf, type OpenFolder, openFolderOf } from "../allowed-path.ts";
+import { claim, readOwner, release } from "./owner-mark.ts";
+
+export interface FileDriverOptions {
+  readonly template: "file" | "sharedfile";
+  readonly allowed: AllowedRoots;
+  readonly logger: Logger;
+}
+
+const BYTES_PER_MIB = 1024 * 1024;
+
+/** First part of the logical id. They differ in how Xen attaches the file, not in the file. */
+const FILE_DRIVERS: readonly unknown[] = ["loop", "blktap", "blktap2"];
+
+/** O_NONBLOCK: opening a FIFO that somebody put there must not wait for its other end. */
+const OPEN_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver {
+  const { template, allowed, logger } = options;
+
+  /** A disk of this uuid that is there already is left as it is, or brought to its size after an interrupted create. */
+  async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
+    const { target, name } = placeOf(device);
+    const sizeBytes = bytesOf(device, device.sizeMib);
+    await using folder = await makeFolderOf(target, allowed);
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => folder.removeWhenEmpty());
+    const claimedNow = await takeNew(folder, name, device);
+    undo.defer(() => quietly(() => giveUp(folder, name, claimedNow)));
+    const existing = await openWhenThere(folder, name);
+    await using file =
+      existing ?? (await open(folder.entry(name), OPEN_FLAGS | constants.O_CREAT | constants.O_EXCL, 0o600));
+    if (existing === undefined) undo.defer(() => quietly(() => unlinkWhenThere(folder, name)));
+    await growTo(file, sizeBytes, device);
+    await folder.sync();
+    signal.throwIfAborted();
+    undo.move();
+  }
+
+  async function assemble(device: BlockDeviceSpec): Promise<AttachedDevice> {
+    const { target, name } = placeOf(device);
+    await using folder = await openFolderOf(target, allowed);
+    if (folder === undefined || (await sizeBytesOf(folder, name, device)) === undefined)
+      throw new BlockDeviceError(`${describe(device)} does not exist`);
+    await adopt(folder, name, device);
+    return { path: path.join(folder.path, name), kind: "file", format: "raw" };
+  }
+
+  async function remove(device: BlockDeviceSpec): Promise<void> {
+    const { target, name } = placeOf(device);
+    await using folder = await openFolderOf(target, allowed);
+    if (folder === undefined) return;
+    const owner = await readOwner(folder, name);
+    if (owner === undefined && (await isThere(folder, name)))
+      throw new BlockDeviceError(
+        `${describe(device)} is a file that is not known to belong to this disk, and was left alone; remove it by hand, or activate the disk once, which takes it over`,
+      );
+    if (owner === device.uuid) {
+      await unlinkWhenThere(folder, name);
+      await release(folder, name);
+      await folder.sync();
+    }
+    await folder.removeWhenEmpty();
+  }
+
+  async function grow(device: BlockDeviceSpec, newSizeMib: number): Promise<void> {
+    const { target, name } = placeOf(device);
+    const sizeBytes = bytesOf(device, newSizeMib);
+    await using folder = await openFolderOf(target, allowed);
+    const file = folder && (await openWhenThere(folder, name));
+    if (folder === undefined || file === undefined) throw new BlockDeviceError(`${describe(device)} does not exist`);
+    await using _closing = file;
+    await adopt(folder, name, device);
+    await growTo(file, sizeBytes, device);
+  }
+
+  async function status(device: BlockDeviceSpec): Promise<BlockDeviceStatus> {
+    const { target, name } = placeOf(device);
+    await using folder = await openFolderOf(target, allowed);
+    const owner = folder && (await readOwner(folder, name));
+    const isAnothers = owner !== undefined && owner !== device.uuid;
+    const sizeBytes = folder === undefined || isAnothers ? undefined : await sizeBytesOf(folder, name, device);
+    return { exists: sizeBytes !== undefined, sizeMib: Math.floor((sizeBytes ?? 0) / BYTES_PER_MIB) };
+  }
+
+  async function spaceOf(root: string): Promise<StorageSpace> {
+    try {
+      // In units of frsize; bsize is only the preferred size of a transfer, and FUSE filesystems set it apart.
+      const { blocks, bavail, frsize } = await statfs(root, { bigint: true });
+      const mib = (count: bigint) => Number((count * frsize) / BigInt(BYTES_PER_MIB));
+      return { type: template, name: root, totalMib: mib(blocks), freeMib: mib(bavail) };
+    } catch (error) {
+      throw new BlockDeviceError(`The space of the file storage folder ${root} cannot be read: ${causeOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** The undo's own failures are logged: the error that caused it is the one to be seen. */
+  async function quietly(step: () => Promise<void>): Promise<void> {
+    await step().catch((error: unknown) => logger.warn({ error }, "a half-made disk could not be cleaned up"));
+  }
+
+  function placeOf(device: BlockDeviceSpec): { readonly target: string; readonly name: string } {
+    const [driver, target, ...rest] = device.logicalId;
+    if (device.template !== template || !FILE_DRIVERS.includes(driver) || typeof target !== "string" || rest.length > 0)
+      throw new BlockDeviceError(
+        `${describe(device)}: the logical id of a ${template} disk is [${FILE_DRIVERS.join(" | ")}, path]`,
+      );
+    if (!diskUuid.safeParse(device.uuid).success)
+      throw new BlockDeviceError(`${describe(device)}: ${JSON.stringify(device.uuid)} is not a UUID`);
+    return { target, name: path.basename(target) };
+  }
+
+  return {
+    template,
+    create: translating("created", create),
+    assemble: translating("activated", assemble),
+    shutdown: translating("deactivated", async (device) => void placeOf(device)),
+    remove: translating("removed", remove),
+    grow: translating("grown", grow),
+    status: translating("looked at", status),
+    space: () => Promise.all(allowed.roots.map(spaceOf)),
+  };
+}
+
+/**
+ * Take the place of a new disk. Answers whether that was done now, and not by an earlier attempt.
+ * @throws BlockDeviceError when something else is there
+ */
+async function takeNew(folder: OpenFolder, name: string, device: BlockDeviceSpec): Promise<boolean> {
+  const noted = await readOwner(folder, name);
+  if (noted === undefined && (await isThere(folder, name)))
+    throw new BlockDeviceError(
+      `${describe(device)} cannot be created: a file that is no disk of this cluster is there`,
+    );
+  const owner = noted ?? (await claim(folder, name, device.uuid));
+  refuseAnothers(owner, device);
+  return noted === undefined;
+}
+
+/** Take over a disk that was made by Ganeti, which notes no owner. @throws BlockDeviceError when it is another's */
+async function adopt(folder: OpenFolder, name: string, device: BlockDeviceSpec): Promise<void> {
+  refuseAnothers((await readOwner(folder, name)) ?? (await claim(folder, name, device.uuid)), device);
+}
+
+function refuseAnothers(owner: string, device: BlockDeviceSpec): void {
+  if (owner !== device.uuid) throw new BlockDeviceError(`${describe(device)} belongs to another disk, ${owner}`);
+}
+
+/** An earlier attempt's mark stays while that attempt's file does. */
+async function giveUp(folder: OpenFolder, name: string, claimedNow: boolean): Promise<void> {
+  if (claimedNow || !(await isThere(folder, name))) await release(folder, name);
+}
+
+/** @throws BlockDeviceError when the file is larger already */
+async function growTo(file: FileHandle, sizeBytes: number, device: BlockDeviceSpec): Promise<void> {
+  const present = await file.stat();
+  if (!present.isFile()) throw new BlockDeviceError(`${describe(device)} is not a regular file`);
+  if (present.size > sizeBytes)
+    throw new BlockDeviceError(
+      `${describe(device)} has ${present.size / BYTES_PER_MIB} MiB already and is never made smaller (${sizeBytes / BYTES_PER_MIB} MiB were asked for)`,
+    );
+  if (present.size < sizeBytes) await file.truncate(sizeBytes);
+  await file.sync();
+}
+
+function bytesOf(device: BlockDeviceSpec, sizeMib: number): number {
+  const bytes = sizeMib * BYTES_PER_MIB;
+  if (!Number.isSafeInteger(sizeMib) || sizeMib < 1 || !Number.isSafeInteger(bytes))
+    throw new BlockDeviceError(`${describe(device)}: ${sizeMib} MiB is not a possible size`);
+  return bytes;
+}
+
+async function openWhenThere(folder: OpenFolder, name: string): Promise<FileHandle | undefined> {
+  return open(folder.entry(name), OPEN_FLAGS).catch(undefinedWhenMissing);
+}
+
+/** Undefined when it is not there. @throws BlockDeviceError when it is no regular file */
+async function sizeBytesOf(folder: OpenFolder, name: string, device: BlockDeviceSpec): Promise<number | undefined> {
+  const entry = await lstat(folder.entry(name)).catch(undefinedWhenMissing);
+  if (entry !== undefined && !entry.isFile()) throw new BlockDeviceError(`${describe(device)} is not a regular file`);
+  return entry?.size;
+}
+
+async function isThere(folder: OpenFolder, name: string): Promise<boolean> {
+  return (await lstat(folder.entry(name)).catch(undefinedWhenMissing)) !== undefined;
+}
+
+async function unlinkWhenThere(folder: OpenFolder, name: string): Promise<void> {
+  await unlink(folder.entry(name)).catch(undefinedWhenMissing);
+}
+
+/** Check for an abort first, and turn the errors of system calls into ones that name the disk and the cause. */
+function translating<Rest extends readonly unknown[], Result>(
+  done: string,
+  operation: (device: BlockDeviceSpec, ...rest: Rest) => Promise<Result>,
+): (device: BlockDeviceSpec, ...rest: Rest) => Promise<Result> {
+  return async (device, ...rest) => {
+    try {
+      const signal = rest.at(-1);
+      if (signal instanceof AbortSignal) signal.throwIfAborted();
+      return await operation(device, ...rest);
+    } catch (error) {
+      if (error instanceof GannetError || !(error instanceof Error && "syscall" in error)) throw error;
+      throw new BlockDeviceError(`${describe(device)} could not be ${done}: ${causeOf(error)}`, { cause: error });
+    }
+  };
+}
+
+/** The system's own words; `error.message` would show the path through the open folder, which tells nobody anything. */
+function causeOf(error: unknown): string {
+  // What O_NOFOLLOW answers for a link; the system's words for it are of too many links.
+  if (isErrno(error, "ELOOP")) return "it is a symbolic link";
+  if (error instanceof Error && "errno" in error && typeof error.errno === "number")
+    return getSystemErrorMessage(error.errno);
+  return error instanceof Error ? error.message : String(error);
+}
+
+function describe(device: BlockDeviceSpec): string {
+  const place = String(device.logicalId.at(-1) ?? "without a place").slice(0, 300);
+  return `Disk ${device.index} of ${device.instanceName} (${device.template} ${place})`;
+}

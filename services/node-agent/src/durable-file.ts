@@ -1,0 +1,27 @@
+/** Small files that must be whole and on disk before anything that depends on them happens. */
+import { open, rename } from "node:fs/promises";
+import path from "node:path";
+
+/** Replace a file's content at once: after a crash it has the old content or the new, never a part. */
+export async function replaceDurably(file: string, content: string): Promise<void> {
+  const next = `${file}.next`;
+  const handle = await open(next, "w", 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(next, file);
+  await syncFolder(path.dirname(file));
+}
+
+/** Put a folder's entries on disk: what was made or renamed in it. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,137 @@
+/** Disks, CD-ROM drives and the floppy drive. */
+import type { GuestDisk } from "@gannet/driver-contract";
+import { HypervisorError } from "@gannet/errors";
+import { isImageUrl } from "@gannet/objects";
+import type { LaunchPlan } from "../launch-plan.ts";
+import { deviceId, json } from "./argument.ts";
+import { bootIndex } from "./boot-order.ts";
+import type { DeviceSlots } from "./device-slots.ts";
+
+/** Ganeti's name of a bus to what is plugged in there. `scsi` is the old name of `scsi-hd`. */
+const DISK_DEVICES: Readonly<Record<string, { readonly driver: string; readonly bus: "pci" | "ide" | "scsi" }>> = {
+  paravirtual: { driver: "virtio-blk-pci", bus: "pci" },
+  ide: { driver: "ide-hd", bus: "ide" },
+  scsi: { driver: "scsi-hd", bus: "scsi" },
+  "scsi-hd": { driver: "scsi-hd", bus: "scsi" },
+  "scsi-cd": { driver: "scsi-cd", bus: "scsi" },
+  "scsi-block": { driver: "scsi-block", bus: "scsi" },
+  "scsi-generic": { driver: "scsi-generic", bus: "scsi" },
+};
+/** Whatever the disks on a SCSI bus are, a CD-ROM there is a `scsi-cd`. */
+const CDROM_DEVICES: typeof DISK_DEVICES = {
+  paravirtual: { driver: "virtio-blk-pci", bus: "pci" },
+  ide: { driver: "ide-cd", bus: "ide" },
+  scsi: { driver: "scsi-cd", bus: "scsi" },
+  "scsi-hd": { driver: "scsi-cd", bus: "scsi" },
+  "scsi-cd": { driver: "scsi-cd", bus: "scsi" },
+  "scsi-block": { driver: "scsi-cd", bus: "scsi" },
+  "scsi-generic": { driver: "scsi-cd", bus: "scsi" },
+};
+
+const SCSI_CONTROLLERS: Readonly<Record<string, string>> = {
+  lsi: "lsi53c895a",
+  megasas: "megasas",
+  dc390: "dc390",
+  "virtio-scsi-pci": "virtio-scsi-pci",
+};
+
+/** spec/node-ops.json, `hv.kvm.disk`: the guest's write cache, and whether the node's is passed by. */
+const CACHE_MODES: Readonly<Record<string, { readonly writeCache: "on" | "off"; readonly direct: boolean }>> = {
+  default: { writeCache: "on", direct: false },
+  writeback: { writeCache: "on", direct: false },
+  writethrough: { writeCache: "off", direct: false },
+  none: { writeCache: "on", direct: true },
+};
+
+/** The controller, when anything needs it. @throws HypervisorError */
+export function scsiControllerArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string[] {
+  const cdroms = cdromImages(plan).map(() => cdromDevice(plan).bus);
+  const disks = plan.guest.disks.map(() => diskDevice(plan).bus);
+  if (![...cdroms, ...disks].includes("scsi")) return [];
+  const driver = SCSI_CONTROLLERS[plan.params.scsi_controller_type];
+  if (driver === undefined)
+    throw new HypervisorError(`scsi_controller_type: ${plan.params.scsi_controller_type} is unknown`);
+  return ["-device", json({ driver, id: "scsi", ...slots.pci() })];
+}
+
+/** @throws HypervisorError for a `disk_type` that qemu no longer has, or when a bus is full */
+export function diskArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string[] {
+  return plan.guest.disks.flatMap((disk, position) => {
+    const id = deviceId("disk", disk.uuid);
+    const { driver, bus } = diskDevice(plan);
+    const device = {
+      driver,
+      id,
+      ...slots[bus](),
+      drive: id,
+      // Devices that pass SCSI commands through leave the cache to the disk behind them.
+      ...(driver === "scsi-block" || driver === "scsi-generic" ? {} : { "write-cache": cacheMode(plan).writeCache }),
+      ...(position === 0 ? bootIndex(plan, "disk") : {}),
+    };
+    return ["-blockdev", json(diskNode(plan, disk, id)), "-device", json(device)];
+  });
+}
+
+function diskNode(plan: LaunchPlan, disk: GuestDisk, id: string): Readonly<Record<string, unknown>> {
+  return {
+    driver: disk.format,
+    "node-name": id,
+    "read-only": disk.access === "ro",
+    discard: plan.params.disk_discard,
+    cache: { direct: cacheMode(plan).direct, "no-flush": false },
+    file: {
+      driver: disk.kind === "block" ? "host_device" : "file",
+      filename: disk.path,
+      aio: plan.params.disk_aio,
+      // Two guests that write one file destroy it; qemu then refuses to start the second.
+      ...(disk.kind === "file" ? { locking: "on" } : {}),
+    },
+  };
+}
+
+/** @throws HypervisorError */
+export function cdromArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string[] {
+  return cdromImages(plan).flatMap((image, position) => {
+    const id = `cdrom-${position}`;
+    const { driver, bus } = cdromDevice(plan);
+    const source = isImageUrl(image)
+      ? { driver: new URL(image).protocol.slice(0, -1), url: image }
+      : { driver: "file", filename: image };
+    const node = { driver: "raw", "node-name": id, "read-only": true, file: source };
+    const device = { driver, id, ...slots[bus](), drive: id, ...(position === 0 ? bootIndex(plan, "cdrom") : {}) };
+    return ["-blockdev", json(node), "-device", json(device)];
+  });
+}
+
+export function floppyArgv(plan: LaunchPlan, machine: { readonly hasFloppyController: boolean }): readonly string[] {
+  const image = plan.params.floppy_image_path;
+  if (image === "") return [];
+  const controller = machine.hasFloppyController ? [] : ["-device", json({ driver: "isa-fdc", id: "fdc" })];
+  const node = { driver: "raw", "node-name": "floppy-0", "read-only": true, file: { driver: "file", filename: image } };
+  const device = { driver: "floppy", id: "floppy-0", drive: "floppy-0", ...bootIndex(plan, "floppy") };
+  return [...controller, "-blockdev", json(node), "-device", json(device)];
+}
+
+function cdromImages({ params }: LaunchPlan): readonly string[] {
+  return [params.cdrom_image_path, params.cdrom2_image_path].filter((image) => image !== "");
+}
+
+function diskDevice({ params }: LaunchPlan) {
+  return deviceOf(DISK_DEVICES, "disk_type", params.disk_type);
+}
+
+function cdromDevice({ params }: LaunchPlan) {
+  return deviceOf(CDROM_DEVICES, "cdrom_disk_type", params.cdrom_disk_type || params.disk_type);
+}
+
+function deviceOf(table: typeof DISK_DEVICES, parameter: string, type: string) {
+  const device = table[type];
+  if (device !== undefined) return device;
+  throw new HypervisorError(`${parameter}: ${type} is not supported; use one of ${Object.keys(table).join(", ")}`);
+}
+
+function cacheMode({ params }: LaunchPlan) {
+  const mode = CACHE_MODES[params.disk_cache];
+  if (mode === undefined) throw new HypervisorError(`disk_cache: ${params.disk_cache} is unknown`);
+  return mode;
+}

@@ -1,0 +1,151 @@
+/** Follows one running guest over QMP, so that its state is known without asking. */
+import type { GuestSpec, GuestStatus } from "@gannet/driver-contract";
+import { HypervisorError } from "@gannet/errors";
+import type { Logger } from "@gannet/telemetry";
+import { type ProcessIdentity, processLives } from "../process-identity.ts";
+import { QmpClient } from "./qmp/client.ts";
+import type { QmpAnswer, QmpCall, QmpCommandName } from "./qmp/commands.ts";
+import type { QmpEvent } from "./qmp/events.ts";
+
+/** qemu's run states (qemu-qmp-ref(7), `RunState`). Any other is one in which the guest stands still for now. */
+const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
+  running: "running",
+  // The guest sleeps by its own wish and wakes by itself.
+  suspended: "running",
+  shutdown: "shutdown",
+  "guest-panicked": "crashed",
+  "internal-error": "crashed",
+  "io-error": "crashed",
+};
+
+const BYTES_PER_MIB = 1024 * 1024;
+
+export interface GuestMonitorOptions {
+  readonly guest: GuestSpec;
+  readonly process: ProcessIdentity;
+  readonly qmpSocket: string;
+  readonly logger: Logger;
+  /** The status or the memory is another than before. */
+  readonly onChange: () => void;
+  /** Once: the process is gone, and this monitor was not closed before. */
+  readonly onEnd: () => void;
+}
+
+export class GuestMonitor {
+  readonly #options: GuestMonitorOptions;
+  readonly #client: QmpClient;
+  readonly #refreshed = Promise.withResolvers<void>();
+  #status: GuestStatus = "running";
+  #memoryMib: number;
+  #vcpus: number;
+  /** How the guest's end is to be called when it comes. */
+  #endStatus: "shutdown" | "crashed" = "crashed";
+
+  constructor(options: GuestMonitorOptions) {
+    this.#options = options;
+    this.#memoryMib = options.guest.startMemoryMib;
+    this.#vcpus = options.guest.vcpus;
+    this.#client = new QmpClient({
+      socketPath: options.qmpSocket,
+      logger: options.logger,
+      targetLives: () => processLives(options.process),
+      onEvent: (event) => this.#handle(event),
+      onConnect: () => void this.#refreshAll(),
+      onGone: () => {
+        this.#refreshed.resolve();
+        options.onEnd();
+      },
+    });
+  }
+
+  get process(): ProcessIdentity {
+    return this.#options.process;
+  }
+
+  get status(): GuestStatus {
+    return this.#status;
+  }
+
+  get memoryMib(): number {
+    return this.#memoryMib;
+  }
+
+  get vcpus(): number {
+    return this.#vcpus;
+  }
+
+  /** `shutdown` when qemu announced its end, `crashed` when it has not. */
+  get endStatus(): "shutdown" | "crashed" {
+    return this.#endStatus;
+  }
+
+  /** @throws HypervisorError */
+  execute<Name extends QmpCommandName>(
+    call: QmpCall<Name>,
+    options?: { readonly timeoutMs: number },
+  ): Promise<QmpAnswer<Name>> {
+    return this.#client.execute(call, options);
+  }
+
+  /** Resolves when the state has been read once, or the guest is gone. */
+  refreshed(): Promise<void> {
+    return this.#refreshed.promise;
+  }
+
+  /** @throws HypervisorError when the monitor is another guest's, or does not answer */
+  async verifyIdentity(): Promise<void> {
+    const { UUID: found } = await this.#client.execute({ name: "query-uuid" });
+    const { name, uuid } = this.#options.guest;
+    if (found !== uuid) throw new HypervisorError(`The monitor of ${name} answers for the guest ${found}, not ${uuid}`);
+  }
+
+  /** @throws HypervisorError */
+  async refreshStatus(): Promise<void> {
+    const { status } = await this.#client.execute({ name: "query-status" });
+    this.#update(STATUS_OF_RUN_STATE[status] ?? "paused", this.#memoryMib);
+  }
+
+  close(): void {
+    this.#client.close();
+    this.#refreshed.resolve();
+  }
+
+  async #refreshAll(): Promise<void> {
+    try {
+      await this.refreshStatus();
+      this.#vcpus = (await this.#client.execute({ name: "query-cpus-fast" })).length;
+      const { actual } = await this.#client.execute({ name: "query-balloon" });
+      this.#update(this.#status, Math.round(actual / BYTES_PER_MIB));
+    } catch (error) {
+      this.#options.logger.warn({ instance: this.#options.guest.name, error }, "the guest's state could not be read");
+    } finally {
+      this.#refreshed.resolve();
+    }
+  }
+
+  #handle(event: QmpEvent): void {
+    this.#options.logger.debug({ instance: this.#options.guest.name, event }, "QMP event");
+    switch (event.name) {
+      case "SHUTDOWN":
+        this.#endStatus = event.data.reason === "guest-panic" ? "crashed" : "shutdown";
+        return;
+      case "BALLOON_CHANGE":
+        this.#update(this.#status, Math.round(event.data.actual / BYTES_PER_MIB));
+        return;
+      case "POWERDOWN":
+      case "RESET":
+        return;
+      default:
+        this.refreshStatus().catch((error) => {
+          this.#options.logger.debug({ instance: this.#options.guest.name, error }, "no status after a QMP event");
+        });
+    }
+  }
+
+  #update(status: GuestStatus, memoryMib: number): void {
+    const changed = status !== this.#status || memoryMib !== this.#memoryMib;
+    this.#status = status;
+    this.#memoryMib = memoryMib;
+    if (changed) this.#options.onChange();
+  }
+}

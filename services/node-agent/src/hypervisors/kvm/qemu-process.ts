@@ -1,0 +1,88 @@
+/** The qemu process of a guest: started, found again, and ended. */
+import { open, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { CommandError, HypervisorError } from "@gannet/errors";
+import type { CommandRunner } from "@gannet/exec";
+import {
+  identifyProcess,
+  type ProcessIdentity,
+  processArguments,
+  processLives,
+  signalProcess,
+} from "../process-identity.ts";
+import { qemuArgv } from "./argv.ts";
+import type { LaunchPlan } from "./launch-plan.ts";
+
+/** Until qemu has gone to the background. Touching all memory of a large guest first (mem_path) takes this long. */
+const LAUNCH_TIMEOUT_MS = 120_000;
+/** A process that SIGKILL does not end sits in the kernel, waiting for a device that does not answer. */
+const AFTER_KILL_MS = 10_000;
+const LOG_TAIL_BYTES = 2_000;
+
+/** @throws HypervisorError with what qemu said, when it does not come up */
+export async function launchQemu(
+  runner: CommandRunner,
+  plan: LaunchPlan,
+  signal: AbortSignal,
+): Promise<ProcessIdentity> {
+  try {
+    await runner.run({ argv: qemuArgv(plan), timeoutMs: LAUNCH_TIMEOUT_MS, signal });
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    const said = await logTail(plan.paths.logFile);
+    const reason = said === "" ? error.message : said;
+    throw new HypervisorError(`Instance ${plan.guest.name}: qemu did not start: ${reason}`, { cause: error });
+  }
+  const process = await findQemu(plan.paths.pidFile);
+  if (process !== undefined) return process;
+  const said = await logTail(plan.paths.logFile);
+  throw new HypervisorError(`Instance ${plan.guest.name}: qemu ended at once${said === "" ? "" : `: ${said}`}`);
+}
+
+/**
+ * The qemu that was started with this pid file. The file alone proves nothing: qemu leaves it behind when it is
+ * killed, and its pid may have been given to another process.
+ */
+export async function findQemu(pidFile: string): Promise<ProcessIdentity | undefined> {
+  const pid = Number(await readFile(pidFile, "utf8").catch(() => ""));
+  if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
+  const identity = await identifyProcess(pid);
+  return (await processArguments(pid)).includes(pidFile) ? identity : undefined;
+}
+
+/**
+ * SIGTERM, on which qemu writes back its caches and ends, then SIGKILL.
+ * @throws HypervisorError when the process outlives even that
+ */
+export async function endProcess(identity: ProcessIdentity, graceMs: number): Promise<void> {
+  await signalProcess(identity, "SIGTERM");
+  if (await endsWithin(identity, graceMs)) return;
+  await signalProcess(identity, "SIGKILL");
+  if (await endsWithin(identity, AFTER_KILL_MS)) return;
+  throw new HypervisorError(`Process ${identity.pid} does not end after SIGKILL; a device it uses does not answer`);
+}
+
+/** Whether the process has ended when `limitMs` have passed; an abort ends the waiting with the answer of then. */
+export async function endsWithin(identity: ProcessIdentity, limitMs: number, signal?: AbortSignal): Promise<boolean> {
+  const deadline = performance.now() + limitMs;
+  for (let lookMs = 5; await processLives(identity); lookMs = Math.min(lookMs * 2, 200)) {
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0 || signal?.aborted) return false;
+    await delay(Math.min(lookMs, leftMs), undefined, signal === undefined ? {} : { signal }).catch(() => {});
+  }
+  return true;
+}
+
+/** The last lines of a guest's log; empty when there is none. */
+export async function logTail(logFile: string): Promise<string> {
+  const file = await open(logFile, "r").catch(() => undefined);
+  if (file === undefined) return "";
+  try {
+    const { size } = await file.stat();
+    const length = Math.min(size, LOG_TAIL_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
+    return buffer.toString("utf8", 0, bytesRead).trim();
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,121 @@
+/** Everything this node tells of itself. */
+import { readFile } from "node:fs/promises";
+import type { BlockDeviceDriver, GuestState, HypervisorDriver, StorageSpace } from "@gannet/driver-contract";
+import type { HypervisorName } from "@gannet/objects";
+import type { HypervisorFacts, NodeState } from "@gannet/rpc";
+import type { Logger } from "@gannet/telemetry";
+import { AGENT_VERSION } from "../agent-version.ts";
+import { readBridges } from "./bridges.ts";
+import { type HostMemory, readMemory } from "./memory.ts";
+import { readProcessors } from "./processors.ts";
+
+export interface NodeFactsParts {
+  readonly nodeName: string;
+  readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
+  readonly blockDevices: Iterable<BlockDeviceDriver>;
+  readonly logger: Logger;
+}
+
+/** Its guests are not processes of the host, so their memory is taken off by account only (as Ganeti's hv_fake). */
+const HYPERVISORS_WITHOUT_MEMORY: readonly HypervisorName[] = ["fake"];
+/** What a node keeps for itself in Ganeti's model; processors are not set aside. */
+const NODE_PROCESSORS = 1;
+/** Asking a hypervisor runs its program; versions change with the administrator's updates. */
+const HYPERVISOR_FACTS_MAX_AGE_MS = 10 * 60 * 1000;
+
+export class NodeFacts {
+  readonly #parts: NodeFactsParts;
+  #hypervisors: { readonly at: number; readonly facts: readonly HypervisorFacts[] } | undefined;
+
+  constructor(parts: NodeFactsParts) {
+    this.#parts = parts;
+  }
+
+  /** Freshly read, the hypervisors asked again. */
+  async describe(signal: AbortSignal): Promise<NodeState> {
+    this.#hypervisors = undefined;
+    return this.read(await this.#guests(), signal);
+  }
+
+  /** Freshly read but for the hypervisors' versions. `guests` are all that run here. */
+  async read(guests: readonly GuestState[], signal: AbortSignal): Promise<NodeState> {
+    const [memory, processors, bridges, bootId, storage, hypervisors] = await Promise.all([
+      readMemory(),
+      readProcessors(),
+      readBridges(),
+      readFile("/proc/sys/kernel/random/boot_id", "utf8"),
+      this.#storage(signal),
+      this.#hypervisorFacts(signal),
+    ]);
+    return {
+      nodeName: this.#parts.nodeName,
+      bootId: bootId.trim(),
+      ...memoryUse(memory, guests),
+      cpuTotal: processors.total,
+      cpuSockets: processors.sockets,
+      cpuNumaNodes: processors.numaNodes,
+      cpuNode: NODE_PROCESSORS,
+      storage: [...storage],
+      hypervisors: [...hypervisors],
+      agentVersion: AGENT_VERSION,
+      clockMs: Date.now(),
+      bridges: [...bridges],
+    };
+  }
+
+  async #guests(): Promise<readonly GuestState[]> {
+    return (await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()))).flat();
+  }
+
+  /** One entry a unit; templates that share a storage tell of it once. */
+  async #storage(signal: AbortSignal): Promise<readonly StorageSpace[]> {
+    const spaces = await Promise.all([...this.#parts.blockDevices].map((driver) => this.#spaceOf(driver, signal)));
+    return [...new Map(spaces.flat().map((space) => [`${space.type} ${space.name}`, space])).values()];
+  }
+
+  /** A storage that cannot be read must not hide the rest of the node. */
+  async #spaceOf(driver: BlockDeviceDriver, signal: AbortSignal): Promise<readonly StorageSpace[]> {
+    try {
+      return await driver.space(signal);
+    } catch (error) {
+      this.#parts.logger.warn({ template: driver.template, error: String(error) }, "storage space cannot be read");
+      return [];
+    }
+  }
+
+  async #hypervisorFacts(signal: AbortSignal): Promise<readonly HypervisorFacts[]> {
+    const known = this.#hypervisors;
+    if (known !== undefined && Date.now() - known.at < HYPERVISOR_FACTS_MAX_AGE_MS) return known.facts;
+    const facts = await Promise.all([...this.#parts.hypervisors.values()].map((driver) => factsOf(driver, signal)));
+    this.#hypervisors = { at: Date.now(), facts };
+    return facts;
+  }
+}
+
+async function factsOf(driver: HypervisorDriver, signal: AbortSignal): Promise<HypervisorFacts> {
+  try {
+    return { ...(await driver.describe(signal)), problem: "" };
+  } catch (error) {
+    signal.throwIfAborted();
+    const problem = error instanceof Error ? error.message : String(error);
+    return { name: driver.name, version: "", accelerated: false, problem };
+  }
+}
+
+/**
+ * What is free, and what the node itself uses. A guest may not have touched all its memory yet, so the node's own
+ * use is a lower bound.
+ */
+export function memoryUse(
+  host: HostMemory,
+  guests: readonly Pick<GuestState, "hypervisor" | "memoryMib">[],
+): Pick<NodeState, "memoryTotalMib" | "memoryFreeMib" | "memoryNodeMib"> {
+  const sum = (some: typeof guests) => some.reduce((total, guest) => total + guest.memoryMib, 0);
+  const accounted = guests.filter((guest) => HYPERVISORS_WITHOUT_MEMORY.includes(guest.hypervisor));
+  const real = guests.filter((guest) => !HYPERVISORS_WITHOUT_MEMORY.includes(guest.hypervisor));
+  return {
+    memoryTotalMib: host.totalMib,
+    memoryFreeMib: Math.max(0, host.availableMib - sum(accounted)),
+    memoryNodeMib: Math.max(0, host.totalMib - host.availableMib - sum(real)),
+  };
+}

@@ -1,0 +1,53 @@
+/** Logs of OS scripts: one file a run, readable by the agent only, and bounded together. */
+import { constants } from "node:fs";
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import path from "node:path";
+import { undefinedWhenMissing } from "../errno.ts";
+
+/** Of all logs together; the oldest go first. One run adds at most what CommandRunner lets a command log. */
+const KEPT_BYTES = 256 * 1024 * 1024;
+
+const TAIL_LINES = 20;
+const TAIL_BYTES = 16 * 1024;
+
+/**
+ * Make the empty log of one run, `add-<os>-<instance>-<time>.log` as Ganeti names it, and make room for it.
+ * Answers its path.
+ */
+export async function createScriptLog(folder: string, action: "add", os: string, instance: string): Promise<string> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await removeOldest(folder);
+  const time = new Date().toISOString().replaceAll(":", "_").replace("Z", "");
+  const file = path.join(folder, `${action}-${os.slice(0, 100)}-${instance.slice(0, 100)}-${time}.log`);
+  await using _made = await open(file, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
+  return file;
+}
+
+/** The last lines of a log, as Ganeti shows them of a script that failed. */
+export async function lastLines(file: string): Promise<string> {
+  await using log = await open(file);
+  const { size } = await log.stat();
+  const from = Math.max(0, size - TAIL_BYTES);
+  const { buffer, bytesRead } = await log.read(Buffer.alloc(size - from), 0, size - from, from);
+  return lastLinesOf(buffer.toString("utf8", 0, bytesRead));
+}
+
+export function lastLinesOf(text: string): string {
+  return text.slice(-TAIL_BYTES).trimEnd().split("\n").slice(-TAIL_LINES).join("\n");
+}
+
+async function removeOldest(folder: string): Promise<void> {
+  const files = (await readdir(folder)).map((name) => path.join(folder, name));
+  // One that is gone by now was removed by a run that began at the same time.
+  const found = await Promise.all(files.map((file) => stat(file).catch(undefinedWhenMissing)));
+  const logs = files.map((file, index) => ({
+    file,
+    size: found[index]?.size ?? 0,
+    mtimeMs: found[index]?.mtimeMs ?? 0,
+  }));
+  let keptBytes = 0;
+  for (const { file, size } of logs.sort((a, b) => b.mtimeMs - a.mtimeMs)) {
+    keptBytes += size;
+    if (keptBytes > KEPT_BYTES) await rm(file, { force: true });
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Requests as handlers may trust them, and answers as the wire wants them. What a name, an id or a size may be is
+ * checked here; paths in logical ids are the drivers' concern, who know which folders are allowed.
+ */
+import type {
+  AttachedDevice,
+  BlockDeviceSpec,
+  GuestConsole,
+  GuestDisk,
+  GuestSpec,
+  GuestState,
+  HypervisorFacts,
+} from "@gannet/driver-contract";
+import { OpPrereqError } from "@gannet/errors";
+import { DISK_TEMPLATES, HYPERVISORS, type HypervisorName, normalizeHostName } from "@gannet/objects";
+import {
+  decodeParameters,
+  type HypervisorFacts as HypervisorFactsMessage,
+  type InstanceConsole,
+  type InstanceState,
+  type ParameterValue,
+} from "@gannet/rpc";
+import { z } from "zod";
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const TEXT_LIMIT_CHARS = 4096;
+const MAX_DISKS = 16;
+const MAX_NICS = 8;
+/** A DRBD disk has two children, which have none. */
+const MAX_CHILDREN = 2;
+const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000;
+
+const text = z
+  .string()
+  .max(TEXT_LIMIT_CHARS)
+  .refine((value) => !value.includes("\0"), "holds a NUL character");
+const uuid = z.string().regex(UUID);
+const hostName = z.string().refine(isHostName, "is no host name");
+const sizeMib = z.int().nonnegative();
+const nullWhenEmpty = text.transform((value) => (value === "" ? null : value));
+const parameters = z.custom<Record<string, ParameterValue>>().transform(decodeParameters);
+
+export const hypervisorName = z.enum(HYPERVISORS);
+export const guestName = hostName;
+export const timeoutMs = z.int().nonnegative().max(MAX_TIMEOUT_MS);
+
+const childDevice = z.object({
+  uuid,
+  template: z.enum(DISK_TEMPLATES),
+  logicalId: z.array(text).max(MAX_DISKS),
+  sizeMib,
+  mode: z.enum(["ro", "rw"]),
+  instanceName: hostName,
+  index: z.int().nonnegative(),
+  params: parameters,
+  children: z.array(z.never()),
+});
+/** A disk, with the name its user gave it. */
+export const device = childDevice.extend({
+  children: z.array(childDevice).max(MAX_CHILDREN),
+  name: text.optional(),
+});
+export type Device = z.infer<typeof device> & BlockDeviceSpec;
+
+const nic = z.object({
+  uuid,
+  name: nullWhenEmpty,
+  mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
+  ip: nullWhenEmpty,
+  mode: z.enum(["bridged", "routed", "openvswitch", "user"]),
+  link: text,
+  vlan: text,
+});
+
+/** A guest whose disks are named, not opened yet. */
+export const guest = z.object({
+  name: hostName,
+  uuid,
+  hypervisor: hypervisorName,
+  maxMemoryMib: z.int().positive(),
+  startMemoryMib: z.int().positive(),
+  vcpus: z.int().positive(),
+  disks: z.array(device).max(MAX_DISKS),
+  nics: z.array(nic).max(MAX_NICS),
+  hvparams: parameters,
+  networkPort: z
+    .int()
+    .max(65535)
+    .transform((port) => (port === 0 ? null : port)),
+});
+export type Guest = z.infer<typeof guest>;
+
+/** @throws OpPrereqError (wrong_input) naming what is wrong */
+export function parse<Output>(schema: z.ZodType<Output>, value: unknown, what: string): Output {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const where = issue === undefined || issue.path.length === 0 ? what : `${what}: ${issue.path.join(".")}`;
+  throw new OpPrereqError(`The request's ${where} is not acceptable: ${issue?.message}`, "wrong_input");
+}
+
+function isHostName(name: string): boolean {
+  try {
+    return normalizeHostName(name) === name;
+  } catch {
+    return false;
+  }
+}
+
+/** The guest that drivers get, its disks attached in their order. */
+export function guestSpec(parsed: Guest, attached: readonly AttachedDevice[]): GuestSpec {
+  const disks = attached.map((opened, index): GuestDisk => {
+    const disk = parsed.disks[index];
+    if (disk === undefined) throw new Error(`Guest ${parsed.name} has no disk ${index}`);
+    return {
+      uuid: disk.uuid,
+      index,
+      name: disk.name ?? null,
+      path: opened.path,
+      kind: opened.kind,
+      format: opened.format,
+      access: disk.mode,
+      sizeMib: disk.sizeMib,
+      ...(opened.kind === "file" && disk.logicalId[0] !== undefined ? { fileDriver: disk.logicalId[0] } : {}),
+    };
+  });
+  return { ...parsed, disks, nics: parsed.nics.map((each, index) => ({ ...each, index })) };
+}
+
+export function instanceState(state: GuestState): InstanceState {
+  return { ...state };
+}
+
+/** What is answered about a guest that nothing is known of. */
+export function unknownInstance(name: string, hypervisor: HypervisorName): InstanceState {
+  return { name, uuid: "", hypervisor, status: "shutdown", memoryMib: 0, vcpus: 0, uptimeSeconds: 0, cpuSeconds: 0 };
+}
+
+export function instanceConsole(console: GuestConsole): InstanceConsole {
+  const nothing = { message: "", command: [], port: 0, display: 0 };
+  switch (console.kind) {
+    case "ssh":
+      return { ...nothing, kind: console.kind, command: [...console.command] };
+    case "vnc":
+      return { ...nothing, kind: console.kind, port: console.port, display: console.display };
+    case "spice":
+      return { ...nothing, kind: console.kind, port: console.port };
+    case "msg":
+      return { ...nothing, kind: console.kind, message: console.message };
+  }
+}
+
+export function hypervisorFacts(facts: HypervisorFacts): HypervisorFactsMessage {
+  return { ...facts, problem: "" };
+}
+
+/** What a step on these disks touches: two disks may claim one place, and one disk is known by its UUID. */
+export function deviceResources(devices: readonly BlockDeviceSpec[]): readonly string[] {
+  return devices.flatMap((each) => [
+    `disk ${each.uuid}`,
+    `device ${each.template} ${each.logicalId.join(" ")}`,
+    ...deviceResources(each.children),
+  ]);
+}
+
+export function guestResource(name: string): string {
+  return `instance ${name}`;
+}

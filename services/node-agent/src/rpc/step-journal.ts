@@ -1,0 +1,177 @@
+/** The answers of finished steps, on disk, so that a step that is asked for again is not done again. */
+import { type FileHandle, open, readFile } from "node:fs/promises";
+import type { WireError } from "@gannet/errors";
+import type { Logger } from "@gannet/telemetry";
+import { z } from "zod";
+import { replaceDurably } from "../durable-file.ts";
+import { undefinedWhenMissing } from "../errno.ts";
+
+/** What a step was answered with: the serialized reply, or the error. */
+export type StepAnswer = { readonly reply: Buffer } | { readonly error: WireError };
+
+export interface StepJournalLimits {
+  /** Older answers are forgotten; a step that is repeated after that is done again, which drivers allow. */
+  readonly maxAgeMs: number;
+  readonly maxAnswers: number;
+}
+
+/** A master repeats a step within minutes, or after its own restart. 20,000 answers take some 5 MB of memory. */
+const LIMITS: StepJournalLimits = { maxAgeMs: 7 * 24 * 60 * 60 * 1000, maxAnswers: 20_000 };
+/** The file is rewritten when more than this many of its lines, and more than half of them, are forgotten. */
+const COMPACT_AFTER_LINES = 1_000;
+
+const line = z.object({
+  step: z.string(),
+  /** Milliseconds since 1970. */
+  at: z.number(),
+  /** Base64. */
+  reply: z.string().optional(),
+  error: z.object({ kind: z.string(), message: z.string(), code: z.string().optional() }).optional(),
+});
+
+interface Entry {
+  readonly at: number;
+  readonly text: string;
+}
+
+/**
+ * One JSON line an answer, appended and forced to disk before the answer goes out; answers that finish together
+ * share one write. Only the last line can be torn by a crash, and its answer has not gone out.
+ */
+export class StepJournal {
+  readonly #file: string;
+  readonly #limits: StepJournalLimits;
+  /** By step, oldest first. */
+  readonly #entries: Map<string, Entry>;
+  #handle: FileHandle;
+  #lines: number;
+  #pending: { readonly text: string; readonly written: PromiseWithResolvers<void> }[] = [];
+  #writing: Promise<void> | undefined;
+
+  private constructor(parts: {
+    file: string;
+    limits: StepJournalLimits;
+    entries: Map<string, Entry>;
+    handle: FileHandle;
+  }) {
+    this.#file = parts.file;
+    this.#limits = parts.limits;
+    this.#entries = parts.entries;
+    this.#handle = parts.handle;
+    this.#lines = parts.entries.size;
+  }
+
+  static async open(file: string, logger: Logger, limits: StepJournalLimits = LIMITS): Promise<StepJournal> {
+    const entries = readEntries((await readFile(file, "utf8").catch(undefinedWhenMissing)) ?? "", file, logger);
+    forget(entries, limits);
+    await replaceDurably(file, textOf(entries));
+    return new StepJournal({ file, limits, entries, handle: await open(file, "a", 0o600) });
+  }
+
+  /** Undefined for a step that never finished here, or too long ago. */
+  answer(step: string): StepAnswer | undefined {
+    const entry = this.#entries.get(step);
+    if (entry === undefined) return undefined;
+    const { reply, error } = line.parse(JSON.parse(entry.text));
+    if (reply !== undefined) return { reply: Buffer.from(reply, "base64") };
+    return error === undefined ? undefined : { error: wireError(error) };
+  }
+
+  /** Resolves when the answer is on disk. */
+  async record(step: string, answer: StepAnswer): Promise<void> {
+    const at = Date.now();
+    const content = "reply" in answer ? { reply: answer.reply.toString("base64") } : { error: answer.error };
+    const text = JSON.stringify({ step, at, ...content });
+    const written = Promise.withResolvers<void>();
+    this.#pending.push({ text, written });
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+    });
+    await written.promise;
+    this.#entries.delete(step);
+    this.#entries.set(step, { at, text });
+    forget(this.#entries, this.#limits);
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#handle.close();
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const batch = this.#pending.splice(0);
+      try {
+        await this.#compactWhenLong();
+        await this.#append(batch.map(({ text }) => `${text}\n`).join(""));
+        this.#lines += batch.length;
+        for (const { written } of batch) written.resolve();
+      } catch (error) {
+        for (const { written } of batch) written.reject(error);
+      }
+    }
+  }
+
+  /** A write that fails half-way is cut off again, or it would spoil the line after it. */
+  async #append(text: string): Promise<void> {
+    const { size } = await this.#handle.stat();
+    try {
+      await this.#handle.appendFile(text);
+      await this.#handle.datasync();
+    } catch (error) {
+      await this.#handle.truncate(size).catch(() => {});
+      throw error;
+    }
+  }
+
+  async #compactWhenLong(): Promise<void> {
+    const forgotten = this.#lines - this.#entries.size;
+    if (forgotten < COMPACT_AFTER_LINES || forgotten < this.#lines / 2) return;
+    await replaceDurably(this.#file, textOf(this.#entries));
+    const replaced = await open(this.#file, "a", 0o600);
+    await this.#handle.close();
+    this.#handle = replaced;
+    this.#lines = this.#entries.size;
+  }
+}
+
+function readEntries(text: string, file: string, logger: Logger): Map<string, Entry> {
+  const entries = new Map<string, Entry>();
+  const lines = text.split("\n").filter((candidate) => candidate !== "");
+  for (const candidate of lines) {
+    const parsed = parseLine(candidate);
+    if (parsed === undefined) logger.warn({ file }, "a line of the step journal cannot be read and is left out");
+    else {
+      entries.delete(parsed.step);
+      entries.set(parsed.step, { at: parsed.at, text: candidate });
+    }
+  }
+  return entries;
+}
+
+function parseLine(text: string): z.infer<typeof line> | undefined {
+  try {
+    return line.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The oldest go first. */
+function forget(entries: Map<string, Entry>, limits: StepJournalLimits): void {
+  const oldest = Date.now() - limits.maxAgeMs;
+  for (const [step, { at }] of entries) {
+    if (entries.size <= limits.maxAnswers && at >= oldest) return;
+    entries.delete(step);
+  }
+}
+
+function textOf(entries: ReadonlyMap<string, Entry>): string {
+  return [...entries.values()].map(({ text }) => `${text}\n`).join("");
+}
+
+function wireError(error: NonNullable<z.infer<typeof line>["error"]>): WireError {
+  return error.code === undefined
+    ? { kind: error.kind, message: error.message }
+    : { kind: error.kind, message: error.message, code: error.code };
+}

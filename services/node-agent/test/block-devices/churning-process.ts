@@ -1,0 +1,15 @@
+/** Creates and removes one disk for ever, for a test that kills it at any moment: `node … <root> <device as JSON>`. */
+import type { BlockDeviceSpec } from "@gannet/driver-contract";
+import { silentLogger } from "@gannet/telemetry";
+import { createFileDriver } from "../../src/block-devices/file/file-driver.ts";
+
+const [root = "", json = ""] = process.argv.slice(2);
+const device: BlockDeviceSpec = JSON.parse(json);
+const driver = createFileDriver({ template: "file", allowed: { roots: [root] }, logger: silentLogger() });
+const { signal } = new AbortController();
+
+for (let round = 0; ; round += 1) {
+  await driver.create(device, signal);
+  if (round === 0) process.stdout.write("churning\n");
+  await driver.remove(device, signal);
+}

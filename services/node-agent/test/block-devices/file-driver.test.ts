@@ -1,0 +1,260 @@
+import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { BLOCK_DEVICE_CHECKS } from "@gannet/driver-contract/conformance";
+import { BlockDeviceError, OpPrereqError } from "@gannet/errors";
+import { createCommandRunner } from "@gannet/exec";
+import { silentLogger } from "@gannet/telemetry";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createBlockDevices } from "../../src/block-devices/index.ts";
+import { type FileSubject, fileSubject } from "./file-subject.ts";
+
+const { signal } = new AbortController();
+const runner = createCommandRunner({ logger: silentLogger() });
+const run = (...argv: [string, ...string[]]) => runner.run({ argv, timeoutMs: 10_000 });
+
+describe.each(["file", "sharedfile"] as const)("conformance of %s", (template) => {
+  let subject: FileSubject;
+  beforeAll(async () => {
+    subject = await fileSubject(template);
+  });
+  afterAll(() => subject.close());
+
+  test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run(subject));
+});
+
+describe("the file driver", () => {
+  let subject: FileSubject;
+  beforeAll(async () => {
+    subject = await fileSubject("file");
+  });
+  afterAll(() => subject.close());
+
+  const targetOf = (device: { logicalId: readonly unknown[] }) => String(device.logicalId[1]);
+  const markOf = (target: string) => path.join(path.dirname(target), `.${path.basename(target)}.owner`);
+
+  test("a new disk takes no space, and only the agent may read it", async () => {
+    const device = { ...subject.newDevice(), sizeMib: 1024 };
+    await subject.driver.create(device, signal);
+    const file = await stat(targetOf(device));
+    expect(file.size).toBe(1024 ** 3);
+    expect(file.blocks * 512).toBeLessThan(1024 ** 2);
+    expect(file.mode & 0o777).toBe(0o600);
+    expect((await stat(path.dirname(targetOf(device)))).mode & 0o777).toBe(0o750);
+    expect(await subject.driver.assemble(device, signal)).toEqual({
+      path: targetOf(device),
+      kind: "file",
+      format: "raw",
+    });
+    await subject.driver.remove(device, signal);
+  });
+
+  test("the folder of an instance goes with its last disk, and the root never", async () => {
+    const first = subject.newDevice();
+    const second = subject.newDevice();
+    const inRoot = subject.deviceAt(path.join(subject.root, "alone.disk0"));
+    for (const device of [first, second, inRoot]) await subject.driver.create(device, signal);
+    await subject.driver.remove(first, signal);
+    expect(await subject.inventory()).toContain("root/web1.example.com");
+    await subject.driver.remove(second, signal);
+    await subject.driver.remove(inRoot, signal);
+    expect(await subject.inventory()).toEqual(["outside", "root", "root/escape"]);
+  });
+
+  describe("repeats a create that was cut short", () => {
+    const steps: Readonly<Record<string, (target: string, uuid: string) => Promise<unknown>>> = {
+      "after the folder": (target) => mkdir(path.dirname(target)),
+      "after the owner's mark": (target, uuid) => symlink(uuid, markOf(target)),
+      "after the empty file": (target) => writeFile(target, ""),
+    };
+    const names = Object.keys(steps);
+
+    test.each(names)("%s", async (name) => {
+      const device = subject.newDevice();
+      const cutShort = async () => {
+        for (const step of names.slice(0, names.indexOf(name) + 1)) await steps[step]?.(targetOf(device), device.uuid);
+      };
+      const before = await subject.inventory();
+      await cutShort();
+      await subject.driver.create(device, signal);
+      expect(await subject.driver.status(device, signal)).toEqual({ exists: true, sizeMib: device.sizeMib });
+      await subject.driver.remove(device, signal);
+      await cutShort();
+      await subject.driver.remove(device, signal);
+      expect(await subject.inventory()).toEqual(before);
+    });
+  });
+
+  test("a killed agent's disk can be created again or removed, wherever it was", async () => {
+    const before = await subject.inventory();
+    for (let round = 0; round < 4; round += 1) {
+      const device = subject.newDevice();
+      const script = path.join(import.meta.dirname, "churning-process.ts");
+      const child = spawn(process.execPath, [script, subject.root, JSON.stringify(device)]);
+      await once(child.stdout, "data");
+      const exited = once(child, "exit");
+      setTimeout(() => child.kill("SIGKILL"), randomInt(20));
+      await exited;
+      if (round % 2 === 0) {
+        await subject.driver.create(device, signal);
+        expect(await subject.driver.status(device, signal)).toEqual({ exists: true, sizeMib: device.sizeMib });
+      }
+      await subject.driver.remove(device, signal);
+      expect(await subject.inventory()).toEqual(before);
+    }
+  });
+
+  test("a create that is aborted on its way removes what it made and nothing else", async () => {
+    const abort = new AbortController();
+    const before = await subject.inventory();
+    const device = subject.newDevice();
+    const creating = subject.driver.create(device, abort.signal);
+    abort.abort(new Error("the job was stopped"));
+    await expect(creating).rejects.toThrow("the job was stopped");
+    expect(await subject.inventory()).toEqual(before);
+
+    await subject.driver.create(device, signal);
+    const again = new AbortController();
+    const repeating = subject.driver.create(device, again.signal);
+    again.abort();
+    await expect(repeating).rejects.toThrow();
+    expect(await subject.driver.status(device, signal)).toEqual({ exists: true, sizeMib: device.sizeMib });
+    await subject.driver.remove(device, signal);
+  });
+
+  test("a disk made by Ganeti is taken over when it is activated, and not removed before", async () => {
+    const device = subject.newDevice();
+    await mkdir(path.dirname(targetOf(device)));
+    await writeFile(targetOf(device), Buffer.alloc(device.sizeMib * 1024 * 1024));
+    expect(await subject.driver.status(device, signal)).toEqual({ exists: true, sizeMib: device.sizeMib });
+    await expect(subject.driver.remove(device, signal)).rejects.toThrow(/not known to belong/);
+    await subject.driver.assemble(device, signal);
+    await subject.driver.remove(device, signal);
+    expect(await subject.driver.status(device, signal)).toEqual({ exists: false, sizeMib: 0 });
+  });
+
+  test.each([-1, 1.5, Number.NaN])("a size of %d MiB is refused", async (sizeMib) => {
+    const device = { ...subject.newDevice(), sizeMib };
+    await expect(subject.driver.create(device, signal)).rejects.toThrow(/not a possible size/);
+  });
+
+  test.each([
+    { logicalId: ["raid", "/x"] },
+    { logicalId: ["loop"] },
+    { logicalId: ["loop", 7] },
+    { logicalId: ["loop", "/x", "/y"] },
+    { template: "plain" as const },
+    { uuid: "../../etc/passwd" },
+  ])("%j does not name a disk of this template", async (changes) => {
+    const device = { ...subject.newDevice(), ...changes };
+    await expect(subject.driver.create(device, signal)).rejects.toThrow(BlockDeviceError);
+  });
+
+  test.each(["folder", "FIFO", "symbolic link"])("a %s in the file's place is no disk", async (kind) => {
+    const device = subject.newDevice();
+    const target = targetOf(device);
+    await mkdir(path.dirname(target));
+    await symlink(device.uuid, markOf(target));
+    if (kind === "folder") await mkdir(target);
+    if (kind === "FIFO") await run("/usr/bin/mkfifo", target);
+    if (kind === "symbolic link") await symlink("/etc/hostname", target);
+    const { driver } = subject;
+    for (const attempt of [
+      () => driver.create(device, signal),
+      () => driver.assemble(device, signal),
+      () => driver.grow(device, 8, signal),
+    ])
+      await expect(attempt()).rejects.toThrow(BlockDeviceError);
+    await rm(path.dirname(target), { recursive: true });
+  });
+
+  test("space is the filesystem's", async () => {
+    const [space] = await subject.driver.space(signal);
+    const df = await run("/usr/bin/df", "--block-size=1048576", "--output=size,avail", subject.root);
+    const [size, available] = df.stdout.trim().split("\n")[1]?.trim().split(/\s+/).map(Number) ?? [];
+    expect(space).toMatchObject({ type: "file", name: subject.root });
+    // df rounds up, and others write to the same filesystem meanwhile.
+    expect(Math.abs((space?.totalMib ?? 0) - (size ?? 0))).toBeLessThanOrEqual(1);
+    expect(Math.abs((space?.freeMib ?? 0) - (available ?? 0))).toBeLessThanOrEqual(1024);
+  });
+
+  test("an unreadable root is named", async () => {
+    await rename(subject.root, `${subject.root}.away`);
+    try {
+      await expect(subject.driver.space(signal)).rejects.toThrow(`${subject.root} cannot be read`);
+      await expect(subject.driver.create(subject.newDevice(), signal)).rejects.toThrow(
+        `${subject.root} does not exist on this node`,
+      );
+    } finally {
+      await rename(`${subject.root}.away`, subject.root);
+    }
+  });
+});
+
+describe.runIf(mayMount())("a filesystem", () => {
+  let root: string;
+  let subject: FileSubject;
+  const mounted = async (options: string) => {
+    await run("/usr/bin/mount", "-t", "tmpfs", "-o", `size=1m,${options}`, "gannet-test", root);
+    subject = await fileSubject("file", root);
+  };
+  beforeEach(async () => {
+    root = await mkdtemp(path.join(tmpdir(), "gannet-mount-"));
+  });
+  afterEach(async () => {
+    await run("/usr/bin/umount", root);
+    await rm(root, { recursive: true });
+    await subject.close();
+  });
+
+  // Of a tmpfs's inodes, one is its root's and one the `escape` link's. A disk needs three: folder, mark, file.
+  test.each([2, 3, 4])("that is full at %d inodes refuses the disk and keeps nothing of it", async (inodes) => {
+    await mounted(`nr_inodes=${inodes}`);
+    const device = subject.newDevice();
+    await expect(subject.driver.create(device, signal)).rejects.toThrow(
+      new BlockDeviceError(
+        `Disk 0 of web1.example.com (file ${device.logicalId[1]}) could not be created: no space left on device`,
+      ),
+    );
+    expect(await readdir(root)).toEqual(["escape"]);
+  });
+
+  test("that is read-only is named as the cause", async () => {
+    await mounted("rw");
+    const kept = subject.newDevice();
+    await subject.driver.create(kept, signal);
+    await run("/usr/bin/mount", "-o", "remount,ro", root);
+    const { driver } = subject;
+    await expect(driver.create(subject.newDevice(), signal)).rejects.toThrow("created: read-only file system");
+    await expect(driver.grow(kept, 9, signal)).rejects.toThrow("grown: read-only file system");
+    await expect(driver.remove(kept, signal)).rejects.toThrow("removed: read-only file system");
+    expect(await driver.status(kept, signal)).toEqual({ exists: true, sizeMib: kept.sizeMib });
+  });
+});
+
+test.each(["plain", "diskless", "no-such", "__proto__", "constructor"])(
+  "template %s has no driver here",
+  (template) => {
+    const none = { roots: [] };
+    const devices = createBlockDevices({
+      fileStorage: none,
+      sharedFileStorage: none,
+      runner,
+      logger: silentLogger(),
+    });
+    expect(devices.drivers.map((driver) => driver.template)).toEqual(["file", "sharedfile"]);
+    expect(() => devices.driver(template)).toThrow(
+      new OpPrereqError(`Disk template ${template} is not supported on this node`, "wrong_input"),
+    );
+  },
+);
+
+/** CAP_SYS_ADMIN, which root in a container may lack (capabilities(7)). */
+function mayMount(): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
+}

@@ -1,0 +1,97 @@
+/** The file driver over a temporary folder, with what the conformance checks need around it. */
+import { randomUUID } from "node:crypto";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { BlockDeviceSpec } from "@gannet/driver-contract";
+import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
+import { createCommandRunner } from "@gannet/exec";
+import { silentLogger } from "@gannet/telemetry";
+import { createBlockDevices } from "../../src/block-devices/index.ts";
+
+export interface FileSubject extends BlockDeviceSubject {
+  /** The allowed root. */
+  readonly root: string;
+  /** Holds the root and a folder `outside` that must stay empty. */
+  readonly base: string;
+  deviceAt(target: string, changes?: Partial<BlockDeviceSpec>): BlockDeviceSpec;
+  close(): Promise<void>;
+}
+
+export async function fileSubject(template: "file" | "sharedfile", existingRoot?: string): Promise<FileSubject> {
+  const base = await mkdtemp(path.join(tmpdir(), "gannet-file-"));
+  const root = existingRoot ?? path.join(base, "root");
+  const outside = path.join(base, "outside");
+  await mkdir(root, { recursive: true });
+  await mkdir(outside);
+  await symlink(outside, path.join(root, "escape"));
+  const logger = silentLogger();
+  const allowed = { roots: [root] };
+  const driver = createBlockDevices({
+    fileStorage: allowed,
+    sharedFileStorage: allowed,
+    runner: createCommandRunner({ logger }),
+    logger,
+  }).driver(template);
+
+  const deviceAt = (target: string, changes: Partial<BlockDeviceSpec> = {}): BlockDeviceSpec => ({
+    uuid: randomUUID(),
+    template,
+    logicalId: ["loop", target],
+    sizeMib: 4,
+    mode: "rw",
+    instanceName: "web1.example.com",
+    index: 0,
+    params: {},
+    children: [],
+    ...changes,
+  });
+
+  return {
+    driver,
+    root,
+    base,
+    deviceAt,
+    newDevice: () => deviceAt(path.join(root, "web1.example.com", `${randomUUID()}.${template}.disk0`)),
+    hostileDevices: () =>
+      [
+        "relative/disk0",
+        `${root}/../outside/disk0`,
+        `${root}/./disk0`,
+        `${root}//disk0`,
+        `${root}/a/../../outside/disk0`,
+        `${root}/disk0/`,
+        root,
+        `${root}-beside/disk0`,
+        `${outside}/disk0`,
+        `${root}/escape/disk0`,
+        `${root}/escape/deeper/disk0`,
+        `${root}/nul\0/disk0`,
+        `${root}/line\nbreak`,
+        `${root}/${"x".repeat(300)}`,
+        `${root}/${"x/".repeat(2500)}disk0`,
+        "/etc/passwd",
+        "/",
+        "",
+      ].map((target) => deviceAt(target)),
+    occupy: async (device) => {
+      const target = String(device.logicalId[1]);
+      await mkdir(path.dirname(target), { recursive: true });
+      await writeFile(target, "somebody's data");
+      return {
+        isUntouched: async () => (await readFile(target, "utf8")) === "somebody's data",
+        clear: () => rm(path.dirname(target), { recursive: true }),
+      };
+    },
+    inventory: async () => (await readdir(base, { recursive: true })).sort(),
+    write: async (attached, text) => {
+      await using file = await open(attached.path, "r+");
+      await file.write(text, 0);
+    },
+    read: async (attached, bytes) => {
+      await using file = await open(attached.path);
+      return (await file.read(Buffer.alloc(bytes), 0, bytes, 0)).buffer.toString();
+    },
+    close: () => rm(base, { recursive: true }),
+  };
+}

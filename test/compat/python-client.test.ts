@@ -1,0 +1,165 @@
+/** Debian's python3-ganeti-rapi, unchanged, takes an instance through its whole life. */
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { OneMachineCluster } from "../one-machine-cluster.ts";
+
+const PYTHON = "/usr/bin/python3";
+const CLIENT = "/usr/lib/python3/dist-packages/ganeti/rapi/client.py";
+const QEMU = "/usr/bin/qemu-system-x86_64";
+
+if (!existsSync(CLIENT)) console.log("skipped: python3-ganeti-rapi is not installed");
+
+interface FinishedStep {
+  readonly ok: boolean;
+  readonly job: { readonly status: string; readonly opresult: readonly unknown[]; readonly summary: readonly string[] };
+}
+
+async function lifeCycle(cluster: OneMachineCluster, hypervisor: string): Promise<Map<string, unknown>> {
+  const script = path.join(import.meta.dirname, "life_cycle.py");
+  const child = spawn(PYTHON, [script, String(cluster.port), cluster.user, cluster.password, hypervisor]);
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  const lines = stdout.split("\n").filter((line) => line !== "");
+  const steps = new Map(
+    lines.map((line) => {
+      const { step, value } = JSON.parse(line) as { step: string; value: unknown };
+      return [step, value];
+    }),
+  );
+  expect(code, `after step "${[...steps.keys()].at(-1)}":\n${stderr}`).toBe(0);
+  return steps;
+}
+
+/** Command lines of this cluster's qemu processes. */
+function guests(cluster: OneMachineCluster): string[][] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const argv = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+        return argv[0] === QEMU && argv.some((arg) => arg.includes(cluster.stateDir)) ? [argv] : [];
+      } catch {
+        return [];
+      }
+    });
+}
+
+function diskFiles(cluster: OneMachineCluster): string[] {
+  return readdirSync(cluster.stateDir, { recursive: true, encoding: "utf8" }).filter((name) => name.includes(".file.disk"));
+}
+
+describe.skipIf(!existsSync(CLIENT)).each([
+  { hypervisor: "fake", possible: true },
+  { hypervisor: "kvm", possible: existsSync(QEMU) },
+])("with $hypervisor", ({ hypervisor, possible }) => {
+  if (!possible) console.log(`skipped: ${QEMU} is not installed`);
+  let cluster: OneMachineCluster;
+  let steps: Map<string, unknown>;
+
+  beforeAll(async () => {
+    if (!possible) return;
+    cluster = await OneMachineCluster.start({ hypervisors: hypervisor === "kvm" ? "kvm,fake" : "fake" });
+    steps = await lifeCycle(cluster, hypervisor);
+  }, 300_000);
+  afterAll(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  const finished = (step: string): FinishedStep => steps.get(step) as FinishedStep;
+
+  test.skipIf(!possible)("static resources answer as Ganeti's", () => {
+    expect(steps.get("version")).toBe(2);
+    expect(steps.get("features")).toEqual([
+      "instance-create-reqv1",
+      "instance-reinstall-reqv1",
+      "node-evac-res1",
+      "node-migrate-reqv1",
+    ]);
+    expect(steps.get("info")).toMatchObject({ name: "cluster.gannet.test", master: "node1.gannet.test" });
+    expect(steps.get("os")).toContain("noop");
+    expect(steps.get("nodes")).toEqual(["node1.gannet.test", "node2.gannet.test", "node3.gannet.test"]);
+    expect(steps.get("node-role")).toBe("master");
+    expect(steps.get("node")).toMatchObject({ name: "node1.gannet.test", offline: false, mtotal: expect.any(Number) });
+    expect(steps.get("groups")).toMatchObject([{ name: "default", node_cnt: 3 }]);
+  });
+
+  test.skipIf(!possible)("a dry run checks and creates nothing", () => {
+    expect(finished("dry-run")).toMatchObject({ ok: true, job: { opresult: [["node1.gannet.test"]] } });
+    expect(steps.get("after-dry-run")).toEqual([]);
+  });
+
+  test.skipIf(!possible)("create gives a running instance with its memory and processors", () => {
+    expect(finished("create")).toMatchObject({
+      ok: true,
+      job: { status: "success", summary: ["INSTANCE_CREATE(web1.gannet.test)"], opresult: [["node1.gannet.test"]] },
+    });
+    expect(steps.get("instances")).toEqual(["web1.gannet.test"]);
+    const row = {
+      name: "web1.gannet.test",
+      status: "running",
+      oper_state: true,
+      oper_ram: 128,
+      oper_vcpus: 1,
+      admin_state: "up",
+      pnode: "node1.gannet.test",
+      disk_template: "file",
+      "disk.sizes": [128],
+      os: "noop",
+    };
+    expect(steps.get("running")).toMatchObject(row);
+    expect(steps.get("bulk")).toMatchObject([row]);
+    expect(steps.get("console")).toMatchObject({ instance: "web1.gannet.test", kind: hypervisor === "kvm" ? "ssh" : "msg" });
+    expect(finished("info-job").job.opresult).toMatchObject([
+      { "web1.gannet.test": { name: "web1.gannet.test", run_state: "up", config_state: "up" } },
+    ]);
+  });
+
+  test.skipIf(!possible)("a second create of the same name is refused", () => {
+    expect(finished("create-again")).toMatchObject({
+      ok: false,
+      job: { opresult: [["OpPrereqError", [expect.stringContaining("web1.gannet.test"), "already_exists"]]] },
+    });
+  });
+
+  test.skipIf(!possible)("tags of every kind of object are set, read and removed", () => {
+    expect(steps.get("tags")).toEqual(["owner:bob", "red"]);
+    expect(steps.get("tags-left")).toEqual(["owner:bob"]);
+    expect(steps.get("cluster-tags")).toEqual(["blue"]);
+    expect(steps.get("node-tags")).toEqual(["rack:1"]);
+    expect(steps.get("group-tags")).toEqual(["main"]);
+  });
+
+  test.skipIf(!possible)("shutdown, startup and the three reboots do what they say", () => {
+    expect(finished("shutdown").ok).toBe(true);
+    expect(steps.get("down")).toMatchObject({ status: "ADMIN_down", oper_state: false, oper_ram: null, admin_state: "down" });
+    expect(steps.get("console-down")).toMatchObject({ code: 503 });
+    for (const step of ["startup", "reboot-soft", "reboot-hard", "reboot-full"]) expect(finished(step), step).toMatchObject({ ok: true });
+    for (const step of ["up", "rebooted-soft", "rebooted-hard", "rebooted-full"])
+      expect(steps.get(step), step).toMatchObject({ status: "running", oper_ram: 128 });
+  });
+
+  test.skipIf(!possible)("delete leaves no process, no file and no row", () => {
+    expect(finished("delete").ok).toBe(true);
+    expect(steps.get("gone")).toEqual([]);
+    expect(steps.get("instance-gone")).toMatchObject({ code: 404 });
+    expect(guests(cluster)).toEqual([]);
+    expect(diskFiles(cluster)).toEqual([]);
+  });
+
+  test.skipIf(!possible)("failures come in the classes that clients catch", () => {
+    expect(steps.get("job-unknown")).toMatchObject({ code: 404, text: expect.stringContaining("404 Not Found") });
+    expect(finished("failed")).toMatchObject({ ok: false, job: { status: "error" } });
+    expect(finished("failed").job.opresult[0]).toEqual(["OpPrereqError", [expect.stringContaining("nosuchos"), "unknown_entity"]]);
+    expect(steps.get("change")).toMatchObject({ job_info: [expect.any(Number), "error"] });
+    expect(steps.get("cancel-final")).toMatchObject([false, expect.any(String)]);
+  });
+});

@@ -1,0 +1,208 @@
+/** A whole cluster for a test: `make run`'s launcher as a child process, in a state directory of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { request } from "node:https";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+const READY_TIMEOUT_MS = 90_000;
+const STOP_TIMEOUT_MS = 60_000;
+
+export interface ClusterOptions {
+  readonly nodes?: number;
+  readonly hypervisors?: string;
+  /** Taken up again when given; otherwise fresh, and removed at the end. */
+  readonly stateDir?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface RapiAnswer {
+  readonly status: number;
+  /** The parsed JSON body. */
+  readonly body: unknown;
+}
+
+export interface RequestOptions {
+  readonly body?: unknown;
+  readonly user?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly raw?: string | Buffer;
+}
+
+export class OneMachineCluster implements AsyncDisposable {
+  readonly stateDir: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  readonly #child: ChildProcess;
+  readonly #output: string[];
+  readonly #keep: boolean;
+
+  private constructor(fields: {
+    stateDir: string;
+    port: number;
+    user: string;
+    password: string;
+    child: ChildProcess;
+    output: string[];
+    keep: boolean;
+  }) {
+    this.stateDir = fields.stateDir;
+    this.port = fields.port;
+    this.user = fields.user;
+    this.password = fields.password;
+    this.#child = fields.child;
+    this.#output = fields.output;
+    this.#keep = fields.keep;
+  }
+
+  /** Start it and wait until it says that it is ready. */
+  static async start(options: ClusterOptions = {}): Promise<OneMachineCluster> {
+    const stateDir = options.stateDir ?? (await mkdtemp(path.join(tmpdir(), "gannet-")));
+    const port = await freePort();
+    const child = spawn(process.execPath, [path.join(ROOT, "deploy/one-machine/run.ts")], {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        GANNET_STATE_DIR: stateDir,
+        GANNET_RAPI_PORT: String(port),
+        GANNET_NODES: String(options.nodes ?? 3),
+        GANNET_HYPERVISORS: options.hypervisors ?? "fake",
+        GANNET_LOG_FORMAT: "json",
+        ...options.env,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const output: string[] = [];
+    const ready = new Promise<string>((resolve, reject) => {
+      const take = (chunk: Buffer) => {
+        output.push(chunk.toString());
+        const line = /^gannet ready: \S+ credentials: (\S+)$/m.exec(output.slice(-3).join(""));
+        if (line?.[1] !== undefined) resolve(line[1]);
+      };
+      child.stdout?.on("data", take);
+      child.stderr?.on("data", take);
+      child.once("exit", (code) => reject(new Error(`the launcher ended with ${code}\n${output.join("").slice(-4000)}`)));
+      setTimeout(
+        () => reject(new Error(`not ready after ${READY_TIMEOUT_MS} ms\n${output.join("").slice(-4000)}`)),
+        READY_TIMEOUT_MS,
+      ).unref();
+    });
+    const credentials = await ready.catch((error: unknown) => {
+      child.kill("SIGKILL");
+      throw error;
+    });
+    const [user = "", password = ""] = (await readFile(credentials, "utf8")).trim().split(" ");
+    return new OneMachineCluster({ stateDir, port, user, password, child, output, keep: options.stateDir !== undefined });
+  }
+
+  /** Everything the daemons have logged so far. */
+  get log(): string {
+    return this.#output.join("");
+  }
+
+  /** Process id of `redis`, `master`, `node1`, … */
+  async pid(daemon: string): Promise<number> {
+    return Number(await readFile(path.join(this.stateDir, "run", `${daemon}.pid`), "utf8"));
+  }
+
+  /** SIGTERM, and wait until the launcher has ended. The state directory stays. */
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
+    this.#child.kill("SIGTERM");
+    const late = setTimeout(() => this.#child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+    await ended;
+    clearTimeout(late);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    if (!this.#keep) await rm(this.stateDir, { recursive: true, force: true });
+  }
+
+  /** One request of the remote API. The certificate is the cluster's own, which nothing here knows. */
+  rapi(method: string, resource: string, options: RequestOptions = {}): Promise<RapiAnswer> {
+    const payload = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
+    return new Promise((resolve, reject) => {
+      const call = request(
+        {
+          host: "127.0.0.1",
+          port: this.port,
+          method,
+          path: resource,
+          rejectUnauthorized: false,
+          auth: options.user ?? `${this.user}:${this.password}`,
+          headers: {
+            ...(payload === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
+            ...options.headers,
+          },
+        },
+        (answer) => {
+          const chunks: Buffer[] = [];
+          answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+          answer.on("error", reject);
+          answer.on("end", () => {
+            const text = Buffer.concat(chunks).toString();
+            try {
+              resolve({ status: answer.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) });
+            } catch (error) {
+              reject(error);
+            }
+          });
+        },
+      );
+      call.on("error", reject);
+      call.end(payload);
+    });
+  }
+
+  /** Submit, and wait until the job is final. */
+  async job(method: string, resource: string, body?: unknown): Promise<FinishedJob> {
+    const submitted = await this.rapi(method, resource, body === undefined ? {} : { body });
+    if (submitted.status !== 200 || typeof submitted.body !== "number")
+      throw new Error(`${method} ${resource}: ${submitted.status} ${JSON.stringify(submitted.body)}`);
+    return await this.finished(submitted.body);
+  }
+
+  /** Wait until a job is final, by the resource that is made for it; a master that is away is waited for too. */
+  async finished(id: number): Promise<FinishedJob> {
+    for (;;) {
+      try {
+        const { status, body } = await this.rapi("GET", `/2/jobs/${id}`);
+        const job = body as FinishedJob;
+        if (status === 200 && ["success", "error", "canceled"].includes(job.status)) return job;
+        const fields = { fields: ["status"], previous_job_info: [job.status], previous_log_serial: null };
+        if (status === 200) await this.rapi("GET", `/2/jobs/${id}/wait`, { body: fields });
+        else await delay(100);
+      } catch (error) {
+        if (this.#child.exitCode !== null) throw error;
+        await delay(100);
+      }
+    }
+  }
+}
+
+export interface FinishedJob {
+  readonly id: number;
+  readonly status: string;
+  readonly opresult: readonly unknown[];
+  readonly opstatus: readonly string[];
+  readonly oplog: readonly (readonly unknown[])[];
+}
+
+/** A port that nobody listens on now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}
