@@ -109,14 +109,18 @@ export class OneMachineCluster implements AsyncDisposable {
     return Number(await readFile(path.join(this.stateDir, "run", `${daemon}.pid`), "utf8"));
   }
 
-  /** SIGTERM, and wait until the launcher has ended. The state directory stays. */
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+  /**
+   * Ask the launcher to stop, and wait until it has ended. The state directory stays.
+   * @returns its exit code; null when a signal ended it
+   */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return this.#child.exitCode;
     const ended = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
-    this.#child.kill("SIGTERM");
+    this.#child.kill(signal);
     const late = setTimeout(() => this.#child.kill("SIGKILL"), STOP_TIMEOUT_MS);
     await ended;
     clearTimeout(late);
+    return this.#child.exitCode;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -166,6 +170,13 @@ export class OneMachineCluster implements AsyncDisposable {
     if (submitted.status !== 200 || typeof submitted.body !== "number")
       throw new Error(`${method} ${resource}: ${submitted.status} ${JSON.stringify(submitted.body)}`);
     return await this.finished(submitted.body);
+  }
+
+  /** Submit, and wait until the job has succeeded. @throws Error with its results when it has not */
+  async succeed(method: string, resource: string, body?: unknown): Promise<FinishedJob> {
+    const job = await this.job(method, resource, body);
+    if (job.status === "success") return job;
+    throw new Error(`${method} ${resource}: job ${job.id} ended as ${job.status}: ${JSON.stringify(job.opresult)}`);
   }
 
   /** Wait until a job is final, by the resource that is made for it; a master that is away is waited for too. */

@@ -6,7 +6,7 @@ import type { CommandRunner } from "@gannet/exec";
 import { createCa, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
 import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "./initial-configuration.ts";
 import type { Layout, NodePlan } from "./layout.ts";
-import type { Settings } from "./settings.ts";
+import { QEMU, type Settings } from "./settings.ts";
 
 /** Where OS definitions are looked for after the cluster's own folder: here, then Ganeti's places. */
 const OS_SEARCH_PATH = [
@@ -80,13 +80,15 @@ export async function writeAgentConfiguration(
     nodeName: node.name,
     listen: { host: node.ip, port: facts.port },
     stateDir: path.join(node.dir, "state"),
-    identityDir: node.identityDir,
+    pkiDir: node.identityDir,
     hypervisors: settings.hypervisors,
-    fileStorageRoots: [FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR],
-    storageRootDir: root,
+    storageRoot: root,
+    fileStorageRoots: [path.join(root, FILE_STORAGE_DIR)],
+    sharedFileStorageRoots: [path.join(root, SHARED_FILE_STORAGE_DIR)],
     osSearchPath: [layout.osDir, ...OS_SEARCH_PATH],
-    userNetworking: facts.userNetworking,
-    logFormat: settings.logFormat,
+    kvm: { qemuPath: QEMU, userNetworking: facts.userNetworking },
+    log: { format: settings.logFormat },
+    stopTimeoutMs: 5_000,
   });
 }
 

@@ -1,6 +1,6 @@
 /** The configuration rows of a new one-machine cluster, and of nodes added to it later. */
 import { randomUUID } from "node:crypto";
-import type { ConfigChange } from "@gannet/config-store";
+import type { ConfigChange, ConfigRows } from "@gannet/config-store";
 import {
   type ConfigView,
   DEFAULT_POLICY,
@@ -10,6 +10,7 @@ import {
   type InstancePolicy,
   type NewNode,
   newCluster,
+  type Node,
   newNode,
   type NodeUuid,
 } from "@gannet/objects";
@@ -39,7 +40,7 @@ export interface ClusterPlan {
 }
 
 /** Rows of a new cluster with all nodes of the layout. */
-export function initialRows(plan: ClusterPlan): readonly ConfigChange[] {
+export function initialRows(plan: ClusterPlan): ConfigRows {
   const [first, ...others] = plan.layout.nodes;
   const [hypervisor, ...moreHypervisors] = plan.hypervisors;
   const [template, ...moreTemplates] = plan.diskTemplates;
@@ -62,12 +63,11 @@ export function initialRows(plan: ClusterPlan): readonly ConfigChange[] {
     sharedFileStorageDir: SHARED_FILE_STORAGE_DIR,
     ipolicy: { ...WIDE_POLICY, "disk-templates": [template, ...moreTemplates] },
   });
-  return [
-    { kind: "cluster", put: rows.cluster },
-    { kind: "nodegroup", put: rows.group },
-    { kind: "node", put: rows.node },
-    ...others.map((node) => nodeChange(node, group, plan.ports)),
-  ];
+  return {
+    cluster: rows.cluster,
+    groups: [rows.group],
+    nodes: [rows.node, ...others.map((node) => nodeRow(node, group, plan.ports))],
+  };
 }
 
 /** Nodes of the layout that an existing cluster does not have yet: GANNET_NODES has grown. */
@@ -76,11 +76,11 @@ export function missingNodes(view: ConfigView, { layout, ports }: Pick<ClusterPl
   if (group === undefined) return [];
   return layout.nodes
     .filter((node) => view.findNode(node.name) === undefined)
-    .map((node) => nodeChange(node, group, ports));
+    .map((node) => ({ kind: "node", put: nodeRow(node, group, ports) }));
 }
 
-function nodeChange(plan: NodePlan, group: GroupUuid, ports: ReadonlyMap<string, number>): ConfigChange {
-  return { kind: "node", put: newNode(nodeOf(plan, ports), group, Date.now() / 1000, { masterCandidate: true }) };
+function nodeRow(plan: NodePlan, group: GroupUuid, ports: ReadonlyMap<string, number>): Node {
+  return newNode(nodeOf(plan, ports), group, Date.now() / 1000, { masterCandidate: true });
 }
 
 function nodeOf(plan: NodePlan, ports: ReadonlyMap<string, number>): NewNode {

@@ -4,12 +4,12 @@
  */
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { RedisConfigStore } from "@gannet/config-store";
-import { exitCodeOf, GannetError } from "@gannet/errors";
-import { createCommandRunner } from "@gannet/exec";
+import { initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
+import { ConfigurationConflict, exitCodeOf, GannetError } from "@gannet/errors";
+import { createCommandRunner, holdFolder } from "@gannet/exec";
 import { RedisLeaderElection } from "@gannet/locking";
 import { IDENTITY_FILES } from "@gannet/pki";
-import { connectRedis, type EmbeddedRedis, startEmbeddedRedis } from "@gannet/redis";
+import { connectRedis, type EmbeddedRedis, type RedisAddress, startEmbeddedRedis } from "@gannet/redis";
 import { createLogger, type Logger } from "@gannet/telemetry";
 import { ensureIdentities, ensurePorts, writeAgentConfiguration, writeMasterConfiguration } from "./cluster-files.ts";
 import { adminCredentials, ensureUsersFile } from "./credentials.ts";
@@ -23,6 +23,8 @@ import { type Settings, settingsFrom } from "./settings.ts";
 const SERVICES = path.resolve(import.meta.dirname, "../../services");
 const USABLE_TIMEOUT_MS = 60_000;
 const GUEST_STOP_TIMEOUT_MS = 20_000;
+/** A leader that was killed keeps its lease for some seconds. */
+const ELECTION_TIMEOUT_MS = 30_000;
 
 async function main(): Promise<void> {
   const settings = settingsFrom(process.env);
@@ -31,6 +33,7 @@ async function main(): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
   const layout = layoutOf(settings.stateDir, settings.nodeCount);
   for (const dir of [layout.stateDir, layout.runDir, layout.rapiDir, layout.osDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  const release = await holdFolder(layout.stateDir, "one-machine cluster");
 
   const runner = createCommandRunner({ logger });
   const network = await makeGuestNetwork(settings.stateDir, runner, logger);
@@ -48,7 +51,7 @@ async function main(): Promise<void> {
       });
 
     await startDaemon(daemons, "redis", layout, logger, async () => redisRun(await startRedis(layout, logger)));
-    await ensureCluster(layout, settings, ports);
+    await ensureCluster(layout, settings, ports, logger);
     for (const node of layout.nodes)
       await startDaemon(daemons, node.id, layout, logger, () => runService(service("node-agent"), node.configFile));
     await startDaemon(daemons, "master", layout, logger, () => runService(service("master"), layout.masterConfigFile));
@@ -65,6 +68,7 @@ async function main(): Promise<void> {
   } finally {
     for (const daemon of daemons.reverse()) await daemon.stop();
     await network.remove();
+    release();
   }
 }
 
@@ -93,8 +97,13 @@ function redisRun(redis: EmbeddedRedis) {
 }
 
 /** A new cluster's configuration at the first start; nodes that are new at a later one. */
-async function ensureCluster(layout: Layout, settings: Settings, ports: ReadonlyMap<string, number>): Promise<void> {
-  const redis = connectRedis({ kind: "socket", path: layout.redisSocket }, { name: "one-machine" });
+async function ensureCluster(
+  layout: Layout,
+  settings: Settings,
+  ports: ReadonlyMap<string, number>,
+  logger: Logger,
+): Promise<void> {
+  const address = { kind: "socket", path: layout.redisSocket } as const;
   const plan: ClusterPlan = {
     layout,
     ports,
@@ -102,22 +111,30 @@ async function ensureCluster(layout: Layout, settings: Settings, ports: Readonly
     diskTemplates: ["file", "diskless", "sharedfile"],
     bridge: bridgeName(settings.stateDir),
   };
+  const redis = connectRedis(address, { name: "one-machine" });
   try {
-    if (!(await RedisConfigStore.exists(redis))) {
-      await RedisConfigStore.initialise(redis, initialRows(plan));
-      return;
-    }
-    const store = await RedisConfigStore.open(redis);
-    try {
-      if (missingNodes(store.view, plan).length === 0) return;
-      const leadership = await new RedisLeaderElection(redis, { holder: "one-machine" }).campaign(AbortSignal.timeout(30_000));
-      await store.commit((view) => missingNodes(view, plan), { epoch: leadership.epoch });
-      await leadership.resign();
-    } finally {
-      await store.close();
-    }
+    await initialiseConfiguration(redis, initialRows(plan));
+    return;
+  } catch (error) {
+    if (!(error instanceof ConfigurationConflict)) throw error;
   } finally {
     redis.disconnect();
+  }
+  await addMissingNodes(address, plan, logger);
+}
+
+async function addMissingNodes(address: RedisAddress, plan: ClusterPlan, logger: Logger): Promise<void> {
+  const store = await RedisConfigStore.open({ address, name: "one-machine", logger });
+  const redis = connectRedis(address, { name: "one-machine:election" });
+  try {
+    if (missingNodes(store.view, plan).length === 0) return;
+    const election = new RedisLeaderElection(redis, { holder: "one-machine" });
+    const leadership = await election.campaign(AbortSignal.timeout(ELECTION_TIMEOUT_MS));
+    await store.commit((view) => missingNodes(view, plan), { epoch: leadership.epoch });
+    await leadership.resign();
+  } finally {
+    redis.disconnect();
+    await store.close();
   }
 }
 

@@ -1,4 +1,5 @@
 export * from "./command-line.ts";
 export * from "./command-runner.ts";
 export type * from "./command-runner-contract.ts";
+export * from "./hold-folder.ts";
 export * from "./leftover-commands.ts";

@@ -62,7 +62,8 @@ export interface JobLedger {
   begin(id: JobId, opcodeIndex: number, fence: Fence): Promise<boolean>;
   /**
    * Back to `waiting` with nothing held: claimable again, which whoever grants what it waits for says to the wake
-   * queue. Nothing happens to a job that is asked to cancel.
+   * queue. An opcode that was running has undone what it did, and cleared its undo list. Nothing happens to a job
+   * that is asked to cancel.
    */
   park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
   /** The opcode ends as success, and the job after its last one; otherwise the job is queued and can be claimed. */

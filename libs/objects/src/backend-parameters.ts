@@ -10,7 +10,7 @@ import {
   updateParameters,
 } from "./parameter-table.ts";
 import { BACKEND_PARAMETERS } from "./parameter-tables.ts";
-import { readSizeMib } from "./size.ts";
+import { parseSizeMib } from "./size.ts";
 
 const WHAT = "backend parameter";
 
@@ -32,7 +32,7 @@ export function expandMemory(values: Readonly<Record<string, unknown>>): Readonl
 }
 
 function sameSize(a: unknown, b: unknown): boolean {
-  return a === b || (readSizeMib(a) !== undefined && readSizeMib(a) === readSizeMib(b));
+  return a === b || (parseSizeMib(a) !== undefined && parseSizeMib(a) === parseSizeMib(b));
 }
 
 /**

@@ -231,7 +231,8 @@ export const filterRule = z.object({
   priority: z.int().nonnegative(),
   predicates: z.array(z.unknown()),
   action: z.union([z.string(), z.array(z.unknown())]),
-  reasonTrail: z.array(z.tuple([z.string(), z.string(), z.int()])),
+  /** Times are nanoseconds since 1970: more than `z.int` takes. */
+  reasonTrail: z.array(z.tuple([z.string(), z.string(), z.number()])),
 });
 export type FilterRule = z.infer<typeof filterRule>;
 

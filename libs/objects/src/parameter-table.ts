@@ -6,7 +6,7 @@ import { OpPrereqError, TypeEnforcementError } from "@gannet/errors";
 import type { Parameters, ParameterValue } from "./model.ts";
 import type { ParameterSyntax } from "./parameter-syntax.ts";
 import { syntaxProblem } from "./parameter-syntax.ts";
-import { readSizeMib } from "./size.ts";
+import { parseSizeMib } from "./size.ts";
 
 /** `size` is in MiB and accepts a unit; `maybe-string` is a string or null. */
 export type ParameterType = "bool" | "int" | "float" | "size" | "string" | "maybe-string";
@@ -161,7 +161,7 @@ const COERCIONS: Readonly<Record<ParameterType, (value: unknown) => ParameterVal
   bool: toBoolean,
   int: toInteger,
   float: toFloat,
-  size: readSizeMib,
+  size: parseSizeMib,
   string: toText,
   "maybe-string": (value) => (value === null ? null : toText(value)),
 };

@@ -19,8 +19,18 @@ const VALUE_SHOWN = 60;
 export function check<T extends z.ZodType>(schema: T, input: unknown, subject: string): Checked<z.output<T>> {
   const result = schema.safeParse(input, { error: predicateOf });
   if (result.success) return { value: result.data };
-  const faults = result.error.issues.slice(0, FAULTS_SHOWN).map((issue) => lineOf(issue, input, subject));
+  const faults = unknownKeysFirst(result.error.issues)
+    .slice(0, FAULTS_SHOWN)
+    .map((issue) => lineOf(issue, input, subject));
   return { fault: faults.join("; ") };
+}
+
+/** A misspelt name also shows as one that is missing; the former tells more. */
+function unknownKeysFirst(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const { unknown = [], other = [] } = Object.groupBy(issues, ({ code }) =>
+    code === "unrecognized_keys" ? "unknown" : "other",
+  );
+  return [...unknown, ...other];
 }
 
 function lineOf(issue: z.core.$ZodIssue, input: unknown, subject: string): string {
@@ -53,7 +63,7 @@ function valueAt(input: unknown, path: Path): unknown {
 }
 
 function received(given: unknown, path: Path): string {
-  if (path.some((part) => REDACTED_PARAMS.has(String(part)))) return "";
+  if (given === "" || path.some((part) => REDACTED_PARAMS.has(String(part)))) return "";
   if (Array.isArray(given)) return ", not a list";
   return typeof given === "object" && given !== null ? ", not an object" : `, not ${shown(given)}`;
 }

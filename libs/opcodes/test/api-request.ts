@@ -1,7 +1,7 @@
 /** Requests as tests write them: a method, a path with its query, a body. */
 import { buildJobRequest, findResource, type JobRequest, type ResourceMethod, type WireOpcode } from "../src/index.ts";
 
-export const TIME_NS = 1795293830398437632;
+export const TIME_NS = 1_795_293_830_398 * 1e6;
 
 export interface RequestOptions {
   readonly rapiDefaults?: "2.5" | "3.1";

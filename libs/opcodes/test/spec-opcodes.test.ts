@@ -73,7 +73,7 @@ const SAMPLES: Readonly<Record<string, Samples>> = {
     bad: [[3], ["x", []], [3, ["running"]], 3, [1.5, []]],
   },
   "[source:string, reason:string, ts-nanosec:int]": {
-    good: [["gnt:user", "", 1795293830398437632]],
+    good: [["gnt:user", "", 1_795_293_830_398 * 1e6]],
     bad: [
       ["gnt:user", ""],
       ["a", "b", 1.5],

@@ -15,16 +15,17 @@ export interface Identity {
 export const IDENTITY_FILES = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" } as const;
 
 /**
- * Read a daemon's identity and check that it can be used now.
- * @throws ConfigurationError naming the file and what is wrong with it
+ * Read a daemon's identity and check that it can be used now, and by the daemon of a name where one is
+ * given.
+ * @throws ConfigurationError naming the folder and what is wrong with it
  */
-export async function loadIdentity(dir: string): Promise<Identity> {
+export async function loadIdentity(dir: string, expected: { readonly name?: string } = {}): Promise<Identity> {
   const [ca, cert, key] = await Promise.all([
     readPart(dir, IDENTITY_FILES.ca),
     readPart(dir, IDENTITY_FILES.cert),
     readPart(dir, IDENTITY_FILES.key),
   ]);
-  const problem = problemOf({ ca, cert, key });
+  const problem = problemOf({ ca, cert, key }) ?? nameProblem(cert, expected.name);
   if (problem !== undefined) throw new ConfigurationError(`The certificate in ${dir} cannot be used: ${problem}`);
   return { ca, cert, key };
 }
@@ -42,6 +43,13 @@ export function problemOf(identity: Identity): string | undefined {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+function nameProblem(cert: Buffer, name: string | undefined): string | undefined {
+  if (name === undefined) return undefined;
+  const certificate = new X509Certificate(cert);
+  if (certificate.checkHost(name, { subject: "never" }) !== undefined) return undefined;
+  return `it is for ${certificate.subjectAltName ?? "no name"}, not for ${name}`;
 }
 
 async function readPart(dir: string, name: string): Promise<Buffer> {

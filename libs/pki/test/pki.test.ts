@@ -38,7 +38,7 @@ async function issue(
 ): Promise<Identity> {
   const dir = dirOf(`${name}-${usage}`);
   await issueCertificate({ ca: from, name, sans, usage, dir, runner });
-  return loadIdentity(dir);
+  return loadIdentity(dir, { name });
 }
 
 /** Both sides check the other's certificate; answers what the server saw, or why one side refused. */
@@ -225,6 +225,16 @@ test("a name longer than a common name may be is known by its alternative name",
   const node = await issue(name, "node");
   expect(await issue(name, "node")).toEqual(node);
   await handshake({ server: node, client: await issue("master.gannet.test", "master"), name });
+});
+
+test("an identity of another name, and one with a missing part, cannot be loaded", async () => {
+  await issue("named.gannet.test", "node");
+  const dir = dirOf("named.gannet.test-node");
+  await expect(loadIdentity(dir, { name: "other.gannet.test" })).rejects.toThrow(
+    `The certificate in ${dir} cannot be used: it is for DNS:named.gannet.test, not for other.gannet.test`,
+  );
+  await rm(path.join(dir, "key.pem"));
+  await expect(loadIdentity(dir)).rejects.toThrow(ConfigurationError);
 });
 
 test("nothing temporary is left, also what a killed run left goes, and no key is in an argv", async () => {

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { JobCanceled } from "@gannet/errors";
+import { ConfigurationError, JobCanceled } from "@gannet/errors";
 import {
   Server,
   type ServerUnaryCall,
@@ -58,7 +58,7 @@ export interface AgentServer {
 
 const LAST_ANSWERS_MS = 2_000;
 
-/** Listens when it resolves. @throws Error when the address cannot be bound */
+/** Listens when it resolves. @throws ConfigurationError when it cannot listen there */
 export async function createAgentServer(options: AgentServerOptions): Promise<AgentServer> {
   const server = new Server({
     interceptors: [masterOnly],
@@ -97,9 +97,16 @@ async function bind(server: Server, options: AgentServerOptions): Promise<number
   const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
   return new Promise((resolve, reject) => {
     server.bindAsync(address, serverCredentials(options.identity), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
+      error === null
+        ? resolve(bound)
+        : reject(new ConfigurationError(`Cannot listen on ${address}: ${reasonOf(error)}`)),
     );
   });
+}
+
+/** grpc-js puts the system's errors into brackets behind a sentence about itself. */
+function reasonOf(error: Error): string {
+  return /\[(?:listen )?(.*)\]$/.exec(error.message)?.[1] ?? error.message;
 }
 
 type Methods = Readonly<Record<string, { readonly path: string; readonly responseStream: boolean }>>;

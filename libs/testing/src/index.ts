@@ -1,1 +1,2 @@
+export * from "./initramfs.ts";
 export * from "./redis.ts";

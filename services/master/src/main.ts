@@ -36,7 +36,7 @@ async function main(): Promise<void> {
 async function serve(configuration: MasterConfiguration, logger: Logger, stop: AbortSignal): Promise<void> {
   const address = await redisAddress(configuration);
   const connect = (name: string) => connectRedis(address, { name: `master:${name}`, logger });
-  const configStore = await RedisConfigStore.open(connect("config"), { logger });
+  const configStore = await RedisConfigStore.open({ address, name: "master", logger });
   const queue: BullWakeQueue = new BullWakeQueue({ address, name: "master", readyJobs: () => ledger.readyJobs(), logger });
   const ledger = new RedisJobLedger({ address, name: "master", wakeQueue: queue, logger });
   const locks = new RedisLockManager(connect("locks"));

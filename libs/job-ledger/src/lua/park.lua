@@ -1,6 +1,6 @@
 --[[
   Nobody works on the opcode any more; it waits for locks, and the next claim takes it up. A job that was canceled
-  meanwhile is left as it is.
+  meanwhile is left as it is. A running opcode must have undone what it did and cleared its undo list.
 
   KEYS    see ledger.lua
   ARGV[1] epoch
@@ -16,6 +16,9 @@ local key = job_prefix .. id
 local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
 if status == 'canceling' or status == 'canceled' then return end
 if at ~= index or (status ~= 'waiting' and status ~= 'running') then return wrong_state(id, index, status, 'park') end
+if redis.call('EXISTS', key .. ':undo') == 1 then
+  return redis.error_reply('WRONG_STATE cannot park opcode ' .. index .. ' of job ' .. id .. ': its undo list is not empty')
+end
 
 redis.call('HDEL', key, 'claim')
 redis.call('HSET', key, 'parked', '1')

@@ -95,7 +95,6 @@ export const compress = withDefault(fileName, "none", "The tool that compresses 
 
 export const tags = list(tag, "Tags.");
 export const outputFields = requiredList(nonEmptyLine, "Names of the fields to answer.");
-export const fields = required(z.array(nonEmptyLine), "Names of the fields to answer.");
 
 export const debugSimulateErrors = flag("Pretend that each check fails, to try what reads the messages.");
 export const errorCodes = flag("Give each message in the form a program reads.");

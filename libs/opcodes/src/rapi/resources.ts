@@ -3,9 +3,6 @@ import type { z } from "zod";
 import type { Access, HttpMethod, JobRoute, OpcodeDeclaration, QueryArguments, RawParams } from "../define.ts";
 import { OPCODES } from "../registry.ts";
 import { DIRECT_METHODS, type DirectCall } from "./direct-methods.ts";
-import { parseInput } from "./parse-input.ts";
-import { decodeQuery } from "./query-arguments.ts";
-import type { ApiRequest } from "./request.ts";
 
 interface MethodBase {
   readonly method: HttpMethod;
@@ -98,19 +95,4 @@ export function findResource(path: string): FoundResource | undefined {
     if (match !== null) return { resource, pathParams: { ...match.groups } };
   }
   return undefined;
-}
-
-/** What a request of a method that answers at once asks for. */
-export interface DirectRequest {
-  readonly params: RawParams;
-  readonly body: unknown;
-}
-
-/** @throws HttpError 400 */
-export function parseDirectRequest(method: DirectMethod, request: ApiRequest): DirectRequest {
-  const named = Object.entries(request.pathParams).map(([name, value]) => [method.pathParams?.[name] ?? name, value]);
-  return {
-    params: { ...Object.fromEntries(named), ...decodeQuery(method.query ?? {}, request.query), ...method.fixed },
-    body: method.body === undefined ? null : parseInput(method.body, request.body ?? null, "The body"),
-  };
 }

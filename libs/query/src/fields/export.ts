@@ -1,5 +1,5 @@
 /** Fields of exports: one row for each export on a node, or for a node that does not tell. */
-import type { ConfigView, Node } from "@gannet/objects";
+import type { Node } from "@gannet/objects";
 import type { Field } from "../field.ts";
 import { live } from "../field.ts";
 import type { LiveValues } from "../live-values.ts";
@@ -11,19 +11,14 @@ export interface ExportContext {
   readonly export: Cell;
 }
 
-export function exportRowsOf(node: Node, liveValues: LiveValues): readonly ExportContext[] {
+/** The exports of one node; none when it has none. */
+export function exportsOf(node: Node, liveValues: LiveValues): readonly ExportContext[] {
   if (node.offline) return [{ node, export: OFFLINE }];
   const names = liveValues.node(node.uuid)?.exports;
   return names === undefined ? [{ node, export: NO_DATA }] : names.map((name) => ({ node, export: normal(name) }));
-}
-
-/** All rows, in the order of the nodes given. */
-export function exportRows(nodes: readonly Node[], view: { readonly live: LiveValues }): readonly ExportContext[] {
-  return nodes.flatMap((node) => exportRowsOf(node, view.live));
 }
 
 export const EXPORT_FIELDS: readonly Field<ExportContext>[] = [
   live("node", "Node", "text", "Node that holds the export", ({ node }) => normal(node.name), { match: "host" }),
   live("export", "Export", "text", "Name of the export", (row) => row.export),
 ];
-export type { ConfigView };

@@ -17,6 +17,8 @@ export interface FilledNic {
   readonly bridge: string | null;
   /** The VLANs where the link is an Open vSwitch, else null. */
   readonly vlan: string | null;
+  /** The VLANs as they are set, whatever the mode. */
+  readonly vlanText: string;
   readonly network: Network | undefined;
 }
 
@@ -129,13 +131,14 @@ export class InstanceContext {
 
   #fillNic(nic: Nic): FilledNic {
     const params = nicparamsOf(this.view, this.instance, nic);
-    const [mode, link, vlan] = [String(params.mode), String(params.link), String(params.vlan)];
+    const [mode, link, vlanText] = [String(params.mode), String(params.link), String(params.vlan)];
     return {
       nic,
       mode,
       link,
       bridge: mode === "bridged" ? link : null,
-      vlan: mode === "openvswitch" ? vlan : null,
+      vlan: mode === "openvswitch" ? vlanText : null,
+      vlanText,
       network: nic.network === null ? undefined : this.view.networks.get(nic.network),
     };
   }

@@ -30,34 +30,104 @@ function diskUsage(disks: readonly Disk[]): number {
 
 const OWN_FIELDS: readonly Field<InstanceContext>[] = [
   stored("name", "Instance", "text", "Name of the instance", ({ instance }) => instance.name, { match: "host" }),
-  stored("admin_state", "InstanceState", "text", "What the operator wants: up, down or offline", ({ instance }) => instance.adminState),
-  stored("admin_state_source", "InstanceStateSource", "text", "Who wanted that: admin or user", ({ instance }) => instance.adminStateSource),
-  stored("admin_up", "Autostart", "bool", "Whether the instance should run", ({ instance }) => instance.adminState === "up"),
-  stored("disks_active", "DisksActive", "bool", "Whether its disks should be assembled", ({ instance }) => instance.disksActive),
+  stored(
+    "admin_state",
+    "InstanceState",
+    "text",
+    "What the operator wants: up, down or offline",
+    ({ instance }) => instance.adminState,
+  ),
+  stored(
+    "admin_state_source",
+    "InstanceStateSource",
+    "text",
+    "Who wanted that: admin or user",
+    ({ instance }) => instance.adminStateSource,
+  ),
+  stored(
+    "admin_up",
+    "Autostart",
+    "bool",
+    "Whether the instance should run",
+    ({ instance }) => instance.adminState === "up",
+  ),
+  stored(
+    "disks_active",
+    "DisksActive",
+    "bool",
+    "Whether its disks should be assembled",
+    ({ instance }) => instance.disksActive,
+  ),
   stored("hypervisor", "Hypervisor", "text", "Hypervisor", ({ instance }) => instance.hypervisor),
-  optional("network_port", "Network_port", "other", "TCP port of its graphical console", ({ instance }) => available(instance.networkPort)),
+  optional("network_port", "Network_port", "other", "TCP port of its graphical console", ({ instance }) =>
+    available(instance.networkPort),
+  ),
   stored("os", "OS", "text", "Operating system", ({ instance }) => instance.os),
-  optional("pnode", "Primary_node", "text", "Primary node", ({ primary }) => available(primary?.name), { match: "host" }),
-  optional("pnode.group", "PrimaryNodeGroup", "text", "Node group of the primary node", ({ primaryGroup }) => available(primaryGroup?.name)),
-  optional("pnode.group.uuid", "PrimaryNodeGroupUUID", "text", "UUID of the primary node's group", ({ primary }) => available(primary?.group)),
+  optional("pnode", "Primary_node", "text", "Primary node", ({ primary }) => available(primary?.name), {
+    match: "host",
+  }),
+  optional("pnode.group", "PrimaryNodeGroup", "text", "Node group of the primary node", ({ primaryGroup }) =>
+    available(primaryGroup?.name),
+  ),
+  optional("pnode.group.uuid", "PrimaryNodeGroupUUID", "text", "UUID of the primary node's group", ({ primary }) =>
+    available(primary?.group),
+  ),
   stored("snodes", "Secondary_Nodes", "other", "Secondary nodes", (row) => row.secondaries.map(({ name }) => name)),
-  stored("snodes.group", "SecondaryNodesGroups", "other", "Node groups of the secondary nodes", (row) => row.secondaryGroups.map(({ name }) => name)),
-  stored("snodes.group.uuid", "SecondaryNodesGroupsUUID", "other", "UUIDs of those groups", (row) => row.secondaryGroups.map(({ uuid }) => uuid)),
-  stored("hvparams", "HypervisorParameters", "other", "Hypervisor parameters, with inherited ones", (row) => row.hvparams),
+  stored("snodes.group", "SecondaryNodesGroups", "other", "Node groups of the secondary nodes", (row) =>
+    row.secondaryGroups.map(({ name }) => name),
+  ),
+  stored("snodes.group.uuid", "SecondaryNodesGroupsUUID", "other", "UUIDs of those groups", (row) =>
+    row.secondaryGroups.map(({ uuid }) => uuid),
+  ),
+  stored(
+    "hvparams",
+    "HypervisorParameters",
+    "other",
+    "Hypervisor parameters, with inherited ones",
+    (row) => row.hvparams,
+  ),
   stored("beparams", "BackendParameters", "other", "Backend parameters, with inherited ones", (row) => row.beparams),
   stored("osparams", "OpSysParameters", "other", "OS parameters, with inherited ones", (row) => row.osparams),
-  stored("custom_hvparams", "CustomHypervisorParameters", "other", "Its own hypervisor parameters", ({ instance }) => instance.hvparams),
-  stored("custom_beparams", "CustomBackendParameters", "other", "Its own backend parameters", ({ instance }) => instance.beparams),
-  stored("custom_osparams", "CustomOpSysParameters", "other", "Its own OS parameters", ({ instance }) => instance.osparams),
-  stored("custom_nicparams", "CustomNicParameters", "other", "Its NICs' own parameters", ({ instance }) => instance.nics.map(({ nicparams }) => nicparams)),
+  stored(
+    "custom_hvparams",
+    "CustomHypervisorParameters",
+    "other",
+    "Its own hypervisor parameters",
+    ({ instance }) => instance.hvparams,
+  ),
+  stored(
+    "custom_beparams",
+    "CustomBackendParameters",
+    "other",
+    "Its own backend parameters",
+    ({ instance }) => instance.beparams,
+  ),
+  stored(
+    "custom_osparams",
+    "CustomOpSysParameters",
+    "other",
+    "Its own OS parameters",
+    ({ instance }) => instance.osparams,
+  ),
+  stored("custom_nicparams", "CustomNicParameters", "other", "Its NICs' own parameters", ({ instance }) =>
+    instance.nics.map(({ nicparams }) => nicparams),
+  ),
   stored("disk_usage", "DiskUsage", "unit", "Space that its disks take on each node", ({ disks }) => diskUsage(disks)),
   stored("disk_template", "Disk_template", "text", "Template of its disks", ({ disks }) => diskTemplate(disks)),
-  stored("forthcoming", "Forthcoming", "bool", "Whether the instance is only planned", ({ instance }) => instance.forthcoming),
+  stored(
+    "forthcoming",
+    "Forthcoming",
+    "bool",
+    "Whether the instance is only planned",
+    ({ instance }) => instance.forthcoming,
+  ),
   live("status", "Status", "text", "Whether the instance is as it should be", (row) => normal(row.status)),
   live("oper_state", "Running", "bool", "Whether it runs", (row) => row.reported(() => normal(row.isRunning))),
   live("console", "Console", "other", "How to reach its console", (row) => row.console()),
   live("oper_ram", "Memory", "unit", "Memory that it has now", (row) => row.reportedRunning((seen) => seen.memoryMib)),
-  live("oper_vcpus", "VCPUs", "number", "Virtual processors that it has now", (row) => row.reportedRunning((seen) => seen.vcpus)),
+  live("oper_vcpus", "VCPUs", "number", "Virtual processors that it has now", (row) =>
+    row.reportedRunning((seen) => seen.vcpus),
+  ),
 ];
 
 /** A property of disks or NICs: the list of all under one name, and each by its index under another. */
@@ -69,22 +139,67 @@ interface PerItem<Item> {
 }
 
 const PER_DISK: readonly PerItem<Disk>[] = [
-  { list: ["disk.sizes", "Disk_sizes"], each: ["disk.size", "Disk", "unit"], doc: "size", value: (disk) => disk.sizeMib },
-  { list: ["disk.spindles", "Disk_spindles"], each: ["disk.spindles", "DiskSpindles", "number"], doc: "spindles", value: (disk) => disk.spindles },
-  { list: ["disk.names", "Disk_names"], each: ["disk.name", "DiskName", "text"], doc: "name", value: (disk) => disk.name },
-  { list: ["disk.uuids", "Disk_UUIDs"], each: ["disk.uuid", "DiskUUID", "text"], doc: "UUID", value: (disk) => disk.uuid },
+  {
+    list: ["disk.sizes", "Disk_sizes"],
+    each: ["disk.size", "Disk", "unit"],
+    doc: "size",
+    value: (disk) => disk.sizeMib,
+  },
+  {
+    list: ["disk.spindles", "Disk_spindles"],
+    each: ["disk.spindles", "DiskSpindles", "number"],
+    doc: "spindles",
+    value: (disk) => disk.spindles,
+  },
+  {
+    list: ["disk.names", "Disk_names"],
+    each: ["disk.name", "DiskName", "text"],
+    doc: "name",
+    value: (disk) => disk.name,
+  },
+  {
+    list: ["disk.uuids", "Disk_UUIDs"],
+    each: ["disk.uuid", "DiskUUID", "text"],
+    doc: "UUID",
+    value: (disk) => disk.uuid,
+  },
 ];
 
 const PER_NIC: readonly PerItem<FilledNic>[] = [
-  { list: ["nic.macs", "NIC_MACs"], each: ["nic.mac", "NicMAC", "text"], doc: "MAC address", value: ({ nic }) => nic.mac },
+  {
+    list: ["nic.macs", "NIC_MACs"],
+    each: ["nic.mac", "NicMAC", "text"],
+    doc: "MAC address",
+    value: ({ nic }) => nic.mac,
+  },
   { list: ["nic.ips", "NIC_IPs"], each: ["nic.ip", "NicIP", "text"], doc: "IP address", value: ({ nic }) => nic.ip },
-  { list: ["nic.names", "NIC_Names"], each: ["nic.name", "NicName", "text"], doc: "name", value: ({ nic }) => nic.name },
-  { list: ["nic.uuids", "NIC_UUIDs"], each: ["nic.uuid", "NicUUID", "text"], doc: "UUID", value: ({ nic }) => nic.uuid },
+  {
+    list: ["nic.names", "NIC_Names"],
+    each: ["nic.name", "NicName", "text"],
+    doc: "name",
+    value: ({ nic }) => nic.name,
+  },
+  {
+    list: ["nic.uuids", "NIC_UUIDs"],
+    each: ["nic.uuid", "NicUUID", "text"],
+    doc: "UUID",
+    value: ({ nic }) => nic.uuid,
+  },
   { list: ["nic.modes", "NIC_modes"], each: ["nic.mode", "NicMode", "text"], doc: "mode", value: ({ mode }) => mode },
   { list: ["nic.vlans", "NIC_VLANs"], each: ["nic.vlan", "NicVLAN", "text"], doc: "VLANs", value: ({ vlan }) => vlan },
-  { list: ["nic.bridges", "NIC_bridges"], each: ["nic.bridge", "NicBridge", "text"], doc: "bridge", value: ({ bridge }) => bridge },
+  {
+    list: ["nic.bridges", "NIC_bridges"],
+    each: ["nic.bridge", "NicBridge", "text"],
+    doc: "bridge",
+    value: ({ bridge }) => bridge,
+  },
   { list: ["nic.links", "NIC_links"], each: ["nic.link", "NicLink", "text"], doc: "link", value: ({ link }) => link },
-  { list: ["nic.networks", "NIC_networks"], each: ["nic.network", "NicNetwork", "text"], doc: "network's UUID", value: ({ nic }) => nic.network },
+  {
+    list: ["nic.networks", "NIC_networks"],
+    each: ["nic.network", "NicNetwork", "text"],
+    doc: "network's UUID",
+    value: ({ nic }) => nic.network,
+  },
   {
     list: ["nic.networks.names", "NIC_networks_names"],
     each: ["nic.network.name", "NicNetworkName", "text"],
@@ -104,10 +219,16 @@ function itemFields<Item>(
       ? []
       : [stored<InstanceContext>(...list, "other", `Of each ${what}, its ${doc}`, (row) => items(row).map(value))]),
     ...Array.from({ length: most }, (_, index) =>
-      optional<InstanceContext>(`${name}/${index}`, `${title}/${index}`, kind, `Of ${what} ${index}, its ${doc}`, (row) => {
-        const item = items(row)[index];
-        return item === undefined ? available(undefined) : available(value(item));
-      }),
+      optional<InstanceContext>(
+        `${name}/${index}`,
+        `${title}/${index}`,
+        kind,
+        `Of ${what} ${index}, its ${doc}`,
+        (row) => {
+          const item = items(row)[index];
+          return item === undefined ? available(undefined) : available(value(item));
+        },
+      ),
     ),
   ]);
 }

@@ -1,4 +1,6 @@
 /** Fields of jobs. */
+import type { WireOpcode } from "@gannet/opcodes";
+import { redact } from "@gannet/opcodes";
 import type { Field, FieldKind, MatchMode } from "../field.ts";
 import { live, stored } from "../field.ts";
 import { available, normal, UNAVAILABLE } from "../result-status.ts";
@@ -12,7 +14,7 @@ export interface JobEntity {
   readonly archived: boolean;
   readonly summary: readonly string[];
   readonly opcodes: readonly {
-    readonly input: Readonly<Record<string, unknown>>;
+    readonly input: WireOpcode;
     readonly status: string;
     readonly result: unknown;
     readonly log: readonly unknown[];
@@ -33,23 +35,6 @@ export interface JobContext {
 }
 
 const FINAL = new Set(["canceled", "error", "success"]);
-
-/** Parameters whose values only the node that uses them may see (spec/opcodes.json, `rules`). */
-const PRIVATE_PARAMETERS = ["osparams_private", "osparams_private_cluster", "osparams_secret"] as const;
-const REDACTED = "<redacted>";
-
-/** An opcode as it may be shown: the values of private parameters are left out, their names stay. */
-export function withoutSecrets(input: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const secret = PRIVATE_PARAMETERS.filter((name) => input[name] !== undefined && input[name] !== null);
-  if (secret.length === 0) return input;
-  return { ...input, ...Object.fromEntries(secret.map((name) => [name, redacted(input[name])])) };
-}
-
-function redacted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(redacted);
-  if (typeof value !== "object" || value === null) return REDACTED;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, redacted(inner)]));
-}
 
 /** The lowest, most urgent, priority of what is still to be done. */
 function priorityOf(job: JobEntity): number {
@@ -87,7 +72,7 @@ export const JOB_FIELDS: readonly Field<JobContext>[] = [
   ofJob("priority", "Priority", "number", "Most urgent priority of its unfinished opcodes", priorityOf),
   ofJob("archived", "Archived", "bool", "Whether the job is archived", ({ archived }) => archived),
   ofJob("summary", "Summary", "other", "What each opcode does, in short", ({ summary }) => summary),
-  ofOpcodes("ops", "OpCodes", "The opcodes", ({ input }) => withoutSecrets(input)),
+  ofOpcodes("ops", "OpCodes", "The opcodes", ({ input }) => redact(input)),
   ofOpcodes("opresult", "OpCode_result", "Result of each opcode", ({ result }) => result),
   ofOpcodes("opstatus", "OpCode_status", "Status of each opcode", ({ status }) => status),
   ofOpcodes("oplog", "OpCode_log", "Log of each opcode", ({ log }) => log),

@@ -16,6 +16,12 @@ const TITLES: Readonly<Record<string, string>> = {
 
 export function ndparamFields<Row>(ndparams: (row: Row) => Parameters): readonly Field<Row>[] {
   return Object.entries(NODE_PARAMETERS).map(([name, { type, doc }]) =>
-    stored(`ndp/${name}`, TITLES[name] ?? `ndp/${name}`, kindOfParameter(type), doc, (row) => ndparams(row)[name] ?? null),
+    stored(
+      `ndp/${name}`,
+      TITLES[name] ?? `ndp/${name}`,
+      kindOfParameter(type),
+      doc,
+      (row) => ndparams(row)[name] ?? null,
+    ),
   );
 }

@@ -70,13 +70,31 @@ export const NODE_FIELDS: readonly Field<NodeContext>[] = [
   stored("vm_capable", "VMCapable", "bool", "Whether it can host instances", ({ node }) => node.vmCapable),
   stored("pip", "PrimaryIP", "text", "Primary address", ({ node }) => node.primaryIp),
   stored("sip", "SecondaryIP", "text", "Secondary address", ({ node }) => node.secondaryIp),
-  stored("master", "IsMaster", "bool", "Whether it is the master", ({ node, view }) => node.uuid === view.cluster.masterNode),
+  stored(
+    "master",
+    "IsMaster",
+    "bool",
+    "Whether it is the master",
+    ({ node, view }) => node.uuid === view.cluster.masterNode,
+  ),
   optional("group", "Group", "text", "Name of its node group", ({ group }) => available(group?.name)),
   stored("group.uuid", "GroupUUID", "text", "UUID of its node group", ({ node }) => node.group),
   stored("ndparams", "NodeParameters", "other", "Node parameters, with inherited ones", (row) => row.ndparams),
   stored("custom_ndparams", "CustomNodeParameters", "other", "The node's own parameters", ({ node }) => node.ndparams),
-  stored("pinst_cnt", "Pinst", "number", "Number of instances it is primary for", ({ node, view }) => view.primaryInstances(node.uuid).length),
-  stored("sinst_cnt", "Sinst", "number", "Number of instances it is secondary for", ({ node, view }) => view.secondaryInstances(node.uuid).length),
+  stored(
+    "pinst_cnt",
+    "Pinst",
+    "number",
+    "Number of instances it is primary for",
+    ({ node, view }) => view.primaryInstances(node.uuid).length,
+  ),
+  stored(
+    "sinst_cnt",
+    "Sinst",
+    "number",
+    "Number of instances it is secondary for",
+    ({ node, view }) => view.secondaryInstances(node.uuid).length,
+  ),
   stored("pinst_list", "PriInstances", "other", "Instances it is primary for", (row) => row.primaryInstanceNames()),
   stored("sinst_list", "SecInstances", "other", "Instances it is secondary for", (row) => row.secondaryInstanceNames()),
   stored(
@@ -91,17 +109,37 @@ export const NODE_FIELDS: readonly Field<NodeContext>[] = [
   ),
   optional("hv_state", "HypervisorState", "other", "Hypervisor state; always unavailable", () => UNAVAILABLE),
   optional("disk_state", "DiskState", "other", "Disk state; always unavailable", () => UNAVAILABLE),
-  live("bootid", "BootID", "text", "Identifier that changes at each boot", (row) => row.reported((report) => report.bootId)),
+  live("bootid", "BootID", "text", "Identifier that changes at each boot", (row) =>
+    row.reported((report) => report.bootId),
+  ),
   live("cnodes", "CNodes", "number", "Number of NUMA nodes", (row) => row.reported((report) => report.cpuNumaNodes)),
-  live("cnos", "CNOs", "number", "Processors that the node itself uses", (row) => row.reported((report) => report.cpuNode)),
-  live("csockets", "CSockets", "number", "Number of processor sockets", (row) => row.reported((report) => report.cpuSockets)),
-  live("ctotal", "CTotal", "number", "Number of logical processors", (row) => row.reported((report) => report.cpuTotal)),
-  live("dfree", "DFree", "unit", "Storage that is free", (row) => row.reported((report) => row.mainStorage(report)?.freeMib)),
-  live("dtotal", "DTotal", "unit", "Storage in all", (row) => row.reported((report) => row.mainStorage(report)?.totalMib)),
-  live("spfree", "SpFree", "number", "Spindles that are free", (row) => row.reported((report) => spindles(report)?.freeMib)),
-  live("sptotal", "SpTotal", "number", "Spindles in all", (row) => row.reported((report) => spindles(report)?.totalMib)),
-  live("mfree", "MFree", "unit", "Memory that is free for instances", (row) => row.reported((report) => report.memoryFreeMib)),
-  live("mnode", "MNode", "unit", "Memory that the node itself uses", (row) => row.reported((report) => report.memoryNodeMib)),
+  live("cnos", "CNOs", "number", "Processors that the node itself uses", (row) =>
+    row.reported((report) => report.cpuNode),
+  ),
+  live("csockets", "CSockets", "number", "Number of processor sockets", (row) =>
+    row.reported((report) => report.cpuSockets),
+  ),
+  live("ctotal", "CTotal", "number", "Number of logical processors", (row) =>
+    row.reported((report) => report.cpuTotal),
+  ),
+  live("dfree", "DFree", "unit", "Storage that is free", (row) =>
+    row.reported((report) => row.mainStorage(report)?.freeMib),
+  ),
+  live("dtotal", "DTotal", "unit", "Storage in all", (row) =>
+    row.reported((report) => row.mainStorage(report)?.totalMib),
+  ),
+  live("spfree", "SpFree", "number", "Spindles that are free", (row) =>
+    row.reported((report) => spindles(report)?.freeMib),
+  ),
+  live("sptotal", "SpTotal", "number", "Spindles in all", (row) =>
+    row.reported((report) => spindles(report)?.totalMib),
+  ),
+  live("mfree", "MFree", "unit", "Memory that is free for instances", (row) =>
+    row.reported((report) => report.memoryFreeMib),
+  ),
+  live("mnode", "MNode", "unit", "Memory that the node itself uses", (row) =>
+    row.reported((report) => report.memoryNodeMib),
+  ),
   live("mtotal", "MTotal", "unit", "Memory in all", (row) => row.reported((report) => report.memoryTotalMib)),
   ...ndparamFields<NodeContext>((row) => row.ndparams),
   ...stampFields<NodeContext>("node", ({ node }) => node),

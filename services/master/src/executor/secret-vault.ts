@@ -4,8 +4,8 @@
  */
 import { OpPrereqError } from "@gannet/errors";
 import type { JobId, NewJob, OpcodeInput } from "@gannet/job-ledger";
+import { REDACTED } from "@gannet/opcodes";
 
-const REDACTED = "<redacted>";
 const SECRET_PARAMETER = "osparams_secret";
 
 type Secrets = Readonly<Record<string, unknown>>;

@@ -12,7 +12,12 @@ type Parts = Pick<RapiDeps, "ledger" | "implemented" | "configStore" | "clock">;
  * Submit what a request asks for.
  * @throws HttpError 400 and 403 for bad input, 501 for an opcode that nothing performs; what the ledger throws
  */
-export async function submitJob(parts: Parts, method: JobMethod, request: ApiRequest, requester: Requester): Promise<Answer> {
+export async function submitJob(
+  parts: Parts,
+  method: JobMethod,
+  request: ApiRequest,
+  requester: Requester,
+): Promise<Answer> {
   const { opcodes } = buildJobRequest(method, request, {
     timeNs: parts.clock() * 1_000_000,
     rapiDefaults: parts.configStore.view.cluster.rapiDefaults,

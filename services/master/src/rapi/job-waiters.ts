@@ -27,7 +27,12 @@ export class JobWaiters {
    * Call `look` now and at each change of the job until it answers something, time is up or the signal is
    * aborted; the latter two answer undefined. A change while `look` is under way makes it look again.
    */
-  async until<T>(id: JobId, look: () => Promise<T | undefined>, timeoutMs: number, signal: AbortSignal): Promise<T | undefined> {
+  async until<T>(
+    id: JobId,
+    look: () => Promise<T | undefined>,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
     using change = this.#watch(id, timeoutMs, signal);
     for (;;) {
       const found = await look();

@@ -12,7 +12,7 @@ import { directHandlers } from "./direct/direct-handlers.ts";
 import { submitJob } from "./job-submission.ts";
 import { JobWaiters } from "./job-waiters.ts";
 import type { RapiDeps, TlsIdentity } from "./rapi-deps.ts";
-import { RequestPipeline } from "./request-pipeline.ts";
+import { RequestPipeline, unspokenVersion } from "./request-pipeline.ts";
 import { UsersFile } from "./users-file.ts";
 
 /** Ganeti's port (spec/rapi.json, `http.port`). */
@@ -143,7 +143,8 @@ interface ParserError extends Error {
 /** Answers to what Node's parser refuses, by its error code. */
 const PARSER_REFUSALS: Readonly<Record<string, HttpError>> = {
   HPE_HEADER_OVERFLOW: new HttpError(431, `The request's headers are larger than ${MAX_HEADER_BYTES} bytes`),
-  HPE_INVALID_VERSION: new HttpError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here"),
+  HPE_INVALID_URL: new HttpError(404, "Not Found"),
+  HPE_INVALID_VERSION: unspokenVersion(),
   ERR_HTTP_REQUEST_TIMEOUT: new HttpError(408, "The request took too long to arrive"),
 };
 

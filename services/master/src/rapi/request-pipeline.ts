@@ -79,6 +79,8 @@ export class RequestPipeline {
   }
 
   async #answer(req: IncomingMessage, res: ServerResponse, { path, search }: Target, trace: Trace): Promise<Buffer> {
+    // Node's parser takes 2.0 for a version that it speaks.
+    if (req.httpVersionMajor > 1) throw unspokenVersion();
     const found = findResource(path);
     if (found === undefined) throw notFound();
     const name = req.method ?? "";
@@ -92,7 +94,9 @@ export class RequestPipeline {
       body: hasBody(req) ? await readJsonBody(req, res) : undefined,
     };
     const answer =
-      method.kind === "job" ? await this.#parts.submit(method, request, requester) : await this.#direct(method, request, res);
+      method.kind === "job"
+        ? await this.#parts.submit(method, request, requester)
+        : await this.#direct(method, request, res);
     trace.job = answer.job;
     return answer.body;
   }
@@ -102,7 +106,7 @@ export class RequestPipeline {
     if (handle === undefined)
       throw new HttpError(501, `${method.method} ${method.path} is not available in this version of Gannet`);
     const { params, body } = parseDirectRequest(method, request);
-    if (params["lock"] === true) throw new HttpError(400, "Queries take no locks: leave out the 'lock' parameter");
+    if (params.lock === true) throw new HttpError(400, "Queries take no locks: leave out the 'lock' parameter");
     return handle(new ServedRequest(this.#open, res, params, body));
   }
 
@@ -219,6 +223,10 @@ class ServedRequest implements HandlerRequest {
 function splitTarget(url: string): Target {
   const mark = url.indexOf("?");
   return mark < 0 ? { path: url, search: "" } : { path: url.slice(0, mark), search: url.slice(mark + 1) };
+}
+
+export function unspokenVersion(): HttpError {
+  return new HttpError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
 }
 
 function notFound(): HttpError {

@@ -2,6 +2,7 @@
  * The JSON of each object of one kind, as bulk lists and single resources show it, rebuilt only when it was
  * marked as changed. Lists are joined from it, and kept until anything in them changes.
  */
+import { HttpError } from "@gannet/errors";
 import { jsonAnswer, textAnswer } from "./answers.ts";
 import type { Answer } from "./handlers.ts";
 
@@ -45,7 +46,12 @@ export class RowCache<Key extends string> {
   }
 
   bulk(): Answer {
-    this.#bulk ??= textAnswer(`[${this.#ordered().map(({ key }) => this.#row(key)).filter((row) => row !== undefined).join(",")}]`);
+    this.#bulk ??= textAnswer(
+      `[${this.#ordered()
+        .map(({ key }) => this.#row(key))
+        .filter((row) => row !== undefined)
+        .join(",")}]`,
+    );
     return this.#bulk;
   }
 
@@ -54,9 +60,10 @@ export class RowCache<Key extends string> {
     return this.#plain;
   }
 
-  /** One object's JSON; undefined when it is gone. */
-  one(key: Key): string | undefined {
-    return this.#row(key);
+  /** One object; undefined when it is gone. */
+  one(key: Key): Answer | undefined {
+    const row = this.#row(key);
+    return row === undefined ? undefined : textAnswer(row);
   }
 
   #ordered(): ReturnType<RowSource<Key>["order"]> {
@@ -73,4 +80,11 @@ export class RowCache<Key extends string> {
     this.#rows.set(key, json);
     return json;
   }
+}
+
+/** One object that was looked up by its name. @throws HttpError 404 when it was not found */
+export function rowAnswer<Key extends string>(rows: RowCache<Key>, found: { readonly uuid: Key } | undefined): Answer {
+  const answer = found && rows.one(found.uuid);
+  if (answer === undefined) throw new HttpError(404, "Not Found");
+  return answer;
 }

@@ -49,7 +49,8 @@ export class RowDependencies {
       for (const node of [...(before?.nodes ?? []), ...(after?.nodes ?? [])]) nodes.add(node);
     }
     // Every instance inherits from these; every node and group shows its relation to them.
-    const everything = order.has("node") || order.has("nodegroup") || order.has("network") || this.#newDefaults(view, kinds);
+    const everything =
+      order.has("node") || order.has("nodegroup") || order.has("network") || this.#newDefaults(view, kinds);
     return {
       instances: everything ? "all" : instances,
       nodes: everything ? "all" : nodes,

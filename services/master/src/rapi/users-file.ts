@@ -112,7 +112,9 @@ export class UsersFile {
   #keep(error: unknown): void {
     if (!(error instanceof UsersFileError)) this.#version = undefined;
     const reason =
-      error instanceof UsersFileError ? error.message : `cannot be read: ${(error as NodeJS.ErrnoException).code ?? "unknown"}`;
+      error instanceof UsersFileError
+        ? error.message
+        : `cannot be read: ${(error as NodeJS.ErrnoException).code ?? "unknown"}`;
     if (reason === this.#failure) return;
     this.#failure = reason;
     this.#logger.error({ file: this.#path, users: this.#table.size }, `the users stay as they were: ${reason}`);

@@ -69,7 +69,12 @@ function parseLine(line: string, number: number): Entry {
     throw new UsersFileError(`line ${number} of the users file needs a name and a password`);
   const user: RapiUser = {
     name,
-    options: new Set(options.split(",").map((option) => option.trim()).filter((option) => option !== "")),
+    options: new Set(
+      options
+        .split(",")
+        .map((option) => option.trim())
+        .filter((option) => option !== ""),
+    ),
   };
   const [, scheme, rest = ""] = /^\{([^}]*)\}(.*)$/.exec(secret) ?? [];
   if (scheme === undefined) {

@@ -140,7 +140,9 @@ describe("the users file on disk", () => {
 });
 
 describe("HTTP Basic authentication", () => {
-  async function authenticator(text: string): Promise<{ check(header: string): string | undefined; rewrite(text: string): Promise<void> } & AsyncDisposable> {
+  async function authenticator(
+    text: string,
+  ): Promise<{ check(header: string): string | undefined; rewrite(text: string): Promise<void> } & AsyncDisposable> {
     const folder = await mkdtemp(join(tmpdir(), "gannet-users-"));
     const path = join(folder, "users");
     await writeFile(path, text, { mode: 0o600 });

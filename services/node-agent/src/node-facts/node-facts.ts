@@ -12,11 +12,14 @@ import { readProcessors } from "./processors.ts";
 export interface NodeFactsParts {
   readonly nodeName: string;
   readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
-  readonly blockDevices: Iterable<BlockDeviceDriver>;
+  readonly blockDevices: readonly BlockDeviceDriver[];
   readonly logger: Logger;
 }
 
-/** Its guests are not processes of the host, so their memory is taken off by account only (as Ganeti's hv_fake). */
+/**
+ * Their guests hold no memory of the host. Ganeti takes it off by account nevertheless, which would let a machine
+ * of 24 GB try out 170 guests at most; here what is reported free is free.
+ */
 const HYPERVISORS_WITHOUT_MEMORY: readonly HypervisorName[] = ["fake"];
 /** What a node keeps for itself in Ganeti's model; processors are not set aside. */
 const NODE_PROCESSORS = 1;
@@ -69,7 +72,7 @@ export class NodeFacts {
 
   /** One entry a unit; templates that share a storage tell of it once. */
   async #storage(signal: AbortSignal): Promise<readonly StorageSpace[]> {
-    const spaces = await Promise.all([...this.#parts.blockDevices].map((driver) => this.#spaceOf(driver, signal)));
+    const spaces = await Promise.all(this.#parts.blockDevices.map((driver) => this.#spaceOf(driver, signal)));
     return [...new Map(spaces.flat().map((space) => [`${space.type} ${space.name}`, space])).values()];
   }
 
@@ -110,12 +113,12 @@ export function memoryUse(
   host: HostMemory,
   guests: readonly Pick<GuestState, "hypervisor" | "memoryMib">[],
 ): Pick<NodeState, "memoryTotalMib" | "memoryFreeMib" | "memoryNodeMib"> {
-  const sum = (some: typeof guests) => some.reduce((total, guest) => total + guest.memoryMib, 0);
-  const accounted = guests.filter((guest) => HYPERVISORS_WITHOUT_MEMORY.includes(guest.hypervisor));
-  const real = guests.filter((guest) => !HYPERVISORS_WITHOUT_MEMORY.includes(guest.hypervisor));
+  const used = guests
+    .filter((guest) => !HYPERVISORS_WITHOUT_MEMORY.includes(guest.hypervisor))
+    .reduce((total, guest) => total + guest.memoryMib, 0);
   return {
     memoryTotalMib: host.totalMib,
-    memoryFreeMib: Math.max(0, host.availableMib - sum(accounted)),
-    memoryNodeMib: Math.max(0, host.totalMib - host.availableMib - sum(real)),
+    memoryFreeMib: host.availableMib,
+    memoryNodeMib: Math.max(0, host.totalMib - host.availableMib - used),
   };
 }

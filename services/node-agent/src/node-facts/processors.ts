@@ -26,10 +26,9 @@ export async function readProcessors(system: string = SYSTEM): Promise<Processor
 /** The kernel's list format: `0-3,8,10-11` (Documentation/admin-guide/cputopology.rst). */
 export function parseIdList(text: string): readonly number[] {
   return text.split(",").flatMap((range) => {
-    const [first, last = first] = range.split("-").map(Number);
-    if (first === undefined || last === undefined || !Number.isInteger(first) || !Number.isInteger(last))
-      throw new Error(`${JSON.stringify(text)} is no list of numbers`);
-    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+    const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(range) ?? [];
+    if (first === undefined) throw new Error(`${JSON.stringify(text)} is no list of numbers`);
+    return Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => Number(first) + index);
   });
 }
 

@@ -126,7 +126,7 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     }
     throw new OpPrereqError(
       `OS ${name} was not found on this node; it was looked for in ${searchPath.join(", ")}`,
-      "wrong_input",
+      "unknown_entity",
     );
   }
 

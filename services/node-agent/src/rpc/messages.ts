@@ -9,17 +9,10 @@ import type {
   GuestDisk,
   GuestSpec,
   GuestState,
-  HypervisorFacts,
 } from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
 import { DISK_TEMPLATES, HYPERVISORS, type HypervisorName, normalizeHostName } from "@gannet/objects";
-import {
-  decodeParameters,
-  type HypervisorFacts as HypervisorFactsMessage,
-  type InstanceConsole,
-  type InstanceState,
-  type ParameterValue,
-} from "@gannet/rpc";
+import { decodeParameters, type InstanceConsole, type InstanceState, type ParameterValue } from "@gannet/rpc";
 import { z } from "zod";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -94,9 +87,8 @@ export type Guest = z.infer<typeof guest>;
 export function parse<Output>(schema: z.ZodType<Output>, value: unknown, what: string): Output {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const where = issue === undefined || issue.path.length === 0 ? what : `${what}: ${issue.path.join(".")}`;
-  throw new OpPrereqError(`The request's ${where} is not acceptable: ${issue?.message}`, "wrong_input");
+  const problems = parsed.error.issues.map(({ path, message }) => `${[what, ...path].join(".")}: ${message}`);
+  throw new OpPrereqError(`The request is not acceptable: ${problems.join("; ")}`, "wrong_input");
 }
 
 function isHostName(name: string): boolean {
@@ -148,10 +140,6 @@ export function instanceConsole(console: GuestConsole): InstanceConsole {
     case "msg":
       return { ...nothing, kind: console.kind, message: console.message };
   }
-}
-
-export function hypervisorFacts(facts: HypervisorFacts): HypervisorFactsMessage {
-  return { ...facts, problem: "" };
 }
 
 /** What a step on these disks touches: two disks may claim one place, and one disk is known by its UUID. */

@@ -181,7 +181,7 @@ describe("validate", () => {
   test("an unknown OS is refused with the places that were searched", async () => {
     const error = await refusal({ os: "nowhere" });
     expect(error.message).toContain(`${os.first}, `);
-    expect(error.code).toBe("wrong_input");
+    expect(error.code).toBe("unknown_entity");
   });
 
   test.each([

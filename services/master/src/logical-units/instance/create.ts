@@ -34,7 +34,9 @@ export const instanceCreate = implement(InstanceCreate, {
     const plan = planCreate(op, ctx.config);
     await checkName(plan.name, { nameCheck: op.name_check, ipCheck: op.ip_check });
     await enoughDisk(ctx, plan);
-    if (op.start) {
+    // Nothing is on the disks of an instance that is not installed: it is not started (as in Ganeti).
+    const start = op.start && op.no_install !== true;
+    if (start) {
       const memoryMib = Number(plan.filledBeparams.minmem);
       await enoughMemory(ctx, plan.node, { instanceName: plan.name, memoryMib, reason: "creating" });
     }
@@ -45,12 +47,12 @@ export const instanceCreate = implement(InstanceCreate, {
       ...op.osparams_secret,
     });
     await validateOnNode(ctx, plan, identity, { osParameters, forceVariant: op.force_variant });
-    return { plan, identity, osParameters };
+    return { plan, identity, osParameters, start };
   },
 
   dryRunResult: (_op, { plan }) => [plan.node.name],
 
-  async exec(ctx, op, { plan, identity, osParameters }) {
+  async exec(ctx, op, { plan, identity, osParameters, start }) {
     await ctx.feedback.step("creating instance disks...");
     await createDisks(ctx, plan, identity);
     await ctx.feedback.step(`adding instance ${plan.name} to cluster config`);
@@ -61,7 +63,8 @@ export const instanceCreate = implement(InstanceCreate, {
       await ctx.feedback.step("running the instance OS create scripts...");
       await installOs(ctx, instance, osParameters, op.debug_level ?? 0);
     }
-    if (op.start) {
+    if (op.start && !start) await ctx.feedback.info("No-installation mode selected, disabling startup");
+    if (start) {
       await ctx.feedback.step("starting instance...");
       await startGuest(ctx, instance);
       await markUp(ctx, instance);

@@ -38,14 +38,19 @@ function unavailable(): HttpError {
 }
 
 /** The keys that each kind of console has (spec/os-iallocator-hooks.json, `console.required`). */
-function consoleObject(cluster: Cluster, { name: instance, ...rest }: Instance, node: Node, console: InstanceConsole): object {
+function consoleObject(
+  cluster: Cluster,
+  { name: instance, ...rest }: Instance,
+  node: Node,
+  console: InstanceConsole,
+): object {
   const { kind, message, command, port, display } = console;
   const hvparams = filledHvparams(cluster, rest);
   switch (kind) {
     case "ssh":
       return { instance, kind, host: node.name, user: CONSOLE_USER, command };
     case "vnc":
-      return { instance, kind, host: hostOf(hvparams["vnc_bind_address"], node), port, display };
+      return { instance, kind, host: hostOf(hvparams.vnc_bind_address, node), port, display };
     case "spice":
       return { instance, kind, host: node.name, port };
     default:
@@ -54,5 +59,7 @@ function consoleObject(cluster: Cluster, { name: instance, ...rest }: Instance, 
 }
 
 function hostOf(bindAddress: unknown, node: Node): string {
-  return typeof bindAddress !== "string" || bindAddress === "" || ANY_ADDRESS.has(bindAddress) ? node.name : bindAddress;
+  return typeof bindAddress !== "string" || bindAddress === "" || ANY_ADDRESS.has(bindAddress)
+    ? node.name
+    : bindAddress;
 }

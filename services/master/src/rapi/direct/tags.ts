@@ -20,7 +20,7 @@ const FINDERS: Readonly<Record<TagKind, (view: ConfigView, name: string) => Tagg
 export function tagHandlers({ configStore }: DirectContext): Handlers {
   return {
     getTags: (request) => {
-      const kind = request.params["kind"] as TagKind;
+      const kind = request.params.kind as TagKind;
       const found = FINDERS[kind](configStore.view, pathParam(request, "name"));
       if (found === undefined) throw new HttpError(404, "Not Found");
       return jsonAnswer(found.tags.toSorted());

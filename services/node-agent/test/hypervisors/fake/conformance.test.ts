@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { HYPERVISOR_CHECKS, type HypervisorSubject } from "@gannet/driver-contract/conformance";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
@@ -12,13 +12,17 @@ describe("the fake hypervisor", () => {
 
   beforeAll(async () => {
     node = await makeTestNode({});
-    const faults = path.join(node.parts.stateDir, "fake-hypervisor/faults.json");
+    const script = path.join(node.parts.stateDir, "fake-hypervisor/faults.json");
+    const order = (fault: object) => writeFileSync(script, JSON.stringify({ faults: [{ ...fault, times: 1 }] }));
     const guest = (name: string) => bareGuest(name, "fake", HYPERVISOR_DEFAULTS.fake);
     subject = {
       open: async () => new FakeHypervisor(node.parts),
       guest,
-      failingGuest: (name) => ({ ...guest(name), hvparams: { migration_mode: "never" } }),
-      crash: (name) => writeFile(faults, JSON.stringify({ faults: [{ operation: "crash", guest: name, times: 1 }] })),
+      failingGuest: (name) => {
+        order({ operation: "start", guest: name, error: "no luck" });
+        return guest(name);
+      },
+      crash: async (name) => order({ operation: "crash", guest: name }),
       leftovers: () => node.files(),
     };
   });

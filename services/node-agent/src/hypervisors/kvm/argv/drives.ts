@@ -108,8 +108,11 @@ export function floppyArgv(plan: LaunchPlan, machine: { readonly hasFloppyContro
   if (image === "") return [];
   const controller = machine.hasFloppyController ? [] : ["-device", json({ driver: "isa-fdc", id: "fdc" })];
   const node = { driver: "raw", "node-name": "floppy-0", "read-only": true, file: { driver: "file", filename: image } };
-  const device = { driver: "floppy", id: "floppy-0", drive: "floppy-0", ...bootIndex(plan, "floppy") };
-  return [...controller, "-blockdev", json(node), "-device", json(device)];
+  const device = { driver: "floppy", id: "floppy-0", drive: "floppy-0" };
+  // A drive's place in the boot order is its controller's to say, which a pc has without being told.
+  const { bootindex } = bootIndex(plan, "floppy");
+  const order = bootindex === undefined ? [] : ["-global", `isa-fdc.bootindexA=${bootindex}`];
+  return [...order, ...controller, "-blockdev", json(node), "-device", json(device)];
 }
 
 function cdromImages({ params }: LaunchPlan): readonly string[] {

@@ -86,8 +86,9 @@ export class QmpClient {
       await delay(retryMs, undefined, { signal: this.#closing.signal }).catch(() => {});
       retryMs = Math.min(retryMs * 2, longestRetryMs);
     }
-    this.#connected.reject(this.#failure("is gone"));
-    if (!this.#closing.signal.aborted) this.#options.onGone();
+    const wasClosed = this.#closing.signal.aborted;
+    this.#connected.reject(this.#failure(wasClosed ? "was closed" : "is gone"));
+    if (!wasClosed) this.#options.onGone();
   }
 
   /** Resolves when a connection is over, true, or could not be made, false. */

@@ -2,7 +2,7 @@
 import type { StorageType } from "@gannet/objects";
 import type { LiveInstance, LiveNode, LiveValues } from "@gannet/query";
 import type { NodeState } from "@gannet/rpc";
-import type { LiveState, NodeLiveState } from "../live-state/live-state-contract.ts";
+import type { LiveState, NodeLiveState } from "./live-state-contract.ts";
 
 export function liveValuesOf(live: Pick<LiveState, "node" | "instance">): LiveValues {
   return {

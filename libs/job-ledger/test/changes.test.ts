@@ -1,0 +1,118 @@
+/** The feed of changes: complete, in order, and honest about gaps. */
+import type { JobChange, JobId, RedisJobLedger } from "@gannet/job-ledger";
+import { redisReady } from "@gannet/redis";
+import { startTestRedis, type TestRedis } from "@gannet/testing";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { becomeLeader, FENCE, type LedgerFixture, newJob, openLedger, runOpcode, submitOne } from "./ledger-fixture.ts";
+
+let server: TestRedis;
+let fixture: LedgerFixture;
+let ledger: RedisJobLedger;
+beforeAll(async () => {
+  server = await startTestRedis();
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+  await server.flush();
+  await becomeLeader(server);
+  fixture = openLedger(server);
+  ledger = fixture.ledger;
+});
+afterEach(() => fixture.close());
+
+/** Listen, and wait until the reader has begun, which it shows by reporting the jobs there are. */
+async function listen(): Promise<JobChange[]> {
+  const marker = await submitOne(ledger);
+  const seen: JobChange[] = [];
+  ledger.onChange((change) => seen.push(change));
+  await vi.waitFor(() => expect(seen).toContainEqual({ id: marker, status: "queued" }));
+  seen.length = 0;
+  return seen;
+}
+
+const statusesOf = (seen: readonly JobChange[], id: JobId) =>
+  seen.filter((change) => change.id === id).map(({ status }) => status);
+
+test("each change of status, each log entry, and archival are told once, in order", async () => {
+  const seen = await listen();
+  const id = await submitOne(ledger);
+  await ledger.claim(id, FENCE);
+  await ledger.begin(id, 0, FENCE);
+  await ledger.log(id, 0, "message", "x", FENCE);
+  await ledger.succeed(id, 0, null, FENCE);
+  await ledger.archive(id);
+  const expected = ["queued", "waiting", "running", "running", "success", "success"];
+  await vi.waitFor(() => expect(statusesOf(seen, id)).toHaveLength(expected.length));
+  expect(statusesOf(seen, id)).toEqual(expected);
+});
+
+test("a change is told within 50 ms, to every listener, until it unsubscribes", async () => {
+  const seen = await listen();
+  const other: JobChange[] = [];
+  const unsubscribe = ledger.onChange((change) => other.push(change));
+  const before = performance.now();
+  await submitOne(ledger);
+  await vi.waitFor(() => expect(other).toHaveLength(1), { interval: 1 });
+  expect(performance.now() - before).toBeLessThan(50);
+  unsubscribe();
+  await submitOne(ledger);
+  await vi.waitFor(() => expect(seen).toHaveLength(2));
+  expect(other).toHaveLength(1);
+});
+
+test("a listener that throws does not keep the others from being told", async () => {
+  ledger.onChange(() => {
+    throw new Error("as asked");
+  });
+  const seen = await listen();
+  await submitOne(ledger);
+  await vi.waitFor(() => expect(seen).toHaveLength(1));
+});
+
+test("changes go on without a gap over a restart of Redis", async () => {
+  const seen = await listen();
+  await server.kill();
+  await server.start();
+  await ledger.ready(10_000);
+  const id = await submitOne(ledger);
+  await runOpcode(ledger, id, 0, "success");
+  await vi.waitFor(() => expect(statusesOf(seen, id)).toEqual(["queued", "waiting", "running", "success"]));
+  expect(seen).toHaveLength(4);
+});
+
+test("when changes were trimmed before they were read, every job that is not archived is told once", async () => {
+  const seen = await listen();
+  const [pending = 0, ended = 0] = await ledger.submit([newJob(), newJob()]);
+  await vi.waitFor(() => expect(seen).toHaveLength(2));
+  await runOpcode(ledger, ended, 0, "success");
+  await vi.waitFor(() => expect(seen).toHaveLength(5));
+  seen.length = 0;
+  // As if a thousand changes had come and gone between two reads.
+  await server.client.incrby("gannet:jobs:change-serial", 1_000);
+  const late = await submitOne(ledger);
+  await vi.waitFor(() => expect(seen).toHaveLength(4));
+  expect(statusesOf(seen, pending)).toEqual(["queued"]);
+  expect(statusesOf(seen, ended)).toEqual(["success"]);
+  expect(statusesOf(seen, late)).toEqual(["queued"]);
+});
+
+test("when Redis lost its data the feed starts over", async () => {
+  const seen = await listen();
+  for (let i = 0; i < 5; i++) await submitOne(ledger);
+  await vi.waitFor(() => expect(seen).toHaveLength(5));
+  await server.flush();
+  await becomeLeader(server);
+  seen.length = 0;
+  const id = await submitOne(ledger);
+  await vi.waitFor(() => expect(statusesOf(seen, id)).toEqual(["queued"]), { timeout: 10_000 });
+});
+
+test("close ends the reader, and nothing is told afterwards", async () => {
+  const other = openLedger(server);
+  const seen: JobChange[] = [];
+  other.ledger.onChange((change) => seen.push(change));
+  await other.close();
+  await submitOne(ledger);
+  await redisReady(server.client, { timeoutMs: 1_000 });
+  expect(seen).toEqual([]);
+});

@@ -1,0 +1,92 @@
+/** One node's agent, made of its parts: what a leader's calls reach, and what this node tells of itself. */
+import path from "node:path";
+import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contract";
+import { GannetError } from "@gannet/errors";
+import type { DiskTemplate, HypervisorName } from "@gannet/objects";
+import { type CallEnd, createAgentServer, type TlsIdentity } from "@gannet/rpc";
+import type { Logger } from "@gannet/telemetry";
+import { LiveState } from "./live-state/live-state.ts";
+import { NodeFacts } from "./node-facts/node-facts.ts";
+import type { OsDefinitions } from "./os/index.ts";
+import { createBlockDeviceHandlers } from "./rpc/block-device-handlers.ts";
+import { Fence } from "./rpc/fence.ts";
+import { createInstanceHandlers } from "./rpc/instance-handlers.ts";
+import { createNodeHandlers } from "./rpc/node-handlers.ts";
+import { createOsHandlers, osDefinition } from "./rpc/os-handlers.ts";
+import { ResourceQueue } from "./rpc/resource-queue.ts";
+import { StepJournal } from "./rpc/step-journal.ts";
+import { Steps } from "./rpc/steps.ts";
+
+export interface AgentParts {
+  readonly nodeName: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly identity: TlsIdentity;
+  /** Holds the leaders' epoch and the answers they were given. */
+  readonly leadersFolder: string;
+  readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
+  readonly blockDevices: ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
+  readonly os: OsDefinitions;
+  readonly logger: Logger;
+  readonly development: boolean;
+  /** Between looks at the live state; shorter ones in tests. */
+  readonly lookIntervalMs?: number;
+}
+
+export interface Agent {
+  readonly port: number;
+  /** Let running operations end for at most `graceMs`, abort the rest, and let go of everything. Guests go on. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Takes calls when it resolves: guests of an earlier run have been found again. */
+export async function startAgent(parts: AgentParts): Promise<Agent> {
+  const { hypervisors, blockDevices, os, logger } = parts;
+  for (const driver of hypervisors.values()) await driver.recover();
+  const fence = await Fence.open(path.join(parts.leadersFolder, "epoch"));
+  const journal = await StepJournal.open(path.join(parts.leadersFolder, "steps"), logger);
+  const steps = new Steps({ fence, journal, queue: new ResourceQueue(), logger });
+  const facts = new NodeFacts({ nodeName: parts.nodeName, hypervisors, blockDevices: [...blockDevices.values()], logger });
+  const liveState = new LiveState({
+    hypervisors,
+    facts,
+    diagnoseOs: async () => (await os.diagnose()).map(osDefinition),
+    logger,
+    ...(parts.lookIntervalMs === undefined
+      ? {}
+      : { intervalMs: parts.lookIntervalMs, osIntervalMs: parts.lookIntervalMs }),
+  });
+  const server = await createAgentServer({
+    identity: parts.identity,
+    listen: parts.listen,
+    development: parts.development,
+    onCallEnd: (call) => logCall(logger, call),
+    handlers: {
+      node: createNodeHandlers({ steps, fence, facts, liveState }),
+      blockDevices: createBlockDeviceHandlers({ steps, drivers: blockDevices }),
+      instances: createInstanceHandlers({
+        steps,
+        hypervisors,
+        blockDevices,
+        onGuestChange: (hypervisor, name) => liveState.touch(hypervisor, name),
+      }),
+      os: createOsHandlers({ steps, os, blockDevices }),
+    },
+  });
+  return {
+    port: server.port,
+    stop: async (graceMs) => {
+      await server.stop(graceMs);
+      await liveState.close();
+      await journal.close();
+      for (const driver of hypervisors.values()) await driver.close();
+    },
+  };
+}
+
+function logCall(logger: Logger, { method, durationMs, aborted, error }: CallEnd): void {
+  const entry = { method, durationMs };
+  if (error === undefined) logger.debug(entry, "call answered");
+  else if (aborted) logger.info({ ...entry, error: String(error) }, "call aborted");
+  else if (error instanceof GannetError) logger.info({ ...entry, error: error.message }, "call failed");
+  else logger.error({ ...entry, err: error }, "call failed by a defect of the agent");
+}

@@ -1,0 +1,82 @@
+/** The agent's settings: one JSON file, checked as a whole before anything starts. */
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { ConfigurationError } from "@gannet/errors";
+import { HYPERVISORS } from "@gannet/objects";
+import { z } from "zod";
+import { HYPERVISOR_DRIVERS } from "./hypervisors/index.ts";
+import { GANETI_OS_SEARCH_PATH } from "./os/index.ts";
+
+/** Ganeti has no agent; this is the port that its node daemon listens on. */
+const STANDARD_PORT = 1811;
+
+const absolutePath = z.string().refine((value) => path.isAbsolute(value) && path.normalize(value) === value, {
+  error: "must be an absolute path without . or ..",
+});
+const hypervisor = z.enum(HYPERVISORS).refine((name) => Object.hasOwn(HYPERVISOR_DRIVERS, name), {
+  error: `has no driver; there are ${Object.keys(HYPERVISOR_DRIVERS).join(", ")}`,
+});
+
+export const agentConfiguration = z.strictObject({
+  /** As in the cluster's configuration and in the certificate. */
+  nodeName: z.string().min(1),
+  listen: z
+    .strictObject({
+      host: z.string().min(1).default("::"),
+      /** 0 for any free port, which the line "agent ready" tells. */
+      port: z.int().min(0).max(65535).default(STANDARD_PORT),
+    })
+    .prefault({}),
+  /** Everything the agent keeps; one agent only. */
+  stateDir: absolutePath,
+  /** Holds ca.pem, cert.pem and key.pem (libs/pki). */
+  pkiDir: absolutePath,
+  hypervisors: z.array(hypervisor).min(1),
+  /** Folders below which disks of templates file and sharedfile may lie; without any these templates are refused. */
+  fileStorageRoots: z.array(absolutePath).default([]),
+  sharedFileStorageRoots: z.array(absolutePath).default([]),
+  /** Files of disks are kept below this folder, their whole path after it; for several agents on one machine. */
+  storageRoot: absolutePath.optional(),
+  osSearchPath: z.array(absolutePath).default([...GANETI_OS_SEARCH_PATH]),
+  kvm: z
+    .strictObject({
+      /** `auto` uses KVM where it is proven to work. */
+      acceleration: z.enum(["auto", "on", "off"]).default("auto"),
+      qemuPath: absolutePath.optional(),
+      /** Bridged NICs get qemu's user networking, which needs no rights. */
+      userNetworking: z.boolean().default(false),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
+      format: z.enum(["json", "pretty"]).default("json"),
+    })
+    .prefault({}),
+  /** How long running operations may take to end when the agent is asked to stop, before they are aborted. */
+  stopTimeoutMs: z.int().nonnegative().default(30_000),
+  /** Adds gRPC reflection. */
+  development: z.boolean().default(false),
+});
+/** What is written into the file. */
+export type AgentConfigurationFile = z.input<typeof agentConfiguration>;
+export type AgentConfiguration = z.output<typeof agentConfiguration>;
+
+/** @throws ConfigurationError naming the file and every setting that is wrong */
+export async function readConfiguration(file: string): Promise<AgentConfiguration> {
+  const text = await readFile(file, "utf8").catch((error: Error) => {
+    throw new ConfigurationError(`The configuration cannot be read: ${error.message}`);
+  });
+  const parsed = agentConfiguration.safeParse(parseJson(file, text));
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path: where, message }) => `${where.join(".") || "file"}: ${message}`);
+  throw new ConfigurationError(`${file} is not acceptable: ${problems.join("; ")}`);
+}
+
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ConfigurationError(`${file} is no JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * What this node tells leaders without being asked: a snapshot when one begins to watch, then what changes. Changes
+ * that a driver or an operation reports are looked at at once; everything is looked at again every few seconds,
+ * because not every driver notices everything.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { GuestState, HypervisorDriver } from "@gannet/driver-contract";
+import { StaleEpoch } from "@gannet/errors";
+import type { HypervisorName } from "@gannet/objects";
+import type { LiveStateUpdate, NodeState, OsDefinition, WatchRequest } from "@gannet/rpc";
+import type { Logger } from "@gannet/telemetry";
+import type { NodeFacts } from "../node-facts/node-facts.ts";
+import { isGuestNews, isNodeNews } from "./differences.ts";
+import { Watcher } from "./watcher.ts";
+
+export interface LiveStateParts {
+  readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
+  readonly facts: NodeFacts;
+  readonly diagnoseOs: () => Promise<readonly OsDefinition[]>;
+  readonly logger: Logger;
+  /** Between looks at everything but the OS definitions. Default 5 seconds. */
+  readonly intervalMs?: number;
+  /** Between looks at the OS definitions, which change with the administrator's work. Default 1 minute. */
+  readonly osIntervalMs?: number;
+}
+
+const INTERVAL_MS = 5_000;
+const OS_INTERVAL_MS = 60_000;
+/** Bounds of what a leader may ask for. */
+const HEARTBEAT_MS = { min: 50, max: 60_000 };
+
+/** A guest that something happened to. */
+interface Touched {
+  readonly driver: HypervisorDriver;
+  readonly name: string;
+}
+
+export class LiveState {
+  readonly #parts: LiveStateParts;
+  readonly #guests = new Map<string, GuestState>();
+  #node: NodeState | undefined;
+  #os: readonly OsDefinition[] = [];
+  #osReadAt = 0;
+  #watcher: Watcher | undefined;
+  readonly #touched = new Map<string, Touched>();
+  /** Looks happen one after another, so that an old look never overwrites a newer one. */
+  #looking: Promise<unknown> = Promise.resolve();
+  #lookDue = false;
+  readonly #closing = new AbortController();
+  readonly #unsubscribe: readonly (() => void)[];
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(parts: LiveStateParts) {
+    this.#parts = parts;
+    this.#unsubscribe = [...parts.hypervisors.values()].map((driver) =>
+      driver.onChange((name) => this.#touch({ driver, name })),
+    );
+    this.#timer = setInterval(() => this.#lookAtAll(), parts.intervalMs ?? INTERVAL_MS);
+  }
+
+  /** An operation changed this guest. */
+  touch(hypervisor: HypervisorName, name: string): void {
+    const driver = this.#parts.hypervisors.get(hypervisor);
+    if (driver !== undefined) this.#touch({ driver, name });
+  }
+
+  /**
+   * One leader's stream; the caller has admitted its epoch. It takes the place of the stream before it, whose
+   * leader has come again or been replaced.
+   */
+  async *watch(request: WatchRequest, signal: AbortSignal): AsyncGenerator<LiveStateUpdate> {
+    const heartbeatMs = Math.min(Math.max(request.heartbeatMs, HEARTBEAT_MS.min), HEARTBEAT_MS.max);
+    const watcher = new Watcher({ epoch: request.epoch, heartbeatMs });
+    this.#replaceWatcher(watcher);
+    const stop = () => watcher.end();
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    try {
+      await this.#begin(watcher);
+      yield* watcher.updates();
+    } finally {
+      signal.removeEventListener("abort", stop);
+      if (this.#watcher === watcher) this.#watcher = undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#closing.abort();
+    this.#watcher?.end();
+    await this.#looking;
+  }
+
+  #replaceWatcher(next: Watcher): void {
+    const previous = this.#watcher;
+    this.#watcher = next;
+    if (previous === undefined) return;
+    if (previous.epoch === next.epoch) previous.end();
+    else previous.end(new StaleEpoch(`The leader of epoch ${next.epoch} watches this node now`));
+  }
+
+  /**
+   * Everything is read anew, after the watching began. What cannot be read ends the stream: a snapshot without it
+   * would say that its guests are gone.
+   */
+  async #begin(watcher: Watcher): Promise<void> {
+    await this.#inTurn(async () => {
+      const lists = await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()));
+      this.#guests.clear();
+      for (const state of lists.flat()) this.#guests.set(state.name, state);
+      await this.#readOs();
+      this.#node = await this.#parts.facts.read(lists.flat(), this.#closing.signal);
+      watcher.snapshot(this.#node, lists.flat(), this.#os);
+    });
+  }
+
+  /** While nobody watches nothing is looked at; a slow look makes the next one late, not many. */
+  #lookAtAll(): void {
+    if (this.#watcher === undefined || this.#lookDue) return;
+    this.#lookDue = true;
+    this.#look(async () => {
+      this.#lookDue = false;
+      await this.#refreshGuests();
+      if (Date.now() - this.#osReadAt >= (this.#parts.osIntervalMs ?? OS_INTERVAL_MS)) await this.#refreshOs();
+      await this.#refreshNode();
+    });
+  }
+
+  #touch(touched: Touched): void {
+    if (this.#watcher === undefined) return;
+    if (this.#touched.size === 0)
+      this.#look(async () => {
+        const guests = [...this.#touched.values()];
+        this.#touched.clear();
+        for (const { driver, name } of guests) this.#note(driver.name, name, await driver.state(name));
+        await this.#refreshNode();
+      });
+    this.#touched.set(`${touched.driver.name} ${touched.name}`, touched);
+  }
+
+  /** What fails now is looked at again with everything else. */
+  #look(look: () => Promise<void>): void {
+    this.#inTurn(look).catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) this.#parts.logger.error({ err: error }, "live state cannot be read");
+    });
+  }
+
+  async #inTurn(look: () => Promise<void>): Promise<void> {
+    const turn = this.#looking.then(() => {
+      this.#closing.signal.throwIfAborted();
+      return look();
+    });
+    this.#looking = turn.catch(() => {});
+    return turn;
+  }
+
+  async #refreshGuests(): Promise<void> {
+    for (const driver of this.#parts.hypervisors.values()) {
+      const states = await this.#list(driver);
+      if (states === undefined) continue;
+      const names = new Set(states.map(({ name }) => name));
+      for (const state of states) this.#note(driver.name, state.name, state);
+      for (const known of this.#guests.values())
+        if (known.hypervisor === driver.name && !names.has(known.name)) this.#note(driver.name, known.name, undefined);
+    }
+  }
+
+  /** Undefined when it cannot be asked now: its guests stay as they were last seen. */
+  async #list(driver: HypervisorDriver): Promise<readonly GuestState[] | undefined> {
+    try {
+      return await driver.list();
+    } catch (error) {
+      this.#parts.logger.warn({ hypervisor: driver.name, error: String(error) }, "guests cannot be listed");
+      return undefined;
+    }
+  }
+
+  #note(hypervisor: HypervisorName, name: string, state: GuestState | undefined): void {
+    const known = this.#guests.get(name);
+    if (state === undefined) {
+      // The same name under another hypervisor is another guest.
+      if (known?.hypervisor !== hypervisor) return;
+      this.#guests.delete(name);
+      this.#watcher?.instanceGone(name);
+    } else if (isGuestNews(known, state)) {
+      this.#guests.set(name, state);
+      this.#watcher?.instance(state);
+    }
+  }
+
+  async #refreshNode(): Promise<void> {
+    const node = await this.#parts.facts.read([...this.#guests.values()], this.#closing.signal);
+    if (!isNodeNews(this.#node, node)) return;
+    this.#node = node;
+    this.#watcher?.node(node);
+  }
+
+  async #refreshOs(): Promise<void> {
+    const known = this.#os;
+    await this.#readOs();
+    if (!isDeepStrictEqual(known, this.#os)) this.#watcher?.os(this.#os);
+  }
+
+  async #readOs(): Promise<void> {
+    this.#os = await this.#parts.diagnoseOs();
+    this.#osReadAt = Date.now();
+  }
+}

@@ -1,0 +1,226 @@
+/** A cluster's certificates, and an agent with scripted drivers behind its real server, for tests over mutual TLS. */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { BlockDeviceDriver, BlockDeviceSpec, GuestState, HypervisorDriver } from "@gannet/driver-contract";
+import { createCommandRunner } from "@gannet/exec";
+import { type CertificateAuthority, createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
+import {
+  type BlockDevice,
+  createNodeClient,
+  type Instance,
+  type InstanceState,
+  type NodeClient,
+  type Step,
+} from "@gannet/rpc";
+import { silentLogger } from "@gannet/telemetry";
+import { vi } from "vitest";
+import { type Agent, startAgent } from "../src/agent.ts";
+import type { OsDefinitions } from "../src/os/index.ts";
+
+export const NODE = "node1.gannet.test";
+export const runner = createCommandRunner({ logger: silentLogger(), killGraceMs: 200 });
+
+export interface TestCluster {
+  readonly root: string;
+  readonly node: Identity;
+  readonly nodePkiDir: string;
+  readonly master: Identity;
+  remove(): Promise<void>;
+}
+
+export async function createTestCluster(): Promise<TestCluster> {
+  const root = await mkdtemp(path.join(tmpdir(), "gannet-agent-"));
+  const ca = await createCa({ dir: path.join(root, "ca"), runner });
+  const nodePkiDir = path.join(root, "pki-node1");
+  return {
+    root,
+    nodePkiDir,
+    node: await issue(ca, NODE, "node", nodePkiDir),
+    master: await issue(ca, "master.gannet.test", "master", path.join(root, "pki-master")),
+    remove: () => rm(root, { recursive: true, force: true }),
+  };
+}
+
+export async function issue(
+  ca: CertificateAuthority,
+  name: string,
+  usage: "node" | "master",
+  dir: string,
+): Promise<Identity> {
+  await issueCertificate({ ca, name, sans: ["127.0.0.1"], usage, dir, runner });
+  return loadIdentity(dir);
+}
+
+export function clientOf(cluster: TestCluster, port: number, identity = cluster.master): NodeClient {
+  return createNodeClient({ nodeName: NODE, address: `127.0.0.1:${port}`, identity });
+}
+
+/** A hypervisor of a map and mocks: what it is told to do it notes, what it reports the test decides. */
+export class ScriptedHypervisor implements HypervisorDriver {
+  readonly name = "fake";
+  readonly guests = new Map<string, GuestState>();
+  readonly listeners = new Set<(name: string) => void>();
+  recover = vi.fn<HypervisorDriver["recover"]>(async () => {});
+  describe = vi.fn<HypervisorDriver["describe"]>(async () => ({ name: "fake", version: "1", accelerated: false }));
+  validate = vi.fn<HypervisorDriver["validate"]>(async () => {});
+  start = vi.fn<HypervisorDriver["start"]>(async (guest) => {
+    const state = guestState(guest.name, { uuid: guest.uuid, memoryMib: guest.startMemoryMib, vcpus: guest.vcpus });
+    this.guests.set(guest.name, state);
+    return state;
+  });
+  stop = vi.fn<HypervisorDriver["stop"]>(async (name) => {
+    this.guests.delete(name);
+  });
+  reboot = vi.fn<HypervisorDriver["reboot"]>(async (name) => this.guests.get(name) ?? guestState(name));
+  list = vi.fn<HypervisorDriver["list"]>(async () => [...this.guests.values()]);
+  close = vi.fn<HypervisorDriver["close"]>(async () => {});
+
+  async state(name: string): Promise<GuestState | undefined> {
+    return this.guests.get(name);
+  }
+
+  async console(name: string) {
+    return { kind: "msg", message: `console of ${name}` } as const;
+  }
+
+  onChange(listener: (name: string) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** As if the driver had noticed it by itself. */
+  notice(name: string, state: GuestState | undefined): void {
+    if (state === undefined) this.guests.delete(name);
+    else this.guests.set(name, state);
+    for (const listener of this.listeners) listener(name);
+  }
+}
+
+export function scriptedDisks() {
+  return {
+    template: "file",
+    create: vi.fn<BlockDeviceDriver["create"]>(async () => {}),
+    assemble: vi.fn<BlockDeviceDriver["assemble"]>(async (device: BlockDeviceSpec) => ({
+      path: String(device.logicalId[1]),
+      kind: "file",
+      format: "raw",
+    })),
+    shutdown: vi.fn<BlockDeviceDriver["shutdown"]>(async () => {}),
+    remove: vi.fn<BlockDeviceDriver["remove"]>(async () => {}),
+    grow: vi.fn<BlockDeviceDriver["grow"]>(async () => {}),
+    status: vi.fn<BlockDeviceDriver["status"]>(async () => ({ exists: true, sizeMib: 128 })),
+    space: vi.fn<BlockDeviceDriver["space"]>(async () => [
+      { type: "file", name: "/srv/ganeti/file-storage", totalMib: 1000, freeMib: 600 },
+    ]),
+  } as const satisfies BlockDeviceDriver;
+}
+
+export function scriptedOs() {
+  return {
+    diagnose: vi.fn<OsDefinitions["diagnose"]>(async () => []),
+    validate: vi.fn<OsDefinitions["validate"]>(async () => {}),
+    create: vi.fn<OsDefinitions["create"]>(async () => {}),
+  } as const satisfies OsDefinitions;
+}
+
+export interface TestAgent {
+  readonly agent: Agent;
+  readonly client: NodeClient;
+  readonly hypervisor: ScriptedHypervisor;
+  readonly disks: ReturnType<typeof scriptedDisks>;
+  readonly os: ReturnType<typeof scriptedOs>;
+  readonly leadersFolder: string;
+  stop(): Promise<void>;
+}
+
+/** Drivers are fresh each time; the leaders' folder is what makes a second agent the first one restarted. */
+export async function startTestAgent(
+  cluster: TestCluster,
+  options: { readonly leadersFolder: string; readonly lookIntervalMs?: number },
+): Promise<TestAgent> {
+  await mkdir(options.leadersFolder, { recursive: true });
+  const hypervisor = new ScriptedHypervisor();
+  const disks = scriptedDisks();
+  const os = scriptedOs();
+  const agent = await startAgent({
+    nodeName: NODE,
+    listen: { host: "127.0.0.1", port: 0 },
+    identity: cluster.node,
+    hypervisors: new Map([["fake", hypervisor]]),
+    blockDevices: new Map([["file", disks]]),
+    os,
+    logger: silentLogger(),
+    development: false,
+    ...options,
+  });
+  const client = clientOf(cluster, agent.port);
+  return {
+    ...{ agent, client, hypervisor, disks, os, leadersFolder: options.leadersFolder },
+    stop: async () => {
+      client.close();
+      await agent.stop(0);
+    },
+  };
+}
+
+export function guestState(name: string, changes: Partial<GuestState> = {}): GuestState & InstanceState {
+  return {
+    name,
+    uuid: "11111111-2222-4333-8444-555555555555",
+    hypervisor: "fake",
+    status: "running",
+    memoryMib: 128,
+    vcpus: 1,
+    uptimeSeconds: 10,
+    cpuSeconds: 1,
+    ...changes,
+  };
+}
+
+let steps = 0;
+/** A step of its own each time, unless its name is given. */
+export function step(changes: Partial<Step> = {}): Step {
+  steps += 1;
+  return { epoch: 1, jobId: 1, opcodeIndex: 0, step: `step-${steps}`, ...changes };
+}
+
+export function disk(changes: Partial<BlockDevice> = {}): BlockDevice {
+  return {
+    uuid: "aaaaaaaa-0000-4000-8000-000000000000",
+    template: "file",
+    logicalId: ["loop", "/srv/ganeti/file-storage/web1/disk0"],
+    sizeMib: 128,
+    mode: "rw",
+    instanceName: "web1.gannet.test",
+    index: 0,
+    params: {},
+    children: [],
+    name: undefined,
+    ...changes,
+  };
+}
+
+export function instance(changes: Partial<Instance> = {}): Instance {
+  return {
+    name: "web1.gannet.test",
+    uuid: "11111111-2222-4333-8444-555555555555",
+    hypervisor: "fake",
+    maxMemoryMib: 256,
+    startMemoryMib: 256,
+    vcpus: 2,
+    disks: [disk()],
+    nics: [],
+    hvparams: {},
+    networkPort: 0,
+    ...changes,
+  };
+}
+
+/** Resolves when the signal is aborted, and then rejects with its reason, as a well-behaved driver does. */
+export function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+}

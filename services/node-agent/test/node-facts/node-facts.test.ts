@@ -1,0 +1,84 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir, totalmem } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { readBridges } from "../../src/node-facts/bridges.ts";
+import { parseMeminfo, readMemory } from "../../src/node-facts/memory.ts";
+import { memoryUse } from "../../src/node-facts/node-facts.ts";
+import { parseIdList, readProcessors } from "../../src/node-facts/processors.ts";
+
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "gannet-facts-"));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+async function tree(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(path.join(root, "sys-"));
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(path.join(folder, path.dirname(name)), { recursive: true });
+    await writeFile(path.join(folder, name), content);
+  }
+  return folder;
+}
+
+test("memory is read from the kernel's account", async () => {
+  const sample = await readFile(path.join(import.meta.dirname, "samples/meminfo-linux-6.18"), "utf8");
+  expect(parseMeminfo(sample)).toEqual({ totalMib: 24105, availableMib: 23478 });
+  expect(() => parseMeminfo("MemTotal:       24684096 kB\n")).toThrow(/MemAvailable/);
+  expect((await readMemory()).totalMib).toBe(Math.floor(totalmem() / 1024 / 1024));
+});
+
+test("guests' memory is not the node's own, and that of pretended guests is not free", () => {
+  const host = { totalMib: 16_000, availableMib: 10_000 };
+  expect(memoryUse(host, [])).toEqual({ memoryTotalMib: 16_000, memoryFreeMib: 10_000, memoryNodeMib: 6_000 });
+  expect(memoryUse(host, [{ hypervisor: "kvm", memoryMib: 4_000 }])).toMatchObject({
+    memoryFreeMib: 10_000,
+    memoryNodeMib: 2_000,
+  });
+  expect(memoryUse(host, [{ hypervisor: "kvm", memoryMib: 9_000 }])).toMatchObject({ memoryNodeMib: 0 });
+  expect(memoryUse(host, [{ hypervisor: "fake", memoryMib: 4_000 }])).toMatchObject({
+    memoryFreeMib: 6_000,
+    memoryNodeMib: 6_000,
+  });
+  expect(memoryUse(host, [{ hypervisor: "fake", memoryMib: 99_000 }])).toMatchObject({ memoryFreeMib: 0 });
+});
+
+test.each([
+  ["0", [0]],
+  ["0-3", [0, 1, 2, 3]],
+  ["0-1,4,6-7", [0, 1, 4, 6, 7]],
+])("the list %j", (text, expected) => {
+  expect(parseIdList(text)).toEqual(expected);
+});
+
+test.each(["", "a", "1-", "0-x"])("%j is no list", (text) => {
+  expect(() => parseIdList(text)).toThrow(/no list/);
+});
+
+test("processors, sockets and NUMA nodes of a machine with two sockets and one processor offline", async () => {
+  const system = await tree({
+    "cpu/online": "0-2,4-5\n",
+    ...Object.fromEntries(
+      [0, 0, 0, 1, 1, 1].map((socket, cpu) => [`cpu/cpu${cpu}/topology/physical_package_id`, `${socket}\n`]),
+    ),
+    "node/online": "0-1\n",
+  });
+  expect(await readProcessors(system)).toEqual({ total: 5, sockets: 2, numaNodes: 2 });
+});
+
+test("a kernel without topology or NUMA counts as one socket and one node", async () => {
+  expect(await readProcessors(await tree({ "cpu/online": "0\n" }))).toEqual({ total: 1, sockets: 1, numaNodes: 1 });
+  expect(await readProcessors()).toMatchObject({ total: cpus().length });
+});
+
+test("bridges are told from other interfaces", async () => {
+  const interfaces = await tree({
+    "gnt-br1/bridge/stp_state": "0",
+    "br0/bridge/stp_state": "0",
+    "eth0/operstate": "up",
+    "odd/bridge": "",
+  });
+  expect(await readBridges(interfaces)).toEqual(["br0", "gnt-br1"]);
+  expect(Array.isArray(await readBridges())).toBe(true);
+});

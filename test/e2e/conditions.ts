@@ -1,0 +1,25 @@
+/** Waiting for what a test expects to come true. */
+import { setTimeout as delay } from "node:timers/promises";
+
+const TIMEOUT_MS = 60_000;
+const LOOK_EVERY_MS = 50;
+
+/** Look until there is something to see; what cannot be looked at yet is looked at again. @throws Error naming `what` */
+export async function eventually<Result>(
+  what: string,
+  look: () => Result | undefined | false | Promise<Result | undefined | false>,
+): Promise<Result> {
+  const deadline = performance.now() + TIMEOUT_MS;
+  let problem: unknown;
+  while (performance.now() < deadline) {
+    try {
+      const found = await look();
+      if (found !== undefined && found !== false) return found;
+      problem = undefined;
+    } catch (error) {
+      problem = error;
+    }
+    await delay(LOOK_EVERY_MS);
+  }
+  throw new Error(`never came true: ${what}`, { cause: problem });
+}
