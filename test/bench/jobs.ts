@@ -49,25 +49,13 @@ async function rawBullMq(socket: string): Promise<Rates> {
   const worker = new Worker(name, () => Promise.resolve(null), { connection: connections[1], concurrency: CONCURRENCY });
   const events = new QueueEvents(name, { connection: connections[2] });
   await Promise.all([worker.waitUntilReady(), events.waitUntilReady()]);
-  const options = { removeOnComplete: true, removeOnFail: true, attempts: 1 };
-
-  const rates = await measure({
-    one: async () => {
-      const job = await queue.add("noop", {}, options);
-      await job.waitUntilFinished(events);
-    },
-    many: async (count) => {
-      let left = count;
-      const all = new Promise<void>((resolve) => {
-        events.on("completed", () => {
-          left -= 1;
-          if (left === 0) resolve();
-        });
-      });
-      await Promise.all(Array.from({ length: count }, () => queue.add("noop", {}, options)));
-      await all;
-    },
-  });
+  const ends = new Ends<string>();
+  events.on("completed", ({ jobId }) => ends.tell(jobId));
+  const submit = async () => {
+    const { id } = await queue.add("noop", {}, { removeOnComplete: true, removeOnFail: true, attempts: 1 });
+    if (id !== undefined) await ends.of(id);
+  };
+  const rates = await measure(submit);
   await Promise.all([worker.close(), events.close(), queue.close()]);
   for (const open of connections) open.disconnect();
   return rates;
@@ -84,43 +72,51 @@ async function ledgerJobs(socket: string): Promise<Rates> {
     opcodes: [{ input: { OP_ID: declaration.id, ...op }, summary: summaryOf(declaration, op) }],
     requester: "bench",
   };
-  const waiting = new Map<number, () => void>();
-  const early = new Set<number>();
+  const ends = new Ends<number>();
   const unsubscribe = ledger.onChange((change) => {
-    if (!["success", "error", "canceled"].includes(change.status)) return;
-    if (change.status !== "success") throw new Error(`job ${change.id} ended as ${change.status}`);
-    const done = waiting.get(change.id);
-    if (done === undefined) early.add(change.id);
-    else done();
+    if (change.status === "error" || change.status === "canceled")
+      throw new Error(`job ${change.id} ended as ${change.status}`);
+    if (change.status === "success") ends.tell(change.id);
   });
-  const finished = (id: number) =>
-    early.has(id) ? Promise.resolve() : new Promise<void>((resolve) => waiting.set(id, resolve));
   const submit = async () => {
     const [id] = await ledger.submit([job]);
-    if (id !== undefined) await finished(id);
+    if (id !== undefined) await ends.of(id);
   };
-
-  const rates = await measure({
-    one: submit,
-    many: async (count) => {
-      await Promise.all(Array.from({ length: count }, submit));
-    },
-  });
+  const rates = await measure(submit);
   unsubscribe();
   await ledger.close();
   await queue.close();
   return rates;
 }
 
-async function measure(side: { one: () => Promise<void>; many: (count: number) => Promise<void> }): Promise<Rates> {
-  for (let warm = 0; warm < 20; warm += 1) await side.one();
+/** Ends of jobs, which may be told before anybody asks: the submitter learns a job's id after the fact. */
+class Ends<Id> {
+  readonly #waiting = new Map<Id, () => void>();
+  readonly #early = new Set<Id>();
+
+  tell(id: Id): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) this.#early.add(id);
+    else waiting();
+    this.#waiting.delete(id);
+  }
+
+  of(id: Id): Promise<void> {
+    if (this.#early.delete(id)) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.set(id, resolve));
+  }
+}
+
+/** @param one - submits a job and waits for its end */
+async function measure(one: () => Promise<void>): Promise<Rates> {
+  for (let warm = 0; warm < 20; warm += 1) await one();
   const times: number[] = [];
   for (let round = 0; round < ONE_BY_ONE; round += 1) {
     const start = performance.now();
-    await side.one();
+    await one();
     times.push(performance.now() - start);
   }
   const start = performance.now();
-  await side.many(AT_ONCE);
+  await Promise.all(Array.from({ length: AT_ONCE }, one));
   return { medianMs: quantile(times, 0.5), perSecond: AT_ONCE / ((performance.now() - start) / 1000) };
 }

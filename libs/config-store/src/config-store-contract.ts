@@ -21,7 +21,9 @@ export interface ConfigStore {
   /**
    * Commit a set of changes, all or nothing. The function is pure and is called again on the newest view
    * when a row it changed was changed by another: up to a bounded number of times.
-   * @throws StaleEpoch, ConfigurationConflict (names or MACs not unique, or too many retries), whatever `change` throws
+   * @throws StaleEpoch, ConfigurationConflict (names or MACs not unique, worked out from rows that are no longer
+   *   there, or too many retries), ConfigurationError (a row that its schema refuses), whatever `change` throws;
+   *   Unavailable when Redis stayed away: then it is not known whether the commit was made
    */
   commit(change: (view: ConfigView) => readonly ConfigChange[], fence: Fence): Promise<ConfigView>;
   /** Called after each commit, by whomever it was made, with what changed. */

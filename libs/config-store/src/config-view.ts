@@ -175,10 +175,12 @@ function reindexed(old: Tables, indexes: Indexes, now: Tables, edits: Edits): In
   const groups = replacements(edits.of("nodegroup").keys(), old.groups, now.groups);
   const networks = replacements(edits.of("network").keys(), old.networks, now.networks);
   const instances = replacements(edits.of("instance").keys(), old.instances, now.instances);
-  const instanceOfDisk = indexes.instanceOfDisk.with([
-    ...instances.removed.flatMap(({ disks }) => disks.map((disk) => [disk, undefined] as const)),
-    ...instances.added.flatMap(({ disks, uuid }) => disks.map((disk) => [disk, uuid] as const)),
-  ]);
+  const instanceOfDisk = indexes.instanceOfDisk.with(
+    new Map([
+      ...instances.removed.flatMap(({ disks }) => disks.map((disk) => [disk, undefined] as const)),
+      ...instances.added.flatMap(({ disks, uuid }) => disks.map((disk) => [disk, uuid] as const)),
+    ]),
+  );
   // Where an instance has secondary copies is written on its disks, which may change without it.
   const onOtherDisks = [...edits.of("disk").keys()].flatMap((disk) => instanceOfDisk.get(disk as DiskUuid) ?? []);
   const moved = replacements(new Set([...edits.of("instance").keys(), ...onOtherDisks]), old.instances, now.instances);
@@ -218,11 +220,11 @@ function listedBy<E extends Named>({ removed, added }: Replacements<E>, keyOf: (
   return { removed: listings(removed), added: listings(added) };
 }
 
-function namesOf<E extends Named>({ removed, added }: Replacements<E>): readonly (readonly [string, E | undefined])[] {
-  return [
+function namesOf<E extends Named>({ removed, added }: Replacements<E>): ReadonlyMap<string, E | undefined> {
+  return new Map([
     ...removed.map(({ name }) => [name, undefined] as const),
     ...added.map((entity) => [entity.name, entity] as const),
-  ];
+  ]);
 }
 
 function secondaryListings(instance: Instance, tables: Tables): readonly Listing<Instance>[] {

@@ -45,7 +45,7 @@ const WAIT_PAUSE_MS = 50;
 /** Only other processes' commits make one try again, and there is but one leader. */
 const COMMIT_ATTEMPTS = 20;
 /** How long a commit waits for a Redis that is away, instead of failing a job that has done its work. */
-const COMMIT_PATIENCE_MS = 20_000;
+const COMMIT_PATIENCE_MS = 60_000;
 const COMMIT_RETRY_PAUSE_MS = 100;
 /** Longer than any answer can be late. */
 const TOKEN_LIFETIME_S = 600;
@@ -201,7 +201,10 @@ export class RedisConfigStore implements ConfigStore {
   }
 
   #complain(error: unknown): void {
-    this.#options.logger.error({ err: redisUnavailable(error) }, "the configuration could not be followed; trying again");
+    this.#options.logger.error(
+      { err: redisUnavailable(error) },
+      "the configuration could not be followed; trying again",
+    );
   }
 
   /** @returns false when there is a gap before or among the entries of the stream */

@@ -3,8 +3,13 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LayeredMap } from "../src/layered-map.ts";
 
-const edit = fc.tuple(fc.integer({ min: 0, max: 40 }), fc.option(fc.integer(), { nil: undefined }));
-const batches = fc.array(fc.array(edit, { maxLength: 30 }), { maxLength: 30, size: "max" });
+/** More than a layer holds before it is folded. */
+const KEYS = 100;
+const edit = fc.tuple(fc.integer({ min: 0, max: KEYS }), fc.option(fc.integer(), { nil: undefined }));
+const batches = fc.array(fc.uniqueArray(edit, { maxLength: 30, selector: ([key]) => key }), {
+  maxLength: 30,
+  size: "max",
+});
 
 test("each version has what a plain map would have, however many versions follow", () => {
   fc.assert(
@@ -37,7 +42,7 @@ function expectSame(map: LayeredMap<number, number>, plain: ReadonlyMap<number, 
   expect(visited.sort(byKey)).toEqual(expected);
   expect([...map.keys()].sort((a, b) => a - b)).toEqual(expected.map(([key]) => key));
   expect([...map.values()].sort((a, b) => a - b)).toEqual(expected.map(([, value]) => value).sort((a, b) => a - b));
-  for (let key = 0; key <= 40; key++) {
+  for (let key = 0; key <= KEYS; key++) {
     expect(map.get(key)).toBe(plain.get(key));
     expect(map.has(key)).toBe(plain.has(key));
   }

@@ -48,7 +48,10 @@ export interface GuestSpec {
   readonly networkPort: number | null;
 }
 
-/** `crashed` is a guest that is defined and holds resources but will never run again by itself. */
+/**
+ * A guest that ended by itself is known until it is stopped or started: as `shutdown` when it ended in order, as
+ * `crashed` when it did not. A guest that still holds resources but will never run again is `crashed` too.
+ */
 export type GuestStatus = "running" | "paused" | "shutdown" | "crashed";
 
 export interface GuestState {

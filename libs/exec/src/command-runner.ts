@@ -71,6 +71,8 @@ async function run(command: Command, options: CommandRunnerOptions): Promise<Com
 function refuse(command: Command): string | undefined {
   if (!path.isAbsolute(command.argv[0])) return "the program's path is not absolute";
   if (command.argv.some((arg) => arg.includes("\0"))) return "an argument holds a NUL character";
+  if (Object.values(command.env ?? {}).some((value) => value.includes("\0")))
+    return "a variable of its environment holds a NUL character";
   return undefined;
 }
 
@@ -84,10 +86,7 @@ async function runToEnd(
   try {
     const child = spawn(command);
     if (child.pid === undefined) return { kind: "not started", reason: startFailure(command, (await child).code) };
-    const forget =
-      options.recordFolder === undefined
-        ? () => {}
-        : recordCommand(options.recordFolder, child.pid, formatCommand(command));
+    const forget = await recordOrKill(child.pid, command, options);
     try {
       const read = Promise.all([
         collect(child.stdout, outputs.stdout, logFile),
@@ -122,6 +121,21 @@ function spawn(command: Command) {
     buffer: false,
     reject: false,
   });
+}
+
+/** A command that cannot be recorded must not run: nobody would find it again. */
+async function recordOrKill(
+  pid: number,
+  command: Command,
+  { recordFolder }: CommandRunnerOptions,
+): Promise<() => void> {
+  if (recordFolder === undefined) return () => {};
+  try {
+    return recordCommand(recordFolder, pid, formatCommand(command));
+  } catch (error) {
+    await endProcessGroup(pid, 0);
+    throw new CommandError(`Command ${formatCommand(command)} was killed, it cannot be recorded: ${String(error)}`);
+  }
 }
 
 async function collect(output: Readable, tail: OutputTail, logFile: LogFile | undefined): Promise<void> {
@@ -165,6 +179,7 @@ async function timeoutOf(command: Command, settled: AbortSignal): Promise<End> {
 
 async function abortOf(command: Command, settled: AbortSignal): Promise<End> {
   await new Promise<void>((resolve) => {
+    if (command.signal?.aborted) resolve();
     command.signal?.addEventListener("abort", () => resolve(), { once: true, signal: settled });
   });
   return { kind: "aborted" };

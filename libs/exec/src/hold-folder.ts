@@ -13,7 +13,9 @@ import { ConfigurationError } from "@gannet/errors";
  */
 export async function holdFolder(folder: string, role: string): Promise<() => void> {
   const socket = createServer((connection) => connection.destroy());
-  const name = createHash("sha256").update(await realpath(folder)).digest("hex");
+  const name = createHash("sha256")
+    .update(await realpath(folder))
+    .digest("hex");
   await new Promise<void>((resolve, reject) => {
     socket.once("error", (error: NodeJS.ErrnoException) =>
       reject(

@@ -75,6 +75,7 @@ test.each([
   [["true"], {}, /path is not absolute/],
   [["/etc/passwd"], {}, /may not be executed/],
   [["/bin/true", "a\0b"], {}, /NUL/],
+  [["/bin/true"], { env: { OSP_X: "a\0b" } }, /NUL/],
   [["/bin/true"], { cwd: "/no/such/folder" }, /no folder \/no\/such\/folder/],
   [["/bin/true", "x".repeat(3_000_000)], {}, /too long/],
   [sh("kill -SEGV $$"), {}, /was killed by SIGSEGV/],
@@ -114,6 +115,14 @@ test("a command whose operation is aborted already is not started", async () => 
     runner.run({ argv: ["/usr/bin/touch", file], timeoutMs: 5_000, signal: AbortSignal.abort() }),
   ).rejects.toThrow(/aborted/);
   await expect(stat(file)).rejects.toThrow("ENOENT");
+});
+
+test("an abort while the command is being started ends it", async () => {
+  const abort = new AbortController();
+  const logFile = path.join(folder, "starting.log");
+  const failing = runner.run({ argv: ["/bin/sleep", "60"], timeoutMs: 20_000, signal: abort.signal, logFile });
+  abort.abort();
+  await expect(failing).rejects.toThrow(/aborted/);
 });
 
 test("a stopped process is ended as well", async () => {

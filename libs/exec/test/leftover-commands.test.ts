@@ -67,3 +67,13 @@ test("a command that ended leaves no record", async () => {
   await runner.run({ argv: ["/bin/true"], timeoutMs: 5_000 });
   expect(await readdir(recordFolder)).toEqual([]);
 });
+
+test("a command that cannot be recorded is killed", async () => {
+  const runner = createCommandRunner({ logger: silentLogger(), recordFolder: path.join(folder, "missing") });
+  const argv = ["/bin/sleep", "61.734"] as const;
+  await expect(runner.run({ argv: [...argv], timeoutMs: 5_000 })).rejects.toThrow(/cannot be recorded: .*ENOENT/);
+  const commands = await Promise.all(
+    (await readdir("/proc")).map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
+  );
+  expect(commands).not.toContain(`${argv.join("\0")}\0`);
+});

@@ -21,7 +21,7 @@ const BLOCK_MS = 5_000;
 const PAUSE_AFTER_TROUBLE_MS = 200;
 
 /**
- * Change n of the ledger is entry `n-0` of the stream, so that a gap is seen: when the reader starts, when entries
+ * Change n of the ledger is entry `0-n` of the stream, so that a gap is seen: when the reader starts, when entries
  * were trimmed before it read them, or when Redis lost data, every job that is not archived is reported once.
  */
 export class ChangeFeed {
@@ -69,7 +69,7 @@ export class ChangeFeed {
       return newest;
     }
     const { redis, stream } = this.#options;
-    const reply = await redis.xread("COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", stream, `${last}-0`);
+    const reply = await redis.xread("COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", stream, `0-${last}`);
     const entries = reply?.[0]?.[1] ?? [];
     if (entries.length === 0) return (await this.#newest()) < last ? this.#gap(last) : last;
     if (serialOf(entries[0]) !== last + 1) return this.#gap(last);
@@ -99,5 +99,5 @@ export class ChangeFeed {
 }
 
 function serialOf(entry: readonly [id: string, fields: readonly string[]] | undefined): number {
-  return Number(entry?.[0].split("-")[0]);
+  return Number(entry?.[0].split("-")[1]);
 }

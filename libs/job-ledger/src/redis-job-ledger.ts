@@ -93,7 +93,7 @@ export class RedisJobLedger implements JobLedger {
 
   async getMany(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]> {
     const jobs: (Job | undefined)[] = [];
-    for (let from = 0; from < ids.length; from += PAGE) jobs.push(...(await this.#read(ids.slice(from, from + PAGE))));
+    for (const page of chunks(ids, PAGE)) jobs.push(...(await this.#read(page)));
     return jobs;
   }
 
@@ -201,32 +201,43 @@ export class RedisJobLedger implements JobLedger {
   }
 
   async counts(): Promise<Readonly<Record<JobStatus, number>>> {
-    const counts = await this.#ask(() => this.#redis.hgetall(jobsKey("counts")));
-    const none = { queued: 0, waiting: 0, canceling: 0, running: 0, canceled: 0, success: 0, error: 0 };
-    return { ...none, ...Object.fromEntries(Object.entries(counts).map(([status, n]) => [status, Number(n)])) };
+    const active = jobsKey("active");
+    const transaction = this.#redis
+      .multi()
+      .zcard(jobsKey("live"))
+      .zcard(jobsKey("ended"))
+      .zcount(active, ...rankOf("waiting"))
+      .zcount(active, ...rankOf("canceling"))
+      .zcount(active, ...rankOf("running"))
+      .hmget(jobsKey("ends"), "canceled", "success", "error");
+    const replies = await this.#ask(() => transaction.exec());
+    const [live = 0, ended = 0, waiting = 0, canceling = 0, running = 0] = [0, 1, 2, 3, 4].map((position) =>
+      replyOf<number>(replies?.[position]),
+    );
+    const [canceled = 0, success = 0, error = 0] = replyOf<(string | null)[]>(replies?.[5]).map(Number);
+    const queued = live - ended - waiting - canceling - running;
+    return { queued, waiting, canceling, running, canceled, success, error };
   }
 
   async readyJobs(): Promise<readonly ReadyJob[]> {
-    return pairs(await this.#ask(() => this.#redis.zrange(jobsKey("ready"), "0", "-1", "WITHSCORES")));
+    return readyJobsOf(await this.#ask(() => this.#redis.zrange(jobsKey("ready"), "0", "-1", "WITHSCORES")));
   }
 
   async takeOver(fence: Fence): Promise<readonly Leftover[]> {
-    const leftovers: Leftover[] = [];
-    for (let after = "0"; after !== ""; ) {
-      const from = after;
-      const reply = await this.#persist(() => scripts.takeOver(this.#redis, fence.epoch, from, PAGE));
-      const [last, running] = reply as [string, (string | string[])[]];
-      const undoOf = new Map<JobId, string[]>();
-      for (let i = 0; i < running.length; i += 2) undoOf.set(Number(running[i]), running[i + 1] as string[]);
-      for (const job of await this.getMany([...undoOf.keys()])) {
-        if (job === undefined) continue;
-        const opcodeIndex = job.opcodes.findIndex((opcode) => opcode.status === "running");
-        const undo = (undoOf.get(job.id) ?? []).map((step): UndoStep => JSON.parse(step));
-        leftovers.push({ job, opcodeIndex, undo });
-      }
-      after = last;
-    }
-    return leftovers;
+    const undoOf = new Map<JobId, readonly UndoStep[]>();
+    for (const [id, undo] of chunks(await this.#runningAfterTakeOver(fence), 2))
+      undoOf.set(
+        Number(id),
+        (undo as string[]).map((step) => JSON.parse(step)),
+      );
+    const jobs = await this.getMany([...undoOf.keys()].sort((a, b) => a - b));
+    return jobs
+      .filter((job) => job !== undefined)
+      .map((job) => ({
+        job,
+        opcodeIndex: job.opcodes.findIndex((opcode) => opcode.status === "running"),
+        undo: undoOf.get(job.id) ?? [],
+      }));
   }
 
   onChange(listener: (change: JobChange) => void): () => void {
@@ -251,10 +262,15 @@ export class RedisJobLedger implements JobLedger {
     });
   }
 
+  async #runningAfterTakeOver(fence: Fence): Promise<readonly (string | string[])[]> {
+    for (;;) {
+      const reply = await this.#persist(() => scripts.takeOver(this.#redis, fence.epoch, PAGE));
+      if (reply !== null) return reply as (string | string[])[];
+    }
+  }
+
   async *#survey(): AsyncIterable<JobChange> {
-    const ids = await this.ids({});
-    for (let from = 0; from < ids.length; from += PAGE) {
-      const page = ids.slice(from, from + PAGE);
+    for (const page of chunks(await this.ids({}), PAGE)) {
       const pipeline = this.#redis.pipeline();
       for (const id of page) pipeline.hget(jobKey(id), "status");
       const replies = await this.#ask(() => pipeline.exec());
@@ -277,7 +293,7 @@ export class RedisJobLedger implements JobLedger {
   }
 
   #wake(flat: readonly string[]): void {
-    for (const { id, priority } of pairs(flat)) this.#detach(this.#options.wakeQueue.wake(id, priority));
+    for (const { id, priority } of readyJobsOf(flat)) this.#detach(this.#options.wakeQueue.wake(id, priority));
   }
 
   /** The client was told that its submission failed. Whether it did is not known: make it so. */
@@ -306,6 +322,12 @@ export class RedisJobLedger implements JobLedger {
   }
 }
 
+/** The scores of `active` in lua/ledger.lua, as the bounds of a range. */
+function rankOf(status: "waiting" | "canceling" | "running"): [number, number] {
+  const rank = { waiting: 1, canceling: 2, running: 3 }[status];
+  return [rank, rank];
+}
+
 /** A job's arguments of lua/submit.lua. */
 function submission({ opcodes, requester }: NewJob): (string | number)[] {
   if (opcodes.length === 0) throw new OpPrereqError("A job needs at least one opcode", "wrong_input");
@@ -320,10 +342,13 @@ function submission({ opcodes, requester }: NewJob): (string | number)[] {
   ];
 }
 
-function pairs(flat: readonly (string | number)[]): readonly ReadyJob[] {
-  const jobs: ReadyJob[] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) jobs.push({ id: Number(flat[i]), priority: Number(flat[i + 1]) });
-  return jobs;
+/** From `[id, priority, id, priority, …]`. */
+function readyJobsOf(flat: readonly string[]): readonly ReadyJob[] {
+  return chunks(flat, 2).map(([id, priority]) => ({ id: Number(id), priority: Number(priority) }));
+}
+
+function chunks<T>(items: readonly T[], size: number): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size));
 }
 
 /** One answer of a pipeline. */

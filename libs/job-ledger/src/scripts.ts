@@ -9,8 +9,9 @@ const KEYS = [EPOCH_KEY, redisKey("job", ""), redisKey("jobs", "")] as const;
 /** Keys that are also read by plain commands. */
 export const jobKey = (id: number): string => `${KEYS[1]}${id}`;
 export const logKey = (id: number): string => `${jobKey(id)}:log`;
-export const jobsKey = (name: "live" | "archived" | "ready" | "counts" | "changes" | "drained"): string =>
-  `${KEYS[2]}${name}`;
+export const jobsKey = (
+  name: "live" | "archived" | "ready" | "active" | "ended" | "ends" | "changes" | "drained",
+): string => `${KEYS[2]}${name}`;
 
 class BadDependency extends OpPrereqError {
   constructor(message: string) {

@@ -87,8 +87,8 @@ test("when changes were trimmed before they were read, every job that is not arc
   await runOpcode(ledger, ended, 0, "success");
   await vi.waitFor(() => expect(seen).toHaveLength(5));
   seen.length = 0;
-  // As if a thousand changes had come and gone between two reads.
-  await server.client.incrby("gannet:jobs:change-serial", 1_000);
+  // As if a thousand changes had come and been trimmed between two reads.
+  await server.client.call("XSETID", "gannet:jobs:changes", "0-1000");
   const late = await submitOne(ledger);
   await vi.waitFor(() => expect(seen).toHaveLength(4));
   expect(statusesOf(seen, pending)).toEqual(["queued"]);

@@ -20,7 +20,8 @@ export interface LockManager {
   /**
    * Give back some locks of an owner, whatever their mode, or all of them with its waiting request. What is not
    * held is passed over, so that a release whose answer was lost can be repeated.
-   * @returns owners whose waiting requests this granted
+   * @returns owners whose waiting requests this granted; when Redis was away meanwhile, also those who were granted
+   *   before and have not asked again, because they may not have been told
    * @throws LockError when only some are named while the owner has a request waiting; StaleEpoch
    */
   release(owner: number, what: readonly LockWish[] | "all", fence: Fence): Promise<readonly number[]>;
@@ -32,11 +33,6 @@ export interface LockManager {
   downgrade(owner: number, wishes: readonly LockWish[], fence: Fence): Promise<readonly number[]>;
   /** Change a waiting request's priority. @returns owners granted thereby */
   reprioritize(owner: number, priority: number, fence: Fence): Promise<readonly number[]>;
-  /**
-   * Owners granted by another's release that have neither repeated their request nor released since. When the
-   * answer of a release was lost with the connection, they are the ones who were not told.
-   */
-  unclaimed(): Promise<readonly number[]>;
   /** Locks an owner holds, in the order of {@link LockManager.list}. */
   held(owner: number): Promise<readonly LockWish[]>;
   /**

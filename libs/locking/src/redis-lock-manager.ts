@@ -1,4 +1,6 @@
 /** The lock manager over Redis: each verb is one atomic script. The rules are in lock-model.ts and lua/lock-rules.lua. */
+import { setTimeout as delay } from "node:timers/promises";
+import { Unavailable } from "@gannet/errors";
 import { defineScript, EPOCH_KEY, luaFile, type Redis, redisKey, redisUnavailable, type Script } from "@gannet/redis";
 import { FENCE_PRELUDE } from "./fence.ts";
 import type { LockInfo, LockMode, LockRequest, LockWish } from "./lock.ts";
@@ -21,6 +23,10 @@ interface StoredRequest {
   readonly since: number;
 }
 
+/** How long the work of jobs waits for a Redis that is away, instead of failing a job that has done its work. */
+const DEFAULT_PATIENCE_MS = 60_000;
+const RETRY_PAUSE_MS = 100;
+
 const KEYS = [EPOCH_KEY, redisKey("lock", "")];
 const HELD_KEY = redisKey("lock", "held");
 const UNCLAIMED_KEY = redisKey("lock", "unclaimed");
@@ -34,12 +40,17 @@ const retainLockOwners = lockScript("retain-owners");
 const explainRequest = lockScript("explain");
 const listLocks = lockScript("list");
 
-/** The connection stays the caller's to close. */
+/**
+ * The connection stays the caller's to close. Verbs that write wait while Redis is away; all of them can be
+ * repeated when their answer was lost.
+ */
 export class RedisLockManager implements LockManager {
   readonly #redis: Redis;
+  readonly #patienceMs: number;
 
-  constructor(redis: Redis) {
+  constructor(redis: Redis, { patienceMs = DEFAULT_PATIENCE_MS }: { readonly patienceMs?: number } = {}) {
     this.#redis = redis;
+    this.#patienceMs = patienceMs;
   }
 
   async request(request: LockRequest, fence: Fence): Promise<"granted" | "waiting"> {
@@ -48,7 +59,8 @@ export class RedisLockManager implements LockManager {
       [...wishesByLock(request.wishes)].map(([lock, { mode }]) => [lock, STORED_MODES[mode]]),
     );
     const args = [fence.epoch, request.owner, request.priority, JSON.stringify(wishes), LEVELS];
-    return (await requestLocks.run(this.#redis, KEYS, args)) === 1 ? "granted" : "waiting";
+    const { reply } = await this.#patiently(() => requestLocks.run(this.#redis, KEYS, args));
+    return reply === 1 ? "granted" : "waiting";
   }
 
   async release(owner: number, what: readonly LockWish[] | "all", fence: Fence): Promise<readonly number[]> {
@@ -77,11 +89,6 @@ export class RedisLockManager implements LockManager {
       .map(([lock, mode]) => ({ ...parseLockName(lock), mode: MODES[mode] }));
   }
 
-  async unclaimed(): Promise<readonly number[]> {
-    const owners = await this.#redis.smembers(UNCLAIMED_KEY).catch(fail);
-    return owners.map(Number).sort((a, b) => a - b);
-  }
-
   async list(): Promise<readonly LockInfo[]> {
     const [held, requests] = (await listLocks.run(this.#redis, KEYS, [])) as [string[], string[]];
     return lockInfos(parseRows<StoredLocks>(held), parseRows<StoredRequest>(requests));
@@ -95,7 +102,23 @@ export class RedisLockManager implements LockManager {
   }
 
   async #grants(script: Script, args: readonly (string | number)[]): Promise<readonly number[]> {
-    return (await script.run(this.#redis, KEYS, args)) as number[];
+    const { reply, repeated } = await this.#patiently(() => script.run(this.#redis, KEYS, args));
+    if (!repeated) return reply as number[];
+    // An earlier attempt may have granted, and its answer is lost.
+    const unclaimed = await this.#patiently(() => this.#redis.smembers(UNCLAIMED_KEY).catch(fail));
+    return unclaimed.reply.map(Number).sort((a, b) => a - b);
+  }
+
+  async #patiently<T>(attempt: () => Promise<T>): Promise<{ readonly reply: T; readonly repeated: boolean }> {
+    const deadline = performance.now() + this.#patienceMs;
+    for (let repeated = false; ; repeated = true) {
+      try {
+        return { reply: await attempt(), repeated };
+      } catch (error) {
+        if (!(error instanceof Unavailable) || performance.now() > deadline) throw error;
+      }
+      await delay(RETRY_PAUSE_MS);
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { connectRedis, EPOCH_KEY, type Redis } from "@gannet/redis";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Leadership, RedisLeaderElection, RedisLockManager } from "../src/index.ts";
+import { losingFirstAnswer } from "./lossy-redis.ts";
 
 const LEASE_MS = 1_200;
 const NEVER = new AbortController().signal;
@@ -117,22 +118,14 @@ test("a candidate that took the lease without hearing so gets it at its next try
   await leadership.resign();
 });
 
-/** A connection that breaks after its first script ran and before the answer came. */
-function losingFirstAnswer(real: Redis): Redis {
-  let lost = false;
-  return new Proxy(real, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      if (lost || (name !== "eval" && name !== "evalsha")) return value.bind(target);
-      return async (...args: unknown[]) => {
-        await value.apply(target, args);
-        lost = true;
-        throw new Error("Connection is closed.");
-      };
-    },
-  });
-}
+test("a Redis whose memory is full can have a leader", async () => {
+  await server.client.config("SET", "maxmemory", 1);
+  const leadership = await candidate("m1").campaign(NEVER);
+  await vi.waitFor(async () => expect(await server.client.pttl("gannet:leader")).toBeLessThan(LEASE_MS - 200));
+  await vi.waitFor(async () => expect(await server.client.pttl("gannet:leader")).toBeGreaterThan(LEASE_MS - 200));
+  expect(leadership.lost.aborted).toBe(false);
+  await leadership.resign();
+});
 
 test("a campaign ends when it is told to", async () => {
   const leader = await candidate("m1").campaign(NEVER);

@@ -5,6 +5,7 @@ import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type LockWish, RedisLockManager } from "../src/index.ts";
 import { S, X } from "./lock-wishes.ts";
+import { losingFirstAnswer } from "./lossy-redis.ts";
 
 const FENCE = { epoch: 7 };
 let server: TestRedis;
@@ -121,15 +122,6 @@ describe("an owner that asks again", () => {
     await expect(ask(1, [S("instance/a.test")])).rejects.toThrow(LockError);
     expect(await ask(1, [S("node/n1"), X("network/x")])).toBe("granted");
     expect(await locks.held(1)).toEqual([S("node/n1"), X("network/x")]);
-  });
-
-  test("a granted request that its owner was not told of is found", async () => {
-    await ask(1, [X("node/n1")]);
-    await ask(2, [X("node/n1")]);
-    await locks.release(1, "all", FENCE);
-    expect(await locks.unclaimed()).toEqual([2]);
-    await ask(2, [X("node/n1")]);
-    expect(await locks.unclaimed()).toEqual([]);
   });
 });
 
@@ -249,6 +241,43 @@ describe("what can be seen", () => {
       { lock: "node/n1", blockedBy: [2, 4] },
     ]);
     expect(await locks.explain(1)).toEqual([]);
+  });
+});
+
+describe("trouble with Redis", () => {
+  test("a release whose answer was lost tells whom it granted, unless they know", async () => {
+    await ask(1, [X("node/n1"), X("node/n2")]);
+    await ask(2, [X("node/n1")]);
+    await ask(3, [X("node/n2")]);
+    await ask(4, [X("node/n2")]);
+    await locks.release(1, [X("node/n1")], FENCE);
+    await ask(2, [X("node/n1")]);
+    const lossy = new RedisLockManager(losingFirstAnswer(redis));
+    expect(await lossy.release(1, "all", FENCE)).toEqual([3]);
+  });
+
+  test("a request waits for Redis to be back", async () => {
+    await server.kill();
+    const asking = ask(1, [X("node/n1")]);
+    await server.start();
+    expect(await asking).toBe("granted");
+  });
+
+  test("with its memory full requests are refused and change nothing, releases go on and grant", async () => {
+    await ask(1, [X("node/n1")]);
+    await ask(2, [X("node/n1")]);
+    await server.client.config("SET", "maxmemory", 1);
+    try {
+      const impatient = new RedisLockManager(redis, { patienceMs: 0 });
+      const request = impatient.request({ owner: 3, wishes: [X("node/n2")], priority: 0 }, FENCE);
+      await expect(request).rejects.toThrow(/memory limit/);
+      expect(await locks.downgrade(1, [X("node/n1")], FENCE)).toEqual([]);
+      expect(await locks.release(1, "all", FENCE)).toEqual([2]);
+      expect(await locks.held(2)).toEqual([X("node/n1")]);
+      expect(await locks.held(3)).toEqual([]);
+    } finally {
+      await server.client.config("SET", "maxmemory", 0);
+    }
   });
 });
 

@@ -41,7 +41,7 @@ export function roleOf(cluster: Pick<Cluster, "masterNode">, node: Pick<Node, "u
 export type RoleChange = { readonly [K in keyof RoleFlags]?: boolean };
 
 /** What the role words of the remote API ask for. The master's role moves by failover only. */
-export const CHANGE_OF_WORD: Readonly<Record<Exclude<RoleWord, "master">, Required<RoleChange> | RoleChange>> = {
+export const CHANGE_OF_WORD: Readonly<Record<Exclude<RoleWord, "master">, RoleChange>> = {
   "master-candidate": { masterCandidate: true },
   drained: { drained: true },
   offline: { offline: true },

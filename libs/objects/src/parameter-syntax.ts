@@ -35,7 +35,7 @@ function isCpuList(value: string): boolean {
   });
 }
 
-/** Also kept by the network: the name of an interface, bridge or switch, which becomes part of paths. */
+/** Whether it can name an interface, bridge or switch, and be part of a path below /sys/class/net. */
 export function isInterfaceName(value: string): boolean {
   return INTERFACE_NAME.test(value);
 }

@@ -45,7 +45,12 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const fence = await Fence.open(path.join(parts.leadersFolder, "epoch"));
   const journal = await StepJournal.open(path.join(parts.leadersFolder, "steps"), logger);
   const steps = new Steps({ fence, journal, queue: new ResourceQueue(), logger });
-  const facts = new NodeFacts({ nodeName: parts.nodeName, hypervisors, blockDevices: [...blockDevices.values()], logger });
+  const facts = new NodeFacts({
+    nodeName: parts.nodeName,
+    hypervisors,
+    blockDevices: [...blockDevices.values()],
+    logger,
+  });
   const liveState = new LiveState({
     hypervisors,
     facts,

@@ -22,7 +22,7 @@ export const agentConfiguration = z.strictObject({
   nodeName: z.string().min(1),
   listen: z
     .strictObject({
-      host: z.string().min(1).default("::"),
+      host: z.string().min(1).default("0.0.0.0"),
       /** 0 for any free port, which the line "agent ready" tells. */
       port: z.int().min(0).max(65535).default(STANDARD_PORT),
     })

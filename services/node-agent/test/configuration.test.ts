@@ -21,7 +21,7 @@ async function read(content: unknown) {
 
 test("what is left out has its default", async () => {
   expect(await read(SMALLEST)).toMatchObject({
-    listen: { host: "::", port: 1811 },
+    listen: { host: "0.0.0.0", port: 1811 },
     fileStorageRoots: [],
     osSearchPath: expect.arrayContaining(["/usr/share/ganeti/os"]),
     kvm: { acceleration: "auto" },

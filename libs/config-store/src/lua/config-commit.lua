@@ -26,7 +26,7 @@ if stale then return stale end
 
 local prefix = KEYS[2]
 local done = redis.call('GET', prefix .. 'commit:' .. ARGV[2])
-if done then return { 'done', tonumber(done) } end
+
 
 local serial = tonumber(redis.call('GET', prefix .. 'serial') or 0)
 if serial == 0 then return redis.error_reply('CONFLICT there is no cluster in this Redis') end

@@ -9,14 +9,5 @@
 local age = math.max(tonumber(ARGV[1]), 0)
 local latest = string.format('%.0f', tonumber(microseconds()) - age * 1000000)
 local page = redis.call('ZRANGEBYSCORE', jobs .. 'ended', '-inf', latest, 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(page) do
-  local key = job_prefix .. id
-  local status = redis.call('HGET', key, 'status')
-  redis.call('HSET', key, 'archived', '1')
-  redis.call('ZREM', jobs .. 'ended', id)
-  redis.call('ZREM', jobs .. 'live', id)
-  redis.call('ZADD', jobs .. 'archived', id, id)
-  redis.call('HINCRBY', jobs .. 'counts', status, -1)
-  announce(id, status)
-end
+for _, id in ipairs(page) do archive(id) end
 return { #page, redis.call('ZCOUNT', jobs .. 'ended', '-inf', latest) }

@@ -20,6 +20,5 @@ if status == 'canceled' then return { 0, {} } end
 if status == 'canceling' then return { 0, finish_canceled(id, key, status, 'request') } end
 if status ~= 'waiting' or parked then return wrong_state(id, index, status, 'begin') end
 
-redis.call('HSET', key, 'exec.' .. at, microseconds())
-move(id, key, status, 'running')
+activate(id, key, 'running', 'exec.' .. at, microseconds())
 return { 1, {} }

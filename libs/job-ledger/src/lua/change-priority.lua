@@ -21,8 +21,9 @@ for one in priorities:gmatch('%S+') do
   changed[#changed + 1] = #changed >= from and priority or one
 end
 priorities = table.concat(changed, ' ')
-redis.call('HSET', key, 'priorities', priorities, 'priority', smallest_priority(priorities, tonumber(at)))
+local smallest = smallest_priority(priorities, tonumber(at))
+redis.call('HSET', key, 'priorities', priorities, 'priority', smallest)
 local ready = redis.call('ZSCORE', jobs .. 'ready', id)
-if ready then make_ready(id, key) end
+if ready then redis.call('ZADD', jobs .. 'ready', smallest, id) end
 announce(id, status)
 return { 1, 'Priorities of pending opcodes for job ' .. id .. ' have been changed to ' .. priority, ready and 1 or 0 }

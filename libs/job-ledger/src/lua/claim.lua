@@ -14,37 +14,36 @@ if stale then return stale end
 
 local id, token = ARGV[2], ARGV[3]
 local key = job_prefix .. id
+local status, at, parked, claim, depends, start, logs =
+  unpack(redis.call('HMGET', key, 'status', 'at', 'parked', 'claim', 'depends', 'start', 'logs'))
 local function taken()
-  return { { redis.call('HGETALL', key), redis.call('LRANGE', key .. ':log', 0, -1) }, {} }
+  return { { redis.call('HGETALL', key), logs and redis.call('LRANGE', key .. ':log', 0, -1) or {} }, {} }
 end
-
-local status, at, parked, claim, depends =
-  unpack(redis.call('HMGET', key, 'status', 'at', 'parked', 'claim', 'depends'))
 if status == 'waiting' and claim == token then return taken() end
-if status ~= 'queued' and not (status == 'waiting' and parked) then return { false, {} } end
+
+if status == 'waiting' and parked then
+  redis.call('HDEL', key, 'parked')
+  redis.call('HSET', key, 'claim', token)
+  return taken()
+end
+if status ~= 'queued' then return { false, {} } end
 
 local finding, detail
-if status == 'queued' and depends then finding, detail = look_at_dependencies(id, at, depends) end
+if depends then finding, detail = look_at_dependencies(id, at, depends) end
 if finding == 'wait' then
   block(id, key, detail)
   return { false, {} }
 end
 
 local time = microseconds()
-redis.call('HSETNX', key, 'start', time)
 redis.call('HSETNX', key, 'start.' .. at, time)
-if finding == 'cancel' then return { false, finish_canceled(id, key, status, 'request') } end
+start = start or time
+if finding == 'cancel' then return { false, finish_canceled(id, key, status, 'request', 'start', start) } end
 if finding == 'error' then
-  redis.call('HSET', key, 'result.' .. at, cjson.encode({ 'OpExecError', { detail } }), 'end.' .. at, time)
-  return { false, finish(id, key, status, 'error', time) }
+  return { false, finish(id, key, status, 'error', time, 'start', start, 'end.' .. at, time,
+    'result.' .. at, cjson.encode({ 'OpExecError', { detail } })) }
 end
 
-redis.call('HSET', key, 'claim', token)
 redis.call('ZREM', jobs .. 'ready', id)
-if status == 'queued' then
-  redis.call('ZADD', jobs .. 'active', id, id)
-  move(id, key, status, 'waiting')
-else
-  redis.call('HDEL', key, 'parked')
-end
+activate(id, key, 'waiting', 'claim', token, 'start', start)
 return taken()

@@ -15,3 +15,4 @@ local key = job_prefix .. id
 local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
 if at ~= index or status ~= 'running' then return wrong_state(id, index, status, 'clear the undo list of') end
 redis.call('DEL', key .. ':undo')
+redis.call('HDEL', key, 'undo')

@@ -22,5 +22,4 @@ if at ~= index or (status ~= 'waiting' and status ~= 'running' and status ~= 'ca
 end
 
 local time = microseconds()
-redis.call('HSET', key, 'result.' .. at, ARGV[4], 'end.' .. at, time)
-return finish(id, key, status, 'error', time)
+return finish(id, key, status, 'error', time, 'result.' .. at, ARGV[4], 'end.' .. at, time)

@@ -10,17 +10,17 @@
   KEYS[3] 'gannet:jobs:'         prefix of what spans jobs:
     serial                       string: the last id given out
     live, archived               sorted sets of ids by id
-    active                       sorted set of ids by id: waiting, canceling, running
     ready                        sorted set of ids by priority: queued, waiting for no other job: owed a wake-up
+    active                       sorted set of ids by ACTIVE_RANK: waiting, canceling, running
     ended                        sorted set of ids by end time (µs): final and not archived
-    counts                       hash: how many of the live jobs have each status
+    ends                         hash: how many of those have each final status
     dependants:<id>              set of ids: queued jobs that wait for the end of this one
-    changes                      stream, ids '<n>-0' without gaps: j = job id, s = its status
-    change-serial                string: the n of the last change
+    changes                      stream, ids '0-<n>' without gaps: j = job id, s = its status
     drained                      string: present while no job is taken
     submission:<token>           string: '<first id> <how many>', or 'abandoned'
 
-  A job's hash. Times are µs since 1970. The status of an opcode follows from `status` and `at`.
+  A job's hash. Times are µs since 1970. The status of an opcode follows from `status` and `at`. Flags are present
+  or absent.
     ops, summary                 JSON lists, written once
     count                        how many opcodes
     requester, received
@@ -31,15 +31,18 @@
     depends                      lines '<opcode index> <job id> <accepted statuses with commas, or *>'
     start, end                   of the job
     start.<i> exec.<i> end.<i> result.<i>     of opcode i
-    claim                        token of the claim under which the opcode at `at` is being worked on
-    parked                       present while nobody works on the opcode at `at`, which waits
+    claim                        token of the last claim
+    parked                       flag, in status waiting: nobody works on the opcode at `at`
     blocked                      the job whose end this one waits for
+    awaited                      flag: there are dependants
+    undo                         flag: there is an undo list
     canceled                     'queue' or 'request': where a cancel met it
     logs                         how many log entries there are
-    archived                     present when archived
+    archived                     flag
 ]]
 local job_prefix, jobs = KEYS[2], KEYS[3]
 local FINAL = { canceled = true, success = true, error = true }
+local ACTIVE_RANK = { waiting = 1, canceling = 2, running = 3 }
 local CHANGES_KEPT = 100000
 
 local function microseconds()
@@ -48,64 +51,81 @@ local function microseconds()
 end
 
 local function announce(id, status)
-  local n = redis.call('INCR', jobs .. 'change-serial')
-  redis.call('XADD', jobs .. 'changes', 'MAXLEN', '~', CHANGES_KEPT, n .. '-0', 'j', id, 's', status)
+  redis.call('XADD', jobs .. 'changes', 'MAXLEN', '~', CHANGES_KEPT, '0-*', 'j', id, 's', status)
 end
 
-local function move(id, key, from, to)
-  redis.call('HSET', key, 'status', to)
-  redis.call('HINCRBY', jobs .. 'counts', from, -1)
-  redis.call('HINCRBY', jobs .. 'counts', to, 1)
-  announce(id, to)
+-- The job gets a status in which somebody has it in hand, and other fields with it.
+local function activate(id, key, status, ...)
+  redis.call('HSET', key, 'status', status, ...)
+  redis.call('ZADD', jobs .. 'active', ACTIVE_RANK[status], id)
+  announce(id, status)
 end
 
--- The job can be claimed at once; whoever does this lets it be woken.
-local function make_ready(id, key)
-  redis.call('ZADD', jobs .. 'ready', redis.call('HGET', key, 'priority'), id)
+-- An active job is back in the queue and can be claimed at once; whoever does this lets it be woken.
+local function requeue(id, key, priority, ...)
+  redis.call('HSET', key, 'status', 'queued', ...)
+  redis.call('ZREM', jobs .. 'active', id)
+  redis.call('ZADD', jobs .. 'ready', priority, id)
+  announce(id, 'queued')
 end
 
+-- A queued job waits for the end of another one.
 local function block(id, key, dependency)
   redis.call('ZREM', jobs .. 'ready', id)
   redis.call('HSET', key, 'blocked', dependency)
   redis.call('SADD', jobs .. 'dependants:' .. dependency, id)
+  redis.call('HSET', job_prefix .. dependency, 'awaited', '1')
 end
 
 -- Answers the jobs that can be claimed now that this one is over: {id, priority, id, priority, …}.
 local function release_dependants(id)
   local waiting = jobs .. 'dependants:' .. id
   local dependants = redis.call('SMEMBERS', waiting)
-  if #dependants == 0 then return {} end
   table.sort(dependants, function(a, b) return tonumber(a) < tonumber(b) end)
   local woken = {}
   for _, dependant in ipairs(dependants) do
     local key = job_prefix .. dependant
+    local priority = redis.call('HGET', key, 'priority')
     redis.call('HDEL', key, 'blocked')
-    make_ready(dependant, key)
+    redis.call('ZADD', jobs .. 'ready', priority, dependant)
     woken[#woken + 1] = dependant
-    woken[#woken + 1] = redis.call('HGET', key, 'priority')
+    woken[#woken + 1] = priority
   end
   redis.call('DEL', waiting)
   return woken
 end
 
--- The job reaches a final status. Answers as release_dependants does.
-local function finish(id, key, from, to, time)
-  redis.call('HSET', key, 'end', time)
-  redis.call('HDEL', key, 'claim', 'parked', 'blocked')
-  redis.call('DEL', key .. ':undo')
-  redis.call('ZREM', jobs .. 'active', id)
-  redis.call('ZREM', jobs .. 'ready', id)
+-- The job reaches a final status, and other fields with it. Answers as release_dependants does.
+local function finish(id, key, from, to, time, ...)
+  local awaited, undo = unpack(redis.call('HMGET', key, 'awaited', 'undo'))
+  redis.call('HSET', key, 'status', to, 'end', time, ...)
+  redis.call('ZREM', jobs .. (from == 'queued' and 'ready' or 'active'), id)
   redis.call('ZADD', jobs .. 'ended', time, id)
-  move(id, key, from, to)
-  return release_dependants(id)
+  redis.call('HINCRBY', jobs .. 'ends', to, 1)
+  if undo then redis.call('DEL', key .. ':undo') end
+  announce(id, to)
+  return awaited and release_dependants(id) or {}
 end
 
 -- 'queue': it had not been picked up. 'request': something was working on it and has let go.
-local function finish_canceled(id, key, from, where)
-  local blocked = redis.call('HGET', key, 'blocked')
-  if blocked then redis.call('SREM', jobs .. 'dependants:' .. blocked, id) end
-  redis.call('HSET', key, 'canceled', where)
-  return finish(id, key, from, 'canceled', microseconds())
+local function finish_canceled(id, key, from, where, ...)
+  local blocked = from == 'queued' and redis.call('HGET', key, 'blocked')
+  if blocked then
+    redis.call('SREM', jobs .. 'dependants:' .. blocked, id)
+    redis.call('HDEL', key, 'blocked')
+  end
+  return finish(id, key, from, 'canceled', microseconds(), 'canceled', where, ...)
+end
+
+local function archive(id)
+  local key = job_prefix .. id
+  local status = redis.call('HGET', key, 'status')
+  redis.call('HSET', key, 'archived', '1')
+  redis.call('ZREM', jobs .. 'live', id)
+  redis.call('ZREM', jobs .. 'ended', id)
+  redis.call('ZADD', jobs .. 'archived', id, id)
+  redis.call('HINCRBY', jobs .. 'ends', status, -1)
+  announce(id, status)
 end
 
 -- What the opcode at index `at` finds when it looks at the jobs it depends on, in their order:
@@ -122,7 +142,7 @@ local function look_at_dependencies(id, at, depends)
       for one in accepted:gmatch('[^,]+') do accepts = accepts or one == status end
       if not accepts and status == 'canceled' then return 'cancel' end
       if not accepts then
-        return 'error', "Dependency job " .. dependency .. " finished with status '" .. status .. "', not one of '"
+        return 'error', 'Dependency job ' .. dependency .. " finished with status '" .. status .. "', not one of '"
           .. accepted:gsub(',', "', '") .. "' as required"
       end
     end

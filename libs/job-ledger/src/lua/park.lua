@@ -13,13 +13,16 @@ if stale then return stale end
 
 local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
-local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
+local status, at, undo = unpack(redis.call('HMGET', key, 'status', 'at', 'undo'))
 if status == 'canceling' or status == 'canceled' then return end
 if at ~= index or (status ~= 'waiting' and status ~= 'running') then return wrong_state(id, index, status, 'park') end
-if redis.call('EXISTS', key .. ':undo') == 1 then
+if undo then
   return redis.error_reply('WRONG_STATE cannot park opcode ' .. index .. ' of job ' .. id .. ': its undo list is not empty')
 end
 
-redis.call('HDEL', key, 'claim')
-redis.call('HSET', key, 'parked', '1')
-if status == 'running' then move(id, key, status, 'waiting') end
+-- With no claim left, a repeated claim cannot take it for its own.
+if status == 'running' then
+  activate(id, key, 'waiting', 'parked', '1', 'claim', '')
+else
+  redis.call('HSET', key, 'parked', '1', 'claim', '')
+end

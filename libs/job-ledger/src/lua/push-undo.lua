@@ -16,4 +16,6 @@ local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
 local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
 if at ~= index or status ~= 'running' then return wrong_state(id, index, status, 'record an undo step of') end
-if redis.call('LINDEX', key .. ':undo', -1) ~= ARGV[4] then redis.call('RPUSH', key .. ':undo', ARGV[4]) end
+if redis.call('LINDEX', key .. ':undo', -1) == ARGV[4] then return end
+redis.call('RPUSH', key .. ':undo', ARGV[4])
+redis.call('HSET', key, 'undo', '1')

@@ -16,8 +16,10 @@
 local token_key = jobs .. 'submission:' .. ARGV[1]
 local number = tonumber(ARGV[4])
 
-local function answer(first)
-  local ready = {}
+local before, drained, serial = unpack(redis.call('MGET', token_key, jobs .. 'drained', jobs .. 'serial'))
+if before == 'abandoned' then return redis.error_reply('ABANDONED this submission was given up') end
+if before then
+  local first, ready = tonumber(before:match('^%d+')), {}
   for id = first, first + number - 1 do
     local priority = redis.call('ZSCORE', jobs .. 'ready', id)
     if priority then
@@ -28,20 +30,13 @@ local function answer(first)
   return { first, ready }
 end
 
-local before = redis.call('GET', token_key)
-if before == 'abandoned' then return redis.error_reply('ABANDONED this submission was given up') end
-if before then return answer(tonumber(before:match('^%d+'))) end
-
-if redis.call('EXISTS', jobs .. 'drained') == 1 then return redis.error_reply('DRAINED Queue drained') end
-local unfinished = number
-for _, n in ipairs(redis.call('HMGET', jobs .. 'counts', 'queued', 'waiting', 'canceling', 'running')) do
-  unfinished = unfinished + (tonumber(n) or 0)
-end
-if unfinished > tonumber(ARGV[3]) then
+if drained then return redis.error_reply('DRAINED Queue drained') end
+local unfinished = redis.call('ZCARD', jobs .. 'live') - redis.call('ZCARD', jobs .. 'ended')
+if unfinished + number > tonumber(ARGV[3]) then
   return redis.error_reply('FULL The job queue is full: at most ' .. ARGV[3] .. ' jobs may be unfinished')
 end
 
-local first = (tonumber(redis.call('GET', jobs .. 'serial')) or 0) + 1
+local first = (tonumber(serial) or 0) + 1
 local function argument(job, field) return ARGV[4 + job * 6 + field] end
 
 local depends_of = {}
@@ -51,7 +46,7 @@ for job = 0, number - 1 do
     local absolute = tonumber(dependency)
     if absolute < 0 then absolute = first + job + absolute end
     if absolute < 1 then
-      return redis.error_reply('BAD_DEPENDENCY Relative dependency ' .. dependency .. ' of opcode ' .. index
+      return redis.error_reply('BAD_DEPENDENCY Dependency ' .. dependency .. ' of opcode ' .. index
         .. ' leads to no job: this one has the id ' .. (first + job))
     end
     lines[#lines + 1] = index .. ' ' .. string.format('%.0f', absolute) .. ' ' .. accepted
@@ -59,16 +54,16 @@ for job = 0, number - 1 do
   depends_of[job] = table.concat(lines, '\n')
 end
 
-local received = microseconds()
+local received, ready = microseconds(), {}
 redis.call('SET', jobs .. 'serial', first + number - 1)
-redis.call('HINCRBY', jobs .. 'counts', 'queued', number)
 for job = 0, number - 1 do
   local id = string.format('%.0f', first + job)
   local key = job_prefix .. id
   local priorities, depends = argument(job, 5), depends_of[job]
+  local priority = smallest_priority(priorities, 0)
   redis.call('HSET', key, 'status', 'queued', 'at', '0', 'count', argument(job, 1), 'ops', argument(job, 2),
     'summary', argument(job, 3), 'requester', argument(job, 4), 'received', received, 'priorities', priorities,
-    'priority', smallest_priority(priorities, 0))
+    'priority', priority)
   redis.call('ZADD', jobs .. 'live', id, id)
   local finding, dependency
   if depends ~= '' then
@@ -76,8 +71,14 @@ for job = 0, number - 1 do
     finding, dependency = look_at_dependencies(id, '0', depends)
   end
   -- Whatever else it found is for the claim to say: only the leader ends jobs.
-  if finding == 'wait' then block(id, key, dependency) else make_ready(id, key) end
+  if finding == 'wait' then
+    block(id, key, dependency)
+  else
+    redis.call('ZADD', jobs .. 'ready', priority, id)
+    ready[#ready + 1] = id
+    ready[#ready + 1] = tostring(priority)
+  end
   announce(id, 'queued')
 end
 redis.call('SET', token_key, first .. ' ' .. number, 'EX', ARGV[2])
-return answer(first)
+return { first, ready }

@@ -15,19 +15,21 @@ if stale then return stale end
 
 local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
-local status, at, count, priorities = unpack(redis.call('HMGET', key, 'status', 'at', 'count', 'priorities'))
+local status, at, count, priorities, undo =
+  unpack(redis.call('HMGET', key, 'status', 'at', 'count', 'priorities', 'undo'))
 if status and tonumber(index) < tonumber(at) then return {} end
 if status ~= 'running' or at ~= index then return wrong_state(id, index, status, 'succeed') end
 
 local time = microseconds()
 local next = tonumber(at) + 1
-redis.call('HSET', key, 'result.' .. at, ARGV[4], 'end.' .. at, time, 'at', next,
-  'priority', smallest_priority(priorities, next))
-if next == tonumber(count) then return finish(id, key, status, 'success', time) end
+if next == tonumber(count) then
+  return finish(id, key, status, 'success', time, 'at', next, 'priority', '0', 'result.' .. at, ARGV[4], 'end.' .. at, time)
+end
 
-redis.call('HDEL', key, 'claim')
-redis.call('DEL', key .. ':undo')
-redis.call('ZREM', jobs .. 'active', id)
-make_ready(id, key)
-move(id, key, status, 'queued')
+if undo then
+  redis.call('DEL', key .. ':undo')
+  redis.call('HDEL', key, 'undo')
+end
+local priority = smallest_priority(priorities, next)
+requeue(id, key, priority, 'at', next, 'priority', priority, 'result.' .. at, ARGV[4], 'end.' .. at, time)
 return {}

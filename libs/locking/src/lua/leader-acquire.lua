@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
   Take the leader's lease if nobody has it, with a new epoch. Atomic: no two candidates get it, no two an epoch.
 
@@ -6,6 +7,7 @@
   ARGV[1] token             names this candidacy
   ARGV[2] holder            the candidate's name, for people
   ARGV[3] lease             int, milliseconds
+  Allowed when memory is full: only with a leader can an operator make room.
   Answers the epoch, or 0 when another has the lease. A candidate whose last answer was lost gets its epoch again.
 ]]
 local token = redis.call('HGET', KEYS[2], 'token')

@@ -27,6 +27,7 @@ export class InstanceContext {
   readonly view: ConfigView;
   readonly #live: LiveValues;
   #seen: LiveInstance | null | undefined;
+  #reachable: boolean | undefined;
   #disks: readonly Disk[] | undefined;
   #nics: readonly FilledNic[] | undefined;
   #beparams: Parameters | undefined;
@@ -120,7 +121,8 @@ export class InstanceContext {
   }
 
   get #primaryReachable(): boolean {
-    return this.#live.node(this.instance.primaryNode) !== undefined;
+    this.#reachable ??= this.#live.node(this.instance.primaryNode) !== undefined;
+    return this.#reachable;
   }
 
   #fillHvparams(): Parameters {

@@ -14,6 +14,7 @@ export class NodeContext {
   readonly view: ConfigView;
   readonly #live: LiveValues;
   #ndparams: Parameters | undefined;
+  #report: LiveNode | null | undefined;
 
   constructor(node: Node, view: ConfigView, liveValues: LiveValues) {
     this.node = node;
@@ -34,8 +35,8 @@ export class NodeContext {
   reported(value: (report: LiveNode) => unknown): Cell {
     if (this.node.offline) return OFFLINE;
     if (!this.node.vmCapable) return UNAVAILABLE;
-    const report = this.#live.node(this.node.uuid);
-    return report === undefined ? NO_DATA : available(value(report));
+    if (this.#report === undefined) this.#report = this.#live.node(this.node.uuid) ?? null;
+    return this.#report === null ? NO_DATA : available(value(this.#report));
   }
 
   /** The storage that new instances are placed by: that of the first enabled template which has any. */

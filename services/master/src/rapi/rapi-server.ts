@@ -1,7 +1,7 @@
 /** The remote API's HTTPS server: TLS, bounds on what clients may do, start and stop. */
 import { once } from "node:events";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { HttpError } from "@gannet/errors";
 import Koa from "koa";
@@ -80,6 +80,7 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   const server = createHttps(app, deps.tls, { ...DEFAULT_LIMITS, ...options.limits });
   server.on("clientError", (error: ParserError, socket: Duplex) => refuseUnparsed(error, socket, pipeline));
   server.on("tlsClientError", (error) => logger.debug({ err: error }, "a TLS handshake failed"));
+  const connections = openConnections(server);
 
   server.listen({ host: options.host, port: options.port });
   try {
@@ -91,19 +92,26 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   const address = server.address() as AddressInfo;
   logger.info({ host: address.address, port: address.port }, "remote API listening");
 
+  const stop = async (graceMs: number): Promise<void> => {
+    pipeline.stop();
+    const closed = once(server, "close");
+    server.close();
+    const timer = setTimeout(() => {
+      for (const connection of connections) connection.destroy();
+    }, graceMs);
+    await closed;
+    clearTimeout(timer);
+    users.stop();
+    rows.close();
+    waiters.close();
+  };
+  let stopped: Promise<void> | undefined;
   return {
     address,
     setTls: (tls) => server.setSecureContext(secureContext(tls)),
-    stop: async ({ graceMs = 5000 } = {}) => {
-      pipeline.stop();
-      const closed = once(server, "close");
-      server.close();
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
-      await closed;
-      clearTimeout(timer);
-      users.stop();
-      rows.close();
-      waiters.close();
+    stop: ({ graceMs = 5000 } = {}) => {
+      stopped ??= stop(graceMs);
+      return stopped;
     },
   };
 }
@@ -131,6 +139,16 @@ function createHttps(app: Koa, tls: TlsIdentity, limits: RapiLimits): Server {
   return server;
 }
 
+/** All connections, those too whose TLS handshake is not over and which `closeAllConnections` does not know. */
+function openConnections(server: Server): ReadonlySet<Socket> {
+  const open = new Set<Socket>();
+  server.on("connection", (connection: Socket) => {
+    open.add(connection);
+    connection.once("close", () => open.delete(connection));
+  });
+  return open;
+}
+
 function secureContext({ cert, key }: TlsIdentity) {
   return { cert, key, minVersion: "TLSv1.2" as const };
 }
@@ -149,7 +167,8 @@ const PARSER_REFUSALS: Readonly<Record<string, HttpError>> = {
 };
 
 function refuseUnparsed(error: ParserError, socket: Duplex, pipeline: RequestPipeline): void {
-  if (!socket.writable || error.code === "ECONNRESET") {
+  // A failed TLS handshake comes here too, and a connection that broke: nobody to answer.
+  if (!socket.writable || !/^(HPE|ERR_HTTP)_/.test(error.code ?? "")) {
     socket.destroy();
     return;
   }

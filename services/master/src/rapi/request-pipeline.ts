@@ -61,7 +61,6 @@ export class RequestPipeline {
     const trace: Trace = { requester: undefined, job: undefined };
     let failure: unknown;
     ctx.set("Content-Type", "application/json");
-    if (this.#open.stopped) ctx.set("Connection", "close");
     try {
       const answer = await this.#answer(ctx.req, ctx.res, target, trace);
       ctx.status = 200;
@@ -70,6 +69,7 @@ export class RequestPipeline {
       failure = error;
       this.#refuse(ctx, error);
     }
+    if (this.#open.stopped && !ctx.headerSent) ctx.set("Connection", "close");
     this.#log(ctx, target.path, trace, performance.now() - startedMs, failure);
   }
 

@@ -180,6 +180,15 @@ test("OS definitions that change are told of", async () => {
   await stream.leave();
 });
 
+test("every description is complete, not only the first", async () => {
+  const [first, second] = [await agent.client.node.describe({}), await agent.client.node.describe({})];
+  expect(first.storage).toHaveLength(1);
+  expect({ ...second, clockMs: 0, memoryFreeMib: 0, memoryNodeMib: 0 }).toEqual({
+    ...first,
+    ...{ clockMs: 0, memoryFreeMib: 0, memoryNodeMib: 0 },
+  });
+});
+
 test("a broken storage or hypervisor does not hide the rest of the node", async () => {
   agent.disks.space.mockRejectedValue(new Error("stale file handle"));
   agent.hypervisor.describe.mockRejectedValue(new HypervisorError("qemu is not installed"));

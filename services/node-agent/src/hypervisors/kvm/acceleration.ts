@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { access, writeFile } from "node:fs/promises";
 import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
+import type { Logger } from "@gannet/telemetry";
 import { accelerationProgram, DEBUG_EXIT_DEVICE, PROGRAM_RAN_EXIT_CODE } from "./acceleration-program.ts";
 import type { KvmParameters } from "./kvm-parameters.ts";
 import type { QemuFacts } from "./qemu-binary.ts";
@@ -26,8 +27,8 @@ export function chooseAccelerator(flag: KvmParameters["kvm_flag"], verdict: KvmV
   throw new HypervisorError(`kvm_flag is "enabled", but KVM does not work on this node: ${verdict.reason}`);
 }
 
-/** A program of a few hundred instructions needs no second; one that takes longer is not being accelerated. */
-const PROBE_TIMEOUT_MS = 5_000;
+/** A working KVM needs a tenth of a second for qemu's start and the program together. */
+const PROBE_TIMEOUT_MS = 3_000;
 const KVM_DEVICE = "/dev/kvm";
 
 /**
@@ -37,13 +38,15 @@ const KVM_DEVICE = "/dev/kvm";
 export class AccelerationProbe {
   readonly #setting: KvmAcceleration;
   readonly #runner: CommandRunner;
+  readonly #logger: Logger;
   readonly #imagePath: string;
   readonly #verdicts = new Map<string, Promise<KvmVerdict>>();
 
   /** @param imagePath where the program's image may be written */
-  constructor(parts: { setting: KvmAcceleration; runner: CommandRunner; imagePath: string }) {
+  constructor(parts: { setting: KvmAcceleration; runner: CommandRunner; logger: Logger; imagePath: string }) {
     this.#setting = parts.setting;
     this.#runner = parts.runner;
+    this.#logger = parts.logger;
     this.#imagePath = parts.imagePath;
   }
 
@@ -52,7 +55,10 @@ export class AccelerationProbe {
     if (this.#setting === "off") return { works: false, reason: "it is switched off in the agent's settings" };
     const known = this.#verdicts.get(qemu.path);
     if (known !== undefined) return known;
-    const verdict = this.#probe(qemu);
+    const verdict = this.#probe(qemu).then((found) => {
+      this.#logger.info({ qemu: qemu.path, kvm: found }, found.works ? "KVM works" : "KVM does not work");
+      return found;
+    });
     this.#verdicts.set(qemu.path, verdict);
     return verdict;
   }

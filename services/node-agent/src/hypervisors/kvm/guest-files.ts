@@ -13,12 +13,15 @@ export async function prepareLog(paths: RuntimePaths): Promise<void> {
 }
 
 /** Sockets and pid file of a qemu that is gone. What is not there is no error. */
-export async function removeRuntimeFiles(guest: GuestSpec, paths: RuntimePaths): Promise<void> {
+export async function removeRuntimeFiles(paths: RuntimePaths): Promise<void> {
   const files = [paths.pidFile, paths.qmpSocket, paths.monitorSocket, paths.serialSocket];
   for (const file of files) await rm(file, { force: true });
-  const vnc = vncSocket(guest);
-  // Its folder is an operator's; nothing but the socket itself may go.
-  if (vnc !== undefined && (await isSocket(vnc))) await rm(vnc, { force: true });
+}
+
+/** The folder of a VNC socket is an operator's: nothing but the socket itself may go. */
+export async function removeVncSocket(guest: GuestSpec): Promise<void> {
+  const socket = vncSocket(guest);
+  if (socket !== undefined && (await isSocket(socket))) await rm(socket, { force: true });
 }
 
 export async function removeLog(paths: RuntimePaths): Promise<void> {

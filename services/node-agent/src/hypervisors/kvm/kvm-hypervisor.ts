@@ -19,7 +19,7 @@ import { RecordFiles } from "../record-files.ts";
 import { SerialByKey } from "../serial-by-key.ts";
 import { AccelerationProbe } from "./acceleration.ts";
 import { guestConsole } from "./console.ts";
-import { prepareLog, removeLog, removeRuntimeFiles } from "./guest-files.ts";
+import { prepareLog, removeLog, removeRuntimeFiles, removeVncSocket } from "./guest-files.ts";
 import { GuestMonitor } from "./guest-monitor.ts";
 import type { LaunchPlan } from "./launch-plan.ts";
 import { LaunchPlanner } from "./launch-planner.ts";
@@ -72,6 +72,7 @@ export class KvmHypervisor implements HypervisorDriver {
     this.#acceleration = new AccelerationProbe({
       setting: options.kvmAcceleration ?? "auto",
       runner,
+      logger,
       imagePath: path.join(this.#folders.conf, "acceleration-test.bin"),
     });
     this.#planner = new LaunchPlanner({ folders: this.#folders, acceleration: this.#acceleration, runner });
@@ -79,15 +80,24 @@ export class KvmHypervisor implements HypervisorDriver {
   }
 
   async recover(): Promise<void> {
-    for (const folder of Object.values(this.#folders)) await makePrivateFolder(folder);
+    for (const folder of Object.values(this.#folders)) {
+      await makePrivateFolder(path.dirname(folder));
+      await makePrivateFolder(folder);
+    }
     const records = await this.#records.readAll();
-    await Promise.all(records.map((record) => this.#serial.run(record.guest.name, () => this.#takeUp(record))));
+    const { logger } = this.#parts;
+    const takenUp = records.map((record) =>
+      this.#serial
+        .run(record.guest.name, () => this.#takeUp(record))
+        // One guest in trouble must not keep the agent from the others.
+        .catch((error) => logger.error({ instance: record.guest.name, error }, "a guest could not be taken up again")),
+    );
+    await Promise.all(takenUp);
   }
 
   async describe(): Promise<HypervisorFacts> {
     const qemu = await this.#planner.binaries.facts(this.#parts.options.qemuPath ?? DEFAULT_QEMU_PATH);
     const verdict = await this.#acceleration.verdict(qemu);
-    if (!verdict.works) this.#parts.logger.info({ reason: verdict.reason }, "guests run without hardware acceleration");
     return { name: this.name, version: qemu.version.text, accelerated: verdict.works };
   }
 
@@ -146,7 +156,7 @@ export class KvmHypervisor implements HypervisorDriver {
       case "starting":
         // Nobody was told that this start succeeded, so it has not.
         this.#parts.logger.warn({ instance: record.guest.name }, "removing a guest whose start was cut short");
-        return this.#remove(record.guest);
+        return this.#remove(record.guest.name, record.guest);
       case "ended":
         this.#guests.set(record.guest.name, { record, monitor: undefined });
         return;
@@ -179,14 +189,13 @@ export class KvmHypervisor implements HypervisorDriver {
         `A qemu that the agent has no record of runs as ${guest.name} (process ${foreign.pid}); stop the instance first`,
       );
     }
-    const earlier = this.#guests.get(guest.name)?.record.guest;
-    await this.#remove(earlier ?? guest);
+    await this.#remove(guest.name, this.#guests.get(guest.name)?.record.guest);
     try {
       const known = await this.#bringUp(plan, options, signal);
       this.#guests.set(guest.name, known);
       return await stateOf(known);
     } catch (error) {
-      await this.#remove(guest).catch((cleanup) => {
+      await this.#remove(guest.name, guest).catch((cleanup) => {
         this.#parts.logger.error({ instance: guest.name, error: cleanup }, "a failed start could not be cleaned up");
       });
       throw error;
@@ -214,7 +223,7 @@ export class KvmHypervisor implements HypervisorDriver {
       return { record, monitor };
     } catch (error) {
       monitor.close();
-      throw error;
+      throw await explainedByLog(error, plan, process);
     }
   }
 
@@ -242,8 +251,7 @@ export class KvmHypervisor implements HypervisorDriver {
       await endProcess(process, options.force || asksFirst ? KILL_GRACE_MS : options.timeoutMs);
     }
     known?.monitor?.close();
-    await this.#remove(known?.record.guest ?? guestName);
-    this.#guests.delete(guestName);
+    await this.#remove(guestName, known?.record.guest);
   }
 
   /** Ask the guest to shut down, for as long as it may take. */
@@ -294,21 +302,26 @@ export class KvmHypervisor implements HypervisorDriver {
     const record = { version: 1, guest, machine, phase: "ended", status } as const;
     this.#guests.set(guest.name, { record, monitor: undefined });
     await this.#records.write(paths.stem, record);
-    await disconnectNics(this.#parts.runner, guest, paths.nicFolder);
-    await removeRuntimeFiles(guest, paths);
+    await this.#release(guest.name, guest);
   }
 
   /** Everything of the guest on this node, its process too. What is gone already is no error. */
-  async #remove(guest: GuestSpec | string): Promise<void> {
-    const paths = this.#paths(typeof guest === "string" ? guest : guest.name);
+  async #remove(guestName: string, guest: GuestSpec | undefined): Promise<void> {
+    const paths = this.#paths(guestName);
     const process = await findQemu(paths.pidFile);
     if (process !== undefined) await endProcess(process, KILL_GRACE_MS);
-    if (typeof guest !== "string") {
-      await disconnectNics(this.#parts.runner, guest, paths.nicFolder);
-      await removeRuntimeFiles(guest, paths);
-    }
+    await this.#release(guestName, guest);
     await removeLog(paths);
     await this.#records.remove(paths.stem);
+    this.#guests.delete(guestName);
+  }
+
+  /** What a guest holds whose process is gone. */
+  async #release(guestName: string, guest: GuestSpec | undefined): Promise<void> {
+    const paths = this.#paths(guestName);
+    await disconnectNics(this.#parts.runner, paths.nicFolder);
+    await removeRuntimeFiles(paths);
+    if (guest !== undefined) await removeVncSocket(guest);
   }
 
   async #running(guestName: string): Promise<RunningGuest> {
@@ -324,6 +337,13 @@ export class KvmHypervisor implements HypervisorDriver {
   #notify(guestName: string): void {
     for (const listener of this.#listeners) listener(guestName);
   }
+}
+
+/** When qemu is what failed, its own last words say more than that its monitor is gone. */
+async function explainedByLog(error: unknown, plan: LaunchPlan, process: ProcessIdentity): Promise<unknown> {
+  const said = (await processLives(process)) ? "" : await logTail(plan.paths.logFile);
+  if (said === "") return error;
+  return new HypervisorError(`Instance ${plan.guest.name}: qemu ended during its start: ${said}`, { cause: error });
 }
 
 async function isAlive(known: KnownGuest): Promise<boolean> {

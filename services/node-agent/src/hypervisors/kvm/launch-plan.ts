@@ -18,6 +18,6 @@ export interface LaunchPlan {
   readonly accelerator: Accelerator;
   readonly paths: RuntimePaths;
   readonly vnc: VncListener | null;
-  /** Whether /dev/vhost-net can be used. */
+  /** Whether the node's kernel can move the guest's packets: it runs under KVM, and /dev/vhost-net can be opened. */
   readonly vhostNet: boolean;
 }

@@ -40,14 +40,15 @@ export class LaunchPlanner {
     await checkPaths(guest);
     await checkNics(guest);
     const qemu = await this.binaries.facts(params.kvm_path);
+    const accelerator = chooseAccelerator(params.kvm_flag, await this.#acceleration.verdict(qemu));
     const plan: LaunchPlan = {
       guest,
       params,
       machine: resolveMachine(qemu, machine ?? params.machine_version),
-      accelerator: chooseAccelerator(params.kvm_flag, await this.#acceleration.verdict(qemu)),
+      accelerator,
       paths: runtimePaths(this.#folders, guest.name),
       vnc: vncListener(guest, params),
-      vhostNet: await isUsable(VHOST_NET),
+      vhostNet: accelerator === "kvm" && (await isUsable(VHOST_NET)),
     };
     if (guest.nics.length > 0) checkDevice(qemu, "nic_type", networkDevice(plan));
     // Building finds what only shows when everything is put together, such as a full bus.

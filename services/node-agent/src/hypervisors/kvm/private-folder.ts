@@ -16,8 +16,8 @@ export async function makePrivateFolder(folder: string): Promise<void> {
   await chmod(folder, 0o700);
 }
 
-/** A folder of this user alone with a short path, for sockets. */
+/** Where a folder of this user alone with a short path can be, for sockets. */
 export function shortPrivateFolder(): string {
   const uid = process.geteuid?.() ?? 0;
-  return uid === 0 ? "/run/gannet" : path.join(process.env.XDG_RUNTIME_DIR ?? "/tmp", `gannet-${uid}`);
+  return uid === 0 ? "/run/gannet-kvm" : path.join(process.env.XDG_RUNTIME_DIR ?? "/tmp", `gannet-${uid}`);
 }

@@ -111,17 +111,14 @@ it("a name that is too long for a file has a file all the same", async () => {
   await driver.start(long, RUNNING, NEVER);
   expect(await (await nextAgent()).state(long.name)).toMatchObject({ status: "running" });
   await driver.stop(long.name, FORCED, NEVER);
-  expect((await nextAgent()).list()).resolves.toEqual([]);
+  expect(await (await nextAgent()).list()).toEqual([]);
 });
 
-it("a thousand guests start, are found again and listed in little time", async () => {
+it("a thousand guests start, are found again, and are listed without reading a file", async () => {
   const names = Array.from({ length: 1_000 }, (_, index) => `guest${index}.example`);
   await Promise.all(names.map((name) => driver.start(guest(name), RUNNING, NEVER)));
   const next = await nextAgent();
-  const startedAt = performance.now();
+  await rm(path.join(node.parts.stateDir, "fake-hypervisor/guests"), { recursive: true });
   const states = await next.list();
-  const listMs = performance.now() - startedAt;
   expect(states.filter(({ status, memoryMib }) => status === "running" && memoryMib === 32)).toHaveLength(1_000);
-  // It reads no file: 1 ms was measured, reading a thousand takes 50 times as long.
-  expect(listMs).toBeLessThan(25);
 });

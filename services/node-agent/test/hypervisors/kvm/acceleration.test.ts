@@ -52,7 +52,8 @@ describe("the test program", () => {
 
   it.each(["on", "off"] as const)("is not run when the agent is told %s", async (setting) => {
     const unused = { run: () => Promise.reject(new Error("ran a command")) };
-    const probe = new AccelerationProbe({ setting, runner: unused, imagePath: path.join(folder, "unused.bin") });
+    const parts = { setting, runner: unused, logger: silentLogger(), imagePath: path.join(folder, "unused.bin") };
+    const probe = new AccelerationProbe(parts);
     const qemu = {
       path: "/usr/bin/kvm",
       version: { major: 7, minor: 2, text: "7.2" },

@@ -1,5 +1,5 @@
 /** Bridged NICs on a real bridge, which takes root. */
-import { access, readFile, readlink } from "node:fs/promises";
+import { access, readFile, readlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
@@ -130,6 +130,17 @@ describe.skipIf(obstacle !== undefined)("a bridged NIC", () => {
     for (const { pid } of await node.processes()) process.kill(pid, "SIGKILL");
     await eventually(async () => (await driver.state(guest.name))?.status === "crashed");
     await eventually(async () => (await present()).length === 0);
+  });
+
+  it("is removed by a stop even when the guest's record is lost", async () => {
+    await driver.start(guest, RUNNING, NEVER);
+    await driver.close();
+    await writeFile(path.join(node.parts.stateDir, `kvm-hypervisor/conf/${guest.name}.json`), "garbage");
+    driver = new KvmHypervisor(node.parts);
+    await driver.recover();
+    await driver.stop(guest.name, FORCED, NEVER);
+    expect(await present()).toEqual([]);
+    expect(await node.processes()).toEqual([]);
   });
 
   it("replaces a tap that an agent left which was killed", async () => {

@@ -1,11 +1,13 @@
 /** The driver with real qemu: what the conformance checks do not ask. */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createConnection, createServer } from "node:net";
 import path from "node:path";
 import type { GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS, type Parameters } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
+import { shortPrivateFolder } from "../../../src/hypervisors/kvm/private-folder.ts";
+import { runtimeFolders } from "../../../src/hypervisors/kvm/runtime-paths.ts";
 import { bareGuest, eventually, makeTestNode, type TestNode, uuidOf } from "../node-fixture.ts";
 
 const NEVER = new AbortController().signal;
@@ -295,7 +297,65 @@ describe("a guest and its agent", () => {
     expect((await next.list()).map(({ name, status }) => [name, status])).toEqual([["web2.example", "running"]]);
     await expect(next.start(guest, RUNNING, NEVER)).rejects.toThrow(/no record of.*stop the instance first/);
     await next.stop(guest.name, FORCED, NEVER);
+    expect(await node.processes()).toHaveLength(1);
     expect(await next.start(guest, RUNNING, NEVER)).toMatchObject({ status: "running" });
+  });
+
+  it("a guest that ended and whose next start fails is not known any more", async () => {
+    const guest = guestWith({});
+    await driver.start(guest, RUNNING, NEVER);
+    process.kill(await pidOf(guest.name), "SIGKILL");
+    await eventually(async () => (await driver.state(guest.name))?.status === "crashed");
+    const failing = guestWith({ kvm_extra: "-device no-such-device" });
+    await expect(driver.start(failing, RUNNING, NEVER)).rejects.toThrow(/no-such-device/);
+    expect(await driver.state(guest.name)).toBeUndefined();
+    expect(await (await nextAgent()).list()).toEqual([]);
+  });
+
+  it("a state folder too deep for sockets has them elsewhere", async () => {
+    const stateDir = path.join(node.parts.stateDir, "x".repeat(100));
+    const { ctrl } = runtimeFolders(stateDir, shortPrivateFolder());
+    expect(ctrl.startsWith(stateDir)).toBe(false);
+    const deep = new KvmHypervisor({ ...node.parts, stateDir });
+    try {
+      await deep.recover();
+      await deep.start(guestWith({}), RUNNING, NEVER);
+      expect(await deep.state("web1.example")).toMatchObject({ status: "running" });
+      expect(await readdir(ctrl)).toHaveLength(3);
+      await deep.stop("web1.example", FORCED, NEVER);
+      expect(await readdir(ctrl)).toEqual([]);
+    } finally {
+      await deep.close();
+      await rm(ctrl, { recursive: true, force: true });
+    }
+  });
+
+  it("a soft stop that is aborted leaves the guest running", async () => {
+    await driver.start(guestWith({}), RUNNING, NEVER);
+    const abort = new AbortController();
+    const stopping = driver.stop("web1.example", { force: false, timeoutMs: 60_000 }, abort.signal);
+    stopping.catch(() => {});
+    abort.abort();
+    await expect(stopping).rejects.toMatchObject({ name: "HypervisorError" });
+    expect(await driver.state("web1.example")).toMatchObject({ status: "running" });
+  });
+
+  it("a frozen qemu holds up nobody else and can be killed", async () => {
+    await driver.start(guestWith({}), RUNNING, NEVER);
+    await driver.start(bareGuest("web2.example", "kvm", HYPERVISOR_DEFAULTS.kvm), RUNNING, NEVER);
+    process.kill(await pidOf("web1.example"), "SIGSTOP");
+    expect((await driver.list()).map(({ status }) => status)).toEqual(["running", "running"]);
+    await driver.reboot("web2.example", FORCED, NEVER);
+    await driver.stop("web1.example", { force: false, timeoutMs: 200 }, NEVER);
+    expect((await driver.list()).map(({ name }) => name)).toEqual(["web2.example"]);
+    expect(await node.processes()).toHaveLength(1);
+  });
+
+  it("a guest may start with less memory than it may have", async () => {
+    const guest = guestWith({}, { maxMemoryMib: 64, startMemoryMib: 48 });
+    // Firmware has no balloon driver, so it has not given anything back yet, and the state says so.
+    await driver.start(guest, RUNNING, NEVER);
+    await eventually(async () => (await driver.state(guest.name))?.memoryMib === 64);
   });
 
   it("operations on many guests at once, some on the same, end in order", async () => {

@@ -1,12 +1,12 @@
 /** Connecting a guest's NICs to the node's networks before qemu starts, and taking that back. */
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestNic, GuestSpec } from "@gannet/driver-contract";
 import { GannetError, HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
 import { isInterfaceName, normalizeMac } from "@gannet/objects";
 import { isBridge, makeTap, removeTap, tapObstacle } from "./tap.ts";
-import { tapName } from "./tap-name.ts";
+import { isTapName, tapName } from "./tap-name.ts";
 
 /**
  * Whether this node can connect the guest's NICs.
@@ -19,7 +19,11 @@ export async function checkNics(guest: GuestSpec): Promise<void> {
   }
 }
 
-/** @throws HypervisorError; nothing stays connected then */
+/**
+ * Each interface is noted in the folder before it is made: a file called by the NIC's index that holds the
+ * interface's name. Firewalls and monitoring may read it too.
+ * @throws HypervisorError; nothing stays connected then
+ */
 export async function connectNics(
   runner: CommandRunner,
   guest: GuestSpec,
@@ -28,19 +32,25 @@ export async function connectNics(
 ): Promise<void> {
   try {
     for (const nic of guest.nics.filter(hasTap)) {
-      await makeTap(runner, nic, signal);
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await writeFile(path.join(folder, String(nic.index)), `${tapName(nic.uuid)}\n`, { mode: 0o600 });
+      await makeTap(runner, nic, signal);
     }
   } catch (error) {
-    await disconnectNics(runner, guest, folder);
+    await disconnectNics(runner, folder);
     throw error;
   }
 }
 
-/** Succeeds when nothing is connected. @throws HypervisorError when an interface stays */
-export async function disconnectNics(runner: CommandRunner, guest: GuestSpec, folder: string): Promise<void> {
-  for (const nic of guest.nics.filter(hasTap)) await removeTap(runner, nic);
+/**
+ * Remove every interface noted in the folder, and the folder. Succeeds when there is none.
+ * @throws HypervisorError when an interface stays
+ */
+export async function disconnectNics(runner: CommandRunner, folder: string): Promise<void> {
+  for (const note of await readdir(folder).catch(() => [])) {
+    const name = (await readFile(path.join(folder, note), "utf8")).trim();
+    if (isTapName(name)) await removeTap(runner, name);
+  }
   await rm(folder, { recursive: true, force: true });
 }
 

@@ -7,3 +7,8 @@
 export function tapName(nicUuid: string): string {
   return `gnt${nicUuid.replaceAll("-", "").slice(0, 12)}`;
 }
+
+/** Whether it is a name that {@link tapName} makes. */
+export function isTapName(name: string): boolean {
+  return /^gnt[0-9a-f]{12}$/.test(name);
+}

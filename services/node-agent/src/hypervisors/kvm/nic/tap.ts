@@ -19,12 +19,12 @@ const CAP_NET_ADMIN = 12n;
  */
 export async function makeTap(runner: CommandRunner, nic: GuestNic, signal: AbortSignal): Promise<void> {
   const name = tapName(nic.uuid);
-  await removeTap(runner, nic);
+  await removeTap(runner, name);
   try {
     await runner.run({ argv: [IP, "tuntap", "add", "dev", name, "mode", "tap"], timeoutMs: TIMEOUT_MS, signal });
     await runner.run({ argv: joinArgv(name, nic, await bridgeMtu(nic.link)), timeoutMs: TIMEOUT_MS, signal });
   } catch (error) {
-    await removeTap(runner, nic);
+    await removeTap(runner, name);
     if (!(error instanceof GannetError)) throw error;
     throw new HypervisorError(`NIC ${nic.index} cannot be connected to ${nic.link}: ${error.message}`, {
       cause: error,
@@ -33,8 +33,7 @@ export async function makeTap(runner: CommandRunner, nic: GuestNic, signal: Abor
 }
 
 /** Succeeds when there is none. @throws HypervisorError when it is there and stays */
-export async function removeTap(runner: CommandRunner, nic: GuestNic): Promise<void> {
-  const name = tapName(nic.uuid);
+export async function removeTap(runner: CommandRunner, name: string): Promise<void> {
   if (!(await isTap(name))) return;
   try {
     await runner.run({ argv: [IP, "link", "delete", "dev", name], timeoutMs: TIMEOUT_MS });

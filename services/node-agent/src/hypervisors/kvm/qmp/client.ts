@@ -39,10 +39,6 @@ export class QmpClient {
     void this.#run();
   }
 
-  get isConnected(): boolean {
-    return this.#session !== undefined;
-  }
-
   /**
    * Waits for a connection when there is none; connection and answer share the timeout (default 5 s).
    * @throws HypervisorError when qemu refuses, does not answer in time or is gone

@@ -1,0 +1,272 @@
+/** Jobs over the remote API: submitting, looking, canceling, and waiting for changes. */
+import { OPCODES } from "@gannet/opcodes";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { basicAuth, FENCE, type RapiTestbed, type Reply, startRapiTestbed } from "./rapi-testbed.ts";
+
+let bed: RapiTestbed;
+beforeAll(async () => {
+  const implemented = new Set([...OPCODES.keys()].filter((id) => id !== "OP_INSTANCE_MIGRATE"));
+  bed = await startRapiTestbed({ implemented });
+});
+afterAll(() => bed[Symbol.asyncDispose]());
+
+const STARTUP = "/2/instances/inst5.gnt.test/startup";
+const CREATE = {
+  __version__: 1,
+  mode: "create",
+  instance_name: "new.gnt.test",
+  disk_template: "diskless",
+  disks: [],
+  nics: [{}],
+  os_type: "noop",
+  pnode: "node2.gnt.test",
+};
+
+async function submit(method: string, path: string, json?: unknown): Promise<number> {
+  const reply = await bed.call(method, path, json === undefined ? {} : { json });
+  expect(reply.status, reply.text).toBe(200);
+  expect(reply.text).toMatch(/^\d+\n$/);
+  return Number(reply.text);
+}
+
+const jobOf = async (id: number) => (await bed.get(`/2/jobs/${id}`)).json as Record<string, unknown>;
+
+async function run(id: number): Promise<void> {
+  await bed.ledger.claim(id, FENCE);
+  await bed.ledger.begin(id, 0, FENCE);
+}
+
+describe("submitting", () => {
+  test("answers the job's bare number, and numbers grow", async () => {
+    const first = await submit("PUT", STARTUP);
+    const second = await submit("POST", "/2/instances", CREATE);
+    expect(second).toBe(first + 1);
+  });
+
+  test("stores the validated opcode, who asked for it and why", async () => {
+    const id = await submit("PUT", `${STARTUP}?force=1&reason=a%20test&dry-run=1`, { depends: null });
+    expect(await jobOf(id)).toMatchObject({
+      id,
+      status: "queued",
+      summary: ["INSTANCE_STARTUP(inst5.gnt.test)"],
+      opstatus: ["queued"],
+      opresult: [null],
+      oplog: [[]],
+      received_ts: [expect.any(Number), expect.any(Number)],
+      start_ts: null,
+      end_ts: null,
+      ops: [
+        {
+          OP_ID: "OP_INSTANCE_STARTUP",
+          instance_name: "inst5.gnt.test",
+          force: true,
+          dry_run: true,
+          reason: [
+            ["gnt:user", "a test", expect.any(Number)],
+            ["gnt:library:rlib2:instances_name_startup", "", expect.any(Number)],
+          ],
+        },
+      ],
+    });
+    expect((await bed.ledger.get(id))?.requester).toBe("admin");
+  });
+
+  test("of secrets shows their names only", async () => {
+    const id = await submit("POST", "/2/instances", { ...CREATE, osparams_secret: { root_password: "hunter2" } });
+    const reply = await bed.get(`/2/jobs/${id}`);
+    expect(reply.json).toMatchObject({ ops: [{ osparams_secret: { root_password: "<redacted>" } }] });
+    expect(reply.text + (await bed.get("/2/jobs?bulk=1")).text).not.toContain("hunter2");
+  });
+
+  test("one resource may make a job of several opcodes", async () => {
+    const id = await submit("POST", "/2/instances/inst5.gnt.test/reinstall", { os: "noop" });
+    expect(((await jobOf(id)).ops as { OP_ID: string }[]).map(({ OP_ID }) => OP_ID)).toEqual([
+      "OP_INSTANCE_SHUTDOWN",
+      "OP_INSTANCE_REINSTALL",
+      "OP_INSTANCE_STARTUP",
+    ]);
+  });
+
+  test("a reader may ask for an instance's details", async () => {
+    const reply = await bed.get("/2/instances/inst5.gnt.test/info", { user: "reader" });
+    expect(await jobOf(Number(reply.text))).toMatchObject({ ops: [{ OP_ID: "OP_INSTANCE_QUERY_DATA" }] });
+  });
+
+  test("an operation that is not built yet is refused before it is a job", async () => {
+    const before = await bed.ledger.ids({});
+    const reply = await bed.call("PUT", "/2/instances/inst5.gnt.test/migrate", { json: { mode: "live" } });
+    expect(reply.json).toMatchObject({ code: 501, message: expect.stringContaining("OP_INSTANCE_MIGRATE") });
+    expect((await bed.call("GET", "/2/query/instance?fields=name")).json).toMatchObject({
+      code: 501,
+      message: expect.stringContaining("/2/query/:resource"),
+    });
+    expect(await bed.ledger.ids({})).toEqual(before);
+  });
+
+  test.for([
+    ["an unknown parameter", { ...CREATE, nosuch: 1 }, "nosuch"],
+    ["a wrong type", { ...CREATE, nics: "many" }, "nics"],
+    ["a missing parameter", { ...CREATE, instance_name: undefined }, "instance_name"],
+    ["a name that is a path", { ...CREATE, instance_name: "../../etc/passwd" }, "instance_name"],
+    ["a name that is an option", { ...CREATE, instance_name: "-rf" }, "instance_name"],
+    ["a name with a NUL", { ...CREATE, instance_name: "a\0b" }, "instance_name"],
+    ["a long name", { ...CREATE, instance_name: "a".repeat(300) }, "instance_name"],
+    ["another version", { ...CREATE, __version__: 2 }, "__version__"],
+  ] as const)("%s is refused by name", async ([_label, json, named]) => {
+    const reply = await bed.call("POST", "/2/instances", { json });
+    expect(reply.json).toMatchObject({ code: 400, message: expect.stringContaining(named) });
+  });
+
+  test("a drained queue takes nothing and says so", async () => {
+    await bed.ledger.setDrained(true);
+    expect((await bed.call("PUT", STARTUP)).json).toMatchObject({ code: 503, message: expect.stringMatching(/drained/i) });
+    await bed.ledger.setDrained(false);
+    await submit("PUT", STARTUP);
+  });
+});
+
+describe("looking", () => {
+  test("the lists hold every job, plain and in bulk", async () => {
+    const id = await submit("PUT", STARTUP);
+    const plain = (await bed.get("/2/jobs")).json as { id: number }[];
+    expect(plain.at(-1)).toEqual({ id, uri: `/2/jobs/${id}` });
+    const bulk = (await bed.get("/2/jobs?bulk=1")).json as object[];
+    const { oplog: _oplog, opresult: _opresult, ...row } = await jobOf(id);
+    expect(bulk.at(-1)).toEqual(row);
+    expect(bulk).toHaveLength(plain.length);
+  });
+
+  test.for(["0", "999999", "99999999999999999999", "abc", "-1", "1.5"])("job %s is not there", async (id) => {
+    expect((await bed.get(`/2/jobs/${id}`)).json).toMatchObject({ code: 404, message: "Not Found" });
+  });
+});
+
+describe("canceling", () => {
+  test("a queued job is canceled; one that is over or unknown is not, which is no error", async () => {
+    const id = await submit("PUT", STARTUP);
+    expect((await bed.call("DELETE", `/2/jobs/${id}`)).json).toEqual([true, expect.any(String)]);
+    expect(await jobOf(id)).toMatchObject({ status: "canceled", opstatus: ["canceled"] });
+    for (const gone of [id, 999_999])
+      expect(await bed.call("DELETE", `/2/jobs/${gone}`)).toMatchObject({ status: 200, json: [false, expect.any(String)] });
+  });
+});
+
+describe("waiting", () => {
+  const FIELDS = ["id", "status", "opstatus"];
+  const wait = (id: number | string, json: object): Promise<Reply> =>
+    bed.call("GET", `/2/jobs/${id}/wait`, { json: { previous_job_info: null, previous_log_serial: null, ...json } });
+
+  test("answers at once what the client does not know", async () => {
+    const id = await submit("PUT", STARTUP);
+    const info = [id, "queued", ["queued"]];
+    expect((await wait(id, { fields: FIELDS })).json).toEqual({ job_info: info, log_entries: [] });
+    expect((await wait(id, { fields: FIELDS, previous_job_info: [id, "waiting", ["waiting"]] })).json).toEqual({
+      job_info: info,
+      log_entries: [],
+    });
+  });
+
+  test("answers as soon as a status changes, and not before", async () => {
+    const id = await submit("PUT", STARTUP);
+    let answered = false;
+    const waiting = wait(id, { fields: FIELDS, previous_job_info: [id, "queued", ["queued"]] }).then((reply) => {
+      answered = true;
+      return reply;
+    });
+    // A change of another job wakes nobody.
+    await run(await submit("PUT", STARTUP));
+    expect(answered).toBe(false);
+    await bed.ledger.claim(id, FENCE);
+    expect((await waiting).json).toEqual({ job_info: [id, "waiting", ["waiting"]], log_entries: [] });
+  });
+
+  test("answers new log entries, and only those", async () => {
+    const id = await submit("PUT", STARTUP);
+    await run(id);
+    await bed.ledger.log(id, 0, "message", "first", FENCE);
+    const known = { fields: ["status"], previous_job_info: ["running"], previous_log_serial: 1 };
+    const waiting = wait(id, known);
+    await bed.ledger.log(id, 0, "message", "second", FENCE);
+    const entry = (serial: number, text: string) => [serial, [expect.any(Number), expect.any(Number)], "message", text];
+    const news = entry(2, "second");
+    expect((await waiting).json).toEqual({ job_info: ["running"], log_entries: [news] });
+    const all = [entry(1, "first"), news];
+    expect((await wait(id, { ...known, previous_log_serial: 0 })).json).toMatchObject({ log_entries: all });
+    expect((await wait(id, { ...known, previous_log_serial: null })).json).toMatchObject({ log_entries: all });
+  });
+
+  test("answers at once for a job that is over, whatever the client knows", async () => {
+    const id = await submit("PUT", STARTUP);
+    await run(id);
+    await bed.ledger.succeed(id, 0, "done", FENCE);
+    const reply = await wait(id, { fields: ["status", "opresult"], previous_job_info: ["success", ["done"]] });
+    expect(reply.json).toEqual({ job_info: ["success", ["done"]], log_entries: [] });
+  });
+
+  test("answers null when nothing changes for ten seconds", { timeout: 20_000 }, async () => {
+    const id = await submit("PUT", STARTUP);
+    const startedAt = performance.now();
+    const reply = await wait(id, { fields: ["status"], previous_job_info: ["queued"] });
+    expect(reply.text).toBe("null\n");
+    expect(performance.now() - startedAt).toBeGreaterThan(9_900);
+  });
+
+  test("many wait at once, and all are told", async () => {
+    const id = await submit("PUT", STARTUP);
+    const all = Array.from({ length: 50 }, () => wait(id, { fields: ["status"], previous_job_info: ["queued"] }));
+    await bed.ledger.cancel(id);
+    for (const reply of await Promise.all(all)) expect(reply.json).toEqual({ job_info: ["canceled"], log_entries: [] });
+  });
+
+  test("a client that goes away stops waiting", async () => {
+    const id = await submit("PUT", STARTUP);
+    const looks = vi.spyOn(bed.ledger, "get");
+    const body = JSON.stringify({ fields: ["status"], previous_job_info: ["queued"] });
+    const socket = await bed.connect();
+    socket.write(
+      `GET /2/jobs/${id}/wait HTTP/1.1\r\nHost: x\r\nAuthorization: ${basicAuth("admin")}\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await vi.waitFor(() => expect(looks).toHaveBeenCalledTimes(1));
+    socket.destroy();
+    let priority = 10;
+    await vi.waitFor(async () => {
+      looks.mockClear();
+      // The server's own listener is older, and is called before this one.
+      const changed = new Promise<void>((resolve) => {
+        const stop = bed.ledger.onChange((change) => {
+          if (change.id !== id) return;
+          stop();
+          resolve();
+        });
+      });
+      priority = -priority;
+      await bed.ledger.changePriority(id, priority);
+      await changed;
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(looks).not.toHaveBeenCalled();
+    });
+    looks.mockRestore();
+  });
+
+  test.for([
+    ["no fields", {}, "fields"],
+    ["fields that are no list", { fields: "status" }, "fields"],
+    ["a field that jobs do not have", { fields: ["status", "nosuch"] }, "nosuch"],
+    ["a wrong serial", { fields: ["status"], previous_log_serial: "x" }, "previous_log_serial"],
+    ["wrong values", { fields: ["status"], previous_job_info: 5 }, "previous_job_info"],
+  ] as const)("%s are refused by name", async ([_label, json, named]) => {
+    const id = await submit("PUT", STARTUP);
+    expect((await wait(id, json)).json).toMatchObject({ code: 400, message: expect.stringContaining(named) });
+  });
+
+  test("for an unknown job is not found", async () => {
+    for (const id of [999_999, "99999999999999999999"])
+      expect((await wait(id, { fields: ["status"] })).json).toMatchObject({ code: 404, message: "Not Found" });
+  });
+
+  test("without a body is refused", async () => {
+    const id = await submit("PUT", STARTUP);
+    expect((await bed.get(`/2/jobs/${id}/wait`)).status).toBe(400);
+  });
+});
