@@ -85,7 +85,9 @@ export class OneMachineCluster implements AsyncDisposable {
       };
       child.stdout?.on("data", take);
       child.stderr?.on("data", take);
-      child.once("exit", (code) => reject(new Error(`the launcher ended with ${code}\n${output.join("").slice(-4000)}`)));
+      child.once("exit", (code) =>
+        reject(new Error(`the launcher ended with ${code}\n${output.join("").slice(-4000)}`)),
+      );
       setTimeout(
         () => reject(new Error(`not ready after ${READY_TIMEOUT_MS} ms\n${output.join("").slice(-4000)}`)),
         READY_TIMEOUT_MS,
@@ -96,7 +98,15 @@ export class OneMachineCluster implements AsyncDisposable {
       throw error;
     });
     const [user = "", password = ""] = (await readFile(credentials, "utf8")).trim().split(" ");
-    return new OneMachineCluster({ stateDir, port, user, password, child, output, keep: options.stateDir !== undefined });
+    return new OneMachineCluster({
+      stateDir,
+      port,
+      user,
+      password,
+      child,
+      output,
+      keep: options.stateDir !== undefined,
+    });
   }
 
   /** Everything the daemons have logged so far. */
@@ -141,7 +151,9 @@ export class OneMachineCluster implements AsyncDisposable {
           rejectUnauthorized: false,
           auth: options.user ?? `${this.user}:${this.password}`,
           headers: {
-            ...(payload === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
+            ...(payload === undefined
+              ? {}
+              : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
             ...options.headers,
           },
         },

@@ -13,7 +13,16 @@ const report = path.join(dir, "report.json");
 const vitest = path.join(root, "node_modules/vitest/vitest.mjs");
 const child = spawn(
   process.execPath,
-  [vitest, "run", "--root", root, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...process.argv.slice(2)],
+  [
+    vitest,
+    "run",
+    "--root",
+    root,
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+    ...process.argv.slice(2),
+  ],
   { stdio: "inherit", cwd: root },
 );
 const code = await new Promise<number>((resolve) => child.once("exit", (status) => resolve(status ?? 1)));

@@ -43,7 +43,9 @@ function freePort(host: string): Promise<number> {
     server.listen(0, host, () => {
       const address = server.address();
       server.close(() =>
-        typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error(`no port on ${host}`)),
+        typeof address === "object" && address !== null
+          ? resolve(address.port)
+          : reject(new Error(`no port on ${host}`)),
       );
     });
   });

@@ -75,10 +75,12 @@ export class Daemon {
 /** Start one of this project's own daemons: its log goes where the launcher's goes. */
 export async function runService(entry: string, configFile: string): Promise<Run> {
   const argv = [process.execPath, entry, "--config", configFile];
-  const [program = process.execPath, ...args] = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "TERM", "--", ...argv] : argv;
+  const [program = process.execPath, ...args] = existsSync(SETPRIV)
+    ? [SETPRIV, "--pdeathsig", "TERM", "--", ...argv]
+    : argv;
   const child = spawn(program, args, {
     stdio: ["ignore", "inherit", "inherit"],
-    env: { PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", NODE_ENV: "production" },
+    env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", NODE_ENV: "production" },
     // A process group of its own, so that Ctrl-C in a terminal reaches the launcher alone, which stops the
     // daemons in order.
     detached: true,

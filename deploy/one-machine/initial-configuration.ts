@@ -9,10 +9,10 @@ import {
   type HypervisorName,
   type InstancePolicy,
   type NewNode,
-  newCluster,
   type Node,
-  newNode,
   type NodeUuid,
+  newCluster,
+  newNode,
 } from "@gannet/objects";
 import { DOMAIN, type Layout, type NodePlan } from "./layout.ts";
 import { QEMU } from "./settings.ts";
@@ -71,7 +71,10 @@ export function initialRows(plan: ClusterPlan): ConfigRows {
 }
 
 /** Nodes of the layout that an existing cluster does not have yet: GANNET_NODES has grown. */
-export function missingNodes(view: ConfigView, { layout, ports }: Pick<ClusterPlan, "layout" | "ports">): readonly ConfigChange[] {
+export function missingNodes(
+  view: ConfigView,
+  { layout, ports }: Pick<ClusterPlan, "layout" | "ports">,
+): readonly ConfigChange[] {
   const [group] = view.groups.keys();
   if (group === undefined) return [];
   return layout.nodes

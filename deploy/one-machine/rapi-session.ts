@@ -42,7 +42,9 @@ export class RapiSession {
     const running = (await this.#instances()).filter((row) => row.oper_state === true);
     if (running.length > 0) logger.info({ instances: running.length }, "stopping guests");
     await Promise.all(
-      running.map((row) => this.#job(`/2/instances/${row.name}/shutdown?no_remember=1`, { timeout: GUEST_STOP_SECONDS })),
+      running.map((row) =>
+        this.#job(`/2/instances/${row.name}/shutdown?no_remember=1`, { timeout: GUEST_STOP_SECONDS }),
+      ),
     );
   }
 
@@ -55,7 +57,11 @@ export class RapiSession {
 
   async #missing(): Promise<string | undefined> {
     try {
-      const nodes = (await this.#request("GET", "/2/nodes?bulk=1")) as { name: string; mtotal: number | null; offline: boolean }[];
+      const nodes = (await this.#request("GET", "/2/nodes?bulk=1")) as {
+        name: string;
+        mtotal: number | null;
+        offline: boolean;
+      }[];
       const silent = nodes.find((node) => !node.offline && node.mtotal === null);
       return silent === undefined ? undefined : `the agent of ${silent.name} has not reported`;
     } catch (error) {
@@ -97,7 +103,8 @@ export class RapiSession {
           answer.once("end", () => {
             const text = Buffer.concat(chunks).toString();
             if (answer.statusCode === 200) resolve(JSON.parse(text));
-            else reject(new Error(`${method} ${resource} was answered with ${answer.statusCode}: ${text.slice(0, 500)}`));
+            else
+              reject(new Error(`${method} ${resource} was answered with ${answer.statusCode}: ${text.slice(0, 500)}`));
           });
         },
       );

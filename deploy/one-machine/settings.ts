@@ -20,10 +20,10 @@ export interface Settings {
 /** @throws OpPrereqError (wrong_input) naming the variable that is not usable */
 export function settingsFrom(env: NodeJS.ProcessEnv): Settings {
   return {
-    stateDir: path.resolve(env["GANNET_STATE_DIR"] || ".state"),
+    stateDir: path.resolve(env.GANNET_STATE_DIR || ".state"),
     rapiPort: wholeNumber(env, "GANNET_RAPI_PORT", { standard: 5080, min: 1, max: 65_535 }),
     nodeCount: wholeNumber(env, "GANNET_NODES", { standard: 3, min: 1, max: 200 }),
-    hypervisors: hypervisors(env["GANNET_HYPERVISORS"]),
+    hypervisors: hypervisors(env.GANNET_HYPERVISORS),
     storage: oneOf(env, "GANNET_STORAGE", ["real", "simulated"]),
     logFormat: oneOf(env, "GANNET_LOG_FORMAT", ["pretty", "json"]),
   };

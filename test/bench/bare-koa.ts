@@ -9,8 +9,8 @@ import Koa from "koa";
 const [cert = "", key = "", port = "0", ...answers] = process.argv.slice(2);
 const bodies = new Map(
   answers.map((answer) => {
-    const [url = "", file = ""] = answer.split("=");
-    return [url, readFileSync(file)];
+    const separator = answer.lastIndexOf("=");
+    return [answer.slice(0, separator), readFileSync(answer.slice(separator + 1))];
   }),
 );
 const app = new Koa();
@@ -20,6 +20,10 @@ app.use((ctx) => {
   ctx.type = "application/json";
   ctx.body = body;
 });
-createServer({ cert: readFileSync(cert), key: readFileSync(key) }, app.callback()).listen(Number(port), "127.0.0.1", () => {
-  console.log("listening");
-});
+createServer({ cert: readFileSync(cert), key: readFileSync(key) }, app.callback()).listen(
+  Number(port),
+  "127.0.0.1",
+  () => {
+    console.log("listening");
+  },
+);

@@ -13,7 +13,10 @@ export interface Figure {
 
 export function print(figure: Figure): void {
   const rounded = Object.fromEntries(
-    Object.entries(figure).map(([key, value]) => [key, typeof value === "number" ? Number(value.toPrecision(4)) : value]),
+    Object.entries(figure).map(([key, value]) => [
+      key,
+      typeof value === "number" ? Number(value.toPrecision(4)) : value,
+    ]),
   );
   console.log(JSON.stringify(rounded));
 }

@@ -50,7 +50,13 @@ async function startBare(cluster: OneMachineCluster, port: number, answers: read
   const identity = (file: string) => path.join(cluster.stateDir, "rapi/identity", file);
   const child = spawn(
     process.execPath,
-    [path.join(import.meta.dirname, "bare-koa.ts"), identity("cert.pem"), identity("key.pem"), String(port), ...answers],
+    [
+      path.join(import.meta.dirname, "bare-koa.ts"),
+      identity("cert.pem"),
+      identity("key.pem"),
+      String(port),
+      ...answers,
+    ],
     { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, NODE_ENV: "production" } },
   );
   if (child.stdout !== null) await once(child.stdout, "data");

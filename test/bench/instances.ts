@@ -34,8 +34,16 @@ export async function benchInstances(cluster: OneMachineCluster): Promise<void> 
   };
   await Promise.all(Array.from({ length: AT_ONCE }, one));
   const seconds = (performance.now() - start) / 1000;
-  print({ name: `create of a diskless fake instance, ${AT_ONCE} at once, median`, value: quantile(times, 0.5), unit: "ms" });
-  print({ name: `create of a diskless fake instance, ${AT_ONCE} at once, p99`, value: quantile(times, 0.99), unit: "ms" });
+  print({
+    name: `create of a diskless fake instance, ${AT_ONCE} at once, median`,
+    value: quantile(times, 0.5),
+    unit: "ms",
+  });
+  print({
+    name: `create of a diskless fake instance, ${AT_ONCE} at once, p99`,
+    value: quantile(times, 0.99),
+    unit: "ms",
+  });
   print({ name: "creates of diskless fake instances", value: INSTANCES / seconds, unit: "instances/s" });
   await memory(cluster, `with ${INSTANCES} instances`);
 }

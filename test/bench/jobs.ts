@@ -1,6 +1,6 @@
 /** No-op jobs from submit to finished, beside raw BullMQ jobs on the same Redis. */
 import path from "node:path";
-import { RedisJobLedger, BullWakeQueue } from "@gannet/job-ledger";
+import { BullWakeQueue, RedisJobLedger } from "@gannet/job-ledger";
 import { parseOpcode, summaryOf } from "@gannet/opcodes";
 import { silentLogger } from "@gannet/telemetry";
 import { Queue, QueueEvents, Worker } from "bullmq";
@@ -46,7 +46,10 @@ async function rawBullMq(socket: string): Promise<Rates> {
   const connection = () => new Redis({ path: socket, maxRetriesPerRequest: null });
   const connections = [connection(), connection(), connection()] as const;
   const queue = new Queue(name, { connection: connections[0] });
-  const worker = new Worker(name, () => Promise.resolve(null), { connection: connections[1], concurrency: CONCURRENCY });
+  const worker = new Worker(name, () => Promise.resolve(null), {
+    connection: connections[1],
+    concurrency: CONCURRENCY,
+  });
   const events = new QueueEvents(name, { connection: connections[2] });
   await Promise.all([worker.waitUntilReady(), events.waitUntilReady()]);
   const ends = new Ends<string>();
@@ -65,7 +68,12 @@ async function rawBullMq(socket: string): Promise<Rates> {
 async function ledgerJobs(socket: string): Promise<Rates> {
   const address = { kind: "socket", path: socket } as const;
   const logger = silentLogger();
-  const queue: BullWakeQueue = new BullWakeQueue({ address, name: "bench", readyJobs: () => ledger.readyJobs(), logger });
+  const queue: BullWakeQueue = new BullWakeQueue({
+    address,
+    name: "bench",
+    readyJobs: () => ledger.readyJobs(),
+    logger,
+  });
   const ledger = new RedisJobLedger({ address, name: "bench", wakeQueue: queue, logger });
   const { declaration, op } = parseOpcode({ OP_ID: "OP_TEST_DELAY", duration: 0 });
   const job = {

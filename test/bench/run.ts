@@ -11,4 +11,6 @@ await benchHttp(cluster, [
   { path: "/2/info", label: "GET /2/info", goal: 0.5 },
 ]);
 await benchInstances(cluster);
-await benchHttp(cluster, [{ path: "/2/instances?bulk=1", label: "GET /2/instances?bulk=1, 1,000 instances", goal: 0.3 }]);
+await benchHttp(cluster, [
+  { path: "/2/instances?bulk=1", label: "GET /2/instances?bulk=1, 1,000 instances", goal: 0.3 },
+]);

@@ -9,7 +9,8 @@ const committed = path.join(root, "libs/rpc/src/generated");
 const fresh = mkdtempSync(path.join(tmpdir(), "gannet-generated-"));
 try {
   const run = spawnSync(process.execPath, [path.join(root, "libs/rpc/generate.ts"), fresh], { stdio: "inherit" });
-  const files = (dir: string) => readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
+  const files = (dir: string) =>
+    readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
   const names = new Set([...files(fresh), ...files(committed)]);
   const stale = [...names].filter((name) => read(path.join(fresh, name)) !== read(path.join(committed, name)));
   for (const name of stale) console.error(`${name} is not what proto/ generates: run make generate`);

@@ -54,7 +54,9 @@ function guests(cluster: OneMachineCluster): string[][] {
 }
 
 function diskFiles(cluster: OneMachineCluster): string[] {
-  return readdirSync(cluster.stateDir, { recursive: true, encoding: "utf8" }).filter((name) => name.includes(".file.disk"));
+  return readdirSync(cluster.stateDir, { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.includes(".file.disk"),
+  );
 }
 
 describe.skipIf(!existsSync(CLIENT)).each([
@@ -117,7 +119,10 @@ describe.skipIf(!existsSync(CLIENT)).each([
     };
     expect(steps.get("running")).toMatchObject(row);
     expect(steps.get("bulk")).toMatchObject([row]);
-    expect(steps.get("console")).toMatchObject({ instance: "web1.gannet.test", kind: hypervisor === "kvm" ? "ssh" : "msg" });
+    expect(steps.get("console")).toMatchObject({
+      instance: "web1.gannet.test",
+      kind: hypervisor === "kvm" ? "ssh" : "msg",
+    });
     expect(finished("info-job").job.opresult).toMatchObject([
       { "web1.gannet.test": { name: "web1.gannet.test", run_state: "up", config_state: "up" } },
     ]);
@@ -140,9 +145,15 @@ describe.skipIf(!existsSync(CLIENT)).each([
 
   test.skipIf(!possible)("shutdown, startup and the three reboots do what they say", () => {
     expect(finished("shutdown").ok).toBe(true);
-    expect(steps.get("down")).toMatchObject({ status: "ADMIN_down", oper_state: false, oper_ram: null, admin_state: "down" });
+    expect(steps.get("down")).toMatchObject({
+      status: "ADMIN_down",
+      oper_state: false,
+      oper_ram: null,
+      admin_state: "down",
+    });
     expect(steps.get("console-down")).toMatchObject({ code: 503 });
-    for (const step of ["startup", "reboot-soft", "reboot-hard", "reboot-full"]) expect(finished(step), step).toMatchObject({ ok: true });
+    for (const step of ["startup", "reboot-soft", "reboot-hard", "reboot-full"])
+      expect(finished(step), step).toMatchObject({ ok: true });
     for (const step of ["up", "rebooted-soft", "rebooted-hard", "rebooted-full"])
       expect(steps.get(step), step).toMatchObject({ status: "running", oper_ram: 128 });
   });
@@ -158,7 +169,10 @@ describe.skipIf(!existsSync(CLIENT)).each([
   test.skipIf(!possible)("failures come in the classes that clients catch", () => {
     expect(steps.get("job-unknown")).toMatchObject({ code: 404, text: expect.stringContaining("404 Not Found") });
     expect(finished("failed")).toMatchObject({ ok: false, job: { status: "error" } });
-    expect(finished("failed").job.opresult[0]).toEqual(["OpPrereqError", [expect.stringContaining("nosuchos"), "unknown_entity"]]);
+    expect(finished("failed").job.opresult[0]).toEqual([
+      "OpPrereqError",
+      [expect.stringContaining("nosuchos"), "unknown_entity"],
+    ]);
     expect(steps.get("change")).toMatchObject({ job_info: [expect.any(Number), "error"] });
     expect(steps.get("cancel-final")).toMatchObject([false, expect.any(String)]);
   });

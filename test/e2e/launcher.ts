@@ -3,6 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import path from "node:path";
 
 export const ROOT = path.resolve(import.meta.dirname, "../..");
+/** One that does not end by itself is asked to stop, which shows as its exit code. */
+const TIMEOUT_MS = 30_000;
 
 export interface Ended {
   /** Exit code; null when a signal ended it. */
@@ -18,6 +20,7 @@ export function launch(environment: Readonly<Record<string, string>>): ChildProc
     cwd: ROOT,
     env: { ...Object.fromEntries(inherited), ...environment },
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: TIMEOUT_MS,
   });
 }
 

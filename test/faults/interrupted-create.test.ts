@@ -96,7 +96,9 @@ describe.each(["master", "node1"])("%s is killed while the OS script runs", (dae
 
     const again = await cluster.job("POST", "/2/instances", create(name, "noop"));
     expect(again).toMatchObject({ status: "success" });
-    expect(await cluster.job("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 })).toMatchObject({ status: "success" });
+    expect(await cluster.job("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 })).toMatchObject({
+      status: "success",
+    });
     await nothingLeft();
   }, 120_000);
 });
@@ -133,6 +135,8 @@ test("guests survive the death of their agent", async () => {
     return (body as { status: string }).status === "running";
   });
   expect(workers()).toEqual(before);
-  expect(await cluster.job("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 })).toMatchObject({ status: "success" });
+  expect(await cluster.job("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 })).toMatchObject({
+    status: "success",
+  });
   await nothingLeft();
 });

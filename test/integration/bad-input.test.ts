@@ -72,7 +72,19 @@ describe("a create that cannot be carried out ends as error with its class and c
 });
 
 describe("a request that is malformed is refused before it is a job", () => {
-  const hostile = ["..", "../../etc/passwd", "a/b", "-rf", "a\u0000b", "a b", "x".repeat(300), ".", "", "a..b", "é.test"];
+  const hostile = [
+    "..",
+    "../../etc/passwd",
+    "a/b",
+    "-rf",
+    "a\u0000b",
+    "a b",
+    "x".repeat(300),
+    ".",
+    "",
+    "a..b",
+    "é.test",
+  ];
   test.each(hostile)("instance name %j", async (name) => {
     const { status, body } = await cluster.rapi("POST", "/2/instances", { body: { ...CREATE, instance_name: name } });
     expect(status).toBe(400);

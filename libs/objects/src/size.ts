@@ -14,7 +14,8 @@ const MIB_PER_UNIT: Readonly<Record<string, number>> = {
   tib: 1024 * 1024,
 };
 
-const SIZE = /^(\d{1,16}(?:\.\d{1,6})?) ?([a-z]{0,3})$/i;
+/** A size as text; without flags, so that it serves as a JSON Schema pattern too. */
+export const SIZE_TEXT: RegExp = /^(\d{1,16}(?:\.\d{1,6})?) ?([A-Za-z]{0,3})$/;
 
 /**
  * A size in MiB from a whole number, or from text with an optional unit: `128`, `"128"`, `"1g"`, `"1.5 GiB"`.
@@ -27,7 +28,7 @@ export function parseSizeMib(value: unknown): number | undefined {
 }
 
 function fromText(text: string): number | undefined {
-  const [, number, unit = ""] = SIZE.exec(text) ?? [];
+  const [, number, unit = ""] = SIZE_TEXT.exec(text) ?? [];
   const factor = MIB_PER_UNIT[unit.toLowerCase()];
   return number === undefined || factor === undefined ? undefined : Math.ceil(Number(number) * factor);
 }

@@ -4,7 +4,6 @@ export * from "./define.ts";
 export * from "./enums.ts";
 export { type Checked, check } from "./explain.ts";
 export type { DiskParams, NicParams } from "./params/devices.ts";
-export { parseSizeMib } from "./params/sizes.ts";
 export * as p from "./params.ts";
 export * from "./rapi/bodies.ts";
 export { DIRECT_CALLS, type DirectCall } from "./rapi/direct-methods.ts";

@@ -1,6 +1,7 @@
+import { parseSizeMib } from "@gannet/objects";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { findOpcode, OPCODES, p, parseOpcode, parseSizeMib, wireOpcode } from "../src/index.ts";
+import { findOpcode, OPCODES, p, parseOpcode, wireOpcode } from "../src/index.ts";
 
 describe("sizes", () => {
   test.each([

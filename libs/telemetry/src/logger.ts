@@ -1,5 +1,5 @@
 /** Structured logs: pino JSON in production, one readable line under `make run`. */
-import { destination, type DestinationStream, type Logger as PinoLogger, pino, stdTimeFunctions } from "pino";
+import { type DestinationStream, destination, type Logger as PinoLogger, pino, stdTimeFunctions } from "pino";
 
 export type Logger = PinoLogger;
 
@@ -27,7 +27,12 @@ const SECRETS = [
 export async function createLogger(options: LoggerOptions): Promise<Logger> {
   const stream: DestinationStream =
     options.format === "pretty"
-      ? (await import("pino-pretty")).PinoPretty({ colorize: process.stdout.isTTY, ignore: "pid,hostname", singleLine: true, destination: 1 })
+      ? (await import("pino-pretty")).PinoPretty({
+          colorize: process.stdout.isTTY,
+          ignore: "pid,hostname",
+          singleLine: true,
+          destination: 1,
+        })
       : destination({ dest: 1, sync: false });
   return pino(
     {

@@ -37,7 +37,9 @@ export async function readConfiguration(file: string): Promise<MasterConfigurati
   try {
     json = JSON.parse(await readFile(file, "utf8"));
   } catch (cause) {
-    throw new OpPrereqError(`${file} cannot be read as JSON: ${(cause as Error).message}`, "environment_error", { cause });
+    throw new OpPrereqError(`${file} cannot be read as JSON: ${(cause as Error).message}`, "environment_error", {
+      cause,
+    });
   }
   const parsed = masterConfiguration.safeParse(json);
   if (parsed.success) return parsed.data;

@@ -37,7 +37,12 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const address = await redisAddress(configuration);
   const connect = (name: string) => connectRedis(address, { name: `master:${name}`, logger });
   const configStore = await RedisConfigStore.open({ address, name: "master", logger });
-  const queue: BullWakeQueue = new BullWakeQueue({ address, name: "master", readyJobs: () => ledger.readyJobs(), logger });
+  const queue: BullWakeQueue = new BullWakeQueue({
+    address,
+    name: "master",
+    readyJobs: () => ledger.readyJobs(),
+    logger,
+  });
   const ledger = new RedisJobLedger({ address, name: "master", wakeQueue: queue, logger });
   const locks = new RedisLockManager(connect("locks"));
   const election = new RedisLeaderElection(connect("election"), {
@@ -112,7 +117,8 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
 }
 
 async function redisAddress(configuration: MasterConfiguration): Promise<RedisAddress> {
-  const text = async (file: string | undefined) => (file === undefined ? undefined : (await readFile(file, "utf8")).trim());
+  const text = async (file: string | undefined) =>
+    file === undefined ? undefined : (await readFile(file, "utf8")).trim();
   const password = await text(configuration.redisPasswordFile);
   const ca = await text(configuration.redisCaFile);
   return parseRedisAddress(configuration.redis, {

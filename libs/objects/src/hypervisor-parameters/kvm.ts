@@ -135,7 +135,6 @@ export const KVM_PARAMETERS = {
     default: 12,
     min: 0,
     max: 32,
-    effect: "none",
     doc: "PCI slots kept free of disks and NICs",
   },
   machine_version: { type: "string", default: "", doc: "Machine model, as of qemu's -machine" },

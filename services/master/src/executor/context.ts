@@ -21,13 +21,16 @@ export interface PrereqContext {
   node(uuid: NodeUuid): NodeClient;
 }
 
-/** Feedback in the job's log, as Ganeti's clients print it (spec/jobs.json, `log_entry`). */
+/**
+ * Feedback in the job's log, as Ganeti's clients print it (spec/jobs.json, `log_entry`). Nobody waits for an
+ * entry: they are written in order beside the work, and the opcode does not end before its log is written.
+ */
 export interface JobFeedback {
-  info(text: string): Promise<void>;
-  warning(text: string): Promise<void>;
+  info(text: string): void;
+  warning(text: string): void;
   /** `* creating instance disks...` and the like: a step of the operation. */
-  step(text: string): Promise<void>;
-  entry(type: LogEntryType, payload: unknown): Promise<void>;
+  step(text: string): void;
+  entry(type: LogEntryType, payload: unknown): void;
 }
 
 export interface ExecContext extends PrereqContext {

@@ -118,6 +118,7 @@ export class Executor {
     }
     try {
       const result = await execute(prepared.unit, prepared.op, context);
+      await context.logged();
       await Promise.all([ledger.succeed(job.id, index, result, fence), this.#releaseAll(job.id)]);
       return "done";
     } catch (error) {
@@ -140,7 +141,12 @@ export class Executor {
    * Ask for the opcode's locks, and once they are granted compute them again: if the configuration moved
    * meanwhile so that others are needed, let go and ask anew.
    */
-  async #takeLocks(job: Job, index: number, unit: LogicalUnit, op: Op<OpcodeDeclaration>): Promise<"granted" | "waiting"> {
+  async #takeLocks(
+    job: Job,
+    index: number,
+    unit: LogicalUnit,
+    op: Op<OpcodeDeclaration>,
+  ): Promise<"granted" | "waiting"> {
     const { locks, configStore, fence } = this.#options;
     const priority = job.opcodes[index]?.priority ?? 0;
     let wishes = withBigLock(unit.locks(op, configStore.view));
@@ -205,9 +211,11 @@ export class Executor {
       await this.#endCanceled(job.id);
       return "over";
     }
-    if (error instanceof GannetError) context.logger.info({ err: error.message, class: error.wireClass }, "opcode failed");
+    if (error instanceof GannetError)
+      context.logger.info({ err: error.message, class: error.wireClass }, "opcode failed");
     else context.logger.error({ err: error }, "opcode failed unexpectedly");
     await runUndo(context, context.undoList);
+    await context.logged();
     await Promise.all([ledger.fail(job.id, index, encodeError(error), fence), this.#releaseAll(job.id)]);
     this.#options.secrets.forget(job.id);
     return "over";
@@ -228,7 +236,10 @@ export class Executor {
       logger.warn({ job: job.id, opcode: opcodeIndex, steps: undo.length }, "undoing an opcode of an older leader");
       const context = this.#contextOf(job.id, opcodeIndex);
       const problems = await runUndo(context, undo);
-      const text = ["The master stopped while this opcode was running; what it had done was undone", ...problems].join("; ");
+      await context.logged();
+      const text = ["The master stopped while this opcode was running; what it had done was undone", ...problems].join(
+        "; ",
+      );
       await ledger.fail(job.id, opcodeIndex, ["OpExecError", [text]], fence);
     }
     // Every job is queued or final now: no lock has a living owner.
@@ -257,7 +268,7 @@ export class Executor {
 async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: OpcodeContext): Promise<unknown> {
   const prereq = await unit.checkPrereq(context, op);
   if (op.dry_run === true) {
-    await context.feedback.info("dry-run mode requested, not actually executing the operation");
+    context.feedback.info("dry-run mode requested, not actually executing the operation");
     return unit.dryRunResult?.(op, prereq) ?? null;
   }
   const result = await unit.exec(context, op, prereq);

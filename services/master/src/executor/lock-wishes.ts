@@ -2,7 +2,9 @@
 import { LOCKSET, type LockLevel, type LockMode, type LockWish } from "@gannet/locking";
 
 function wishesOf(mode: LockMode) {
-  const one = (level: LockLevel) => (name: string): LockWish => ({ level, name, mode });
+  const one =
+    (level: LockLevel) =>
+    (name: string): LockWish => ({ level, name, mode });
   return {
     /** By full name, which need not exist yet. */
     instance: one("instance"),

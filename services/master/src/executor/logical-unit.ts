@@ -1,7 +1,8 @@
 /** The life of a logical unit: the code that performs one opcode. */
+
+import type { LockWish } from "@gannet/locking";
 import type { ConfigView } from "@gannet/objects";
 import type { Op, OpcodeDeclaration, OpResult, ParamShape } from "@gannet/opcodes";
-import type { LockWish } from "@gannet/locking";
 import type { z } from "zod";
 import type { ExecContext, PrereqContext } from "./context.ts";
 

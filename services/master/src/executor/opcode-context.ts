@@ -37,6 +37,7 @@ export class OpcodeContext implements ExecContext {
   readonly #services: ExecutionServices;
   readonly #identity: OpcodeIdentity;
   #undo: UndoStep[] = [];
+  #logging: Promise<void>[] = [];
 
   constructor(services: ExecutionServices, identity: OpcodeIdentity) {
     this.#services = services;
@@ -45,9 +46,12 @@ export class OpcodeContext implements ExecContext {
     this.signal = identity.signal;
     this.live = services.live;
     this.logger = services.logger.child({ job: identity.jobId, opcode: identity.opcodeIndex });
-    this.feedback = feedbackTo((type, payload) =>
-      services.ledger.log(identity.jobId, identity.opcodeIndex, type, payload, identity.fence),
-    );
+    this.feedback = feedbackTo((type, payload) => {
+      const written = services.ledger.log(identity.jobId, identity.opcodeIndex, type, payload, identity.fence);
+      // Told by `logged`, unless the opcode has failed by then.
+      written.catch(() => undefined);
+      this.#logging.push(written);
+    });
   }
 
   get config(): ConfigView {
@@ -57,6 +61,13 @@ export class OpcodeContext implements ExecContext {
   /** The undo list as recorded so far, in the order the steps were taken. */
   get undoList(): readonly UndoStep[] {
     return this.#undo;
+  }
+
+  /** Resolves when the log is written as far as it goes. @throws what kept an entry from being written */
+  async logged(): Promise<void> {
+    const written = this.#logging;
+    this.#logging = [];
+    await Promise.all(written);
   }
 
   now(): number {
@@ -94,7 +105,7 @@ export class OpcodeContext implements ExecContext {
   }
 }
 
-function feedbackTo(write: (type: LogEntryType, payload: unknown) => Promise<void>): JobFeedback {
+function feedbackTo(write: (type: LogEntryType, payload: unknown) => void): JobFeedback {
   return {
     info: (text) => write("message", ` - INFO: ${text}`),
     warning: (text) => write("message", ` - WARNING: ${text}`),

@@ -82,7 +82,7 @@ export async function runUndo(ctx: UndoContext, steps: readonly UndoStep[]): Pro
       const text = `Could not undo "${step.action}": ${error instanceof Error ? error.message : String(error)}`;
       problems.push(text);
       ctx.logger.error({ err: error, step }, text);
-      await ctx.feedback.warning(text);
+      ctx.feedback.warning(text);
     }
   }
   return problems;

@@ -72,7 +72,9 @@ export class NodeWatcher {
     const timer = setTimeout(() => silence.abort(), SILENCE_LIMIT_MS);
     try {
       const signal = AbortSignal.any([stop, silence.signal]);
-      const updates = this.#options.node(uuid).node.watch({ epoch: this.#options.epoch, heartbeatMs: HEARTBEAT_MS }, { signal });
+      const updates = this.#options
+        .node(uuid)
+        .node.watch({ epoch: this.#options.epoch, heartbeatMs: HEARTBEAT_MS }, { signal });
       for await (const update of updates) {
         timer.refresh();
         heard();

@@ -1,10 +1,10 @@
 /** Resources that submit a job: from the request to the durable job's number. */
-import { HttpError } from "@gannet/errors";
 import type { OpcodeInput } from "@gannet/job-ledger";
 import { type ApiRequest, buildJobRequest, findOpcode, type JobMethod, summaryOf } from "@gannet/opcodes";
 import { jobAnswer } from "./answers.ts";
 import type { Answer, Requester } from "./handlers.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
+import { notAvailable } from "./refusals.ts";
 
 type Parts = Pick<RapiDeps, "ledger" | "implemented" | "configStore" | "clock">;
 
@@ -22,8 +22,7 @@ export async function submitJob(
     timeNs: parts.clock() * 1_000_000,
     rapiDefaults: parts.configStore.view.cluster.rapiDefaults,
   });
-  for (const { OP_ID: id } of opcodes)
-    if (!parts.implemented.has(id)) throw new HttpError(501, `${id} is not available in this version of Gannet`);
+  for (const { OP_ID: id } of opcodes) if (!parts.implemented.has(id)) throw notAvailable(id);
   const [job] = await parts.ledger.submit([{ opcodes: opcodes.map(withSummary), requester: requester.name }]);
   if (job === undefined) throw new Error("The ledger answered no job id");
   return jobAnswer(job);

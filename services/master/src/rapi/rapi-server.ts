@@ -3,16 +3,15 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { HttpError } from "@gannet/errors";
 import Koa from "koa";
-import { type ErrorAnswer, errorAnswer } from "./answers.ts";
 import { Authenticator } from "./authenticator.ts";
 import { ClusterRows } from "./cluster-rows.ts";
 import { directHandlers } from "./direct/direct-handlers.ts";
 import { submitJob } from "./job-submission.ts";
 import { JobWaiters } from "./job-waiters.ts";
 import type { RapiDeps, TlsIdentity } from "./rapi-deps.ts";
-import { RequestPipeline, unspokenVersion } from "./request-pipeline.ts";
+import { RequestPipeline } from "./request-pipeline.ts";
+import { MAX_HEADER_BYTES, type ParserError, refuseUnparsed } from "./unparsed-requests.ts";
 import { UsersFile } from "./users-file.ts";
 
 /** Ganeti's port (spec/rapi.json, `http.port`). */
@@ -39,9 +38,6 @@ const DEFAULT_LIMITS: RapiLimits = {
   connections: 10_000,
 };
 
-/** Request line and headers together. */
-const MAX_HEADER_BYTES = 16 * 1024;
-
 export interface RapiServerOptions {
   /** The only address it listens on. */
   readonly host: string;
@@ -61,10 +57,14 @@ export interface RapiServer {
 /** Start the remote API. @throws Error when it cannot listen */
 export async function createRapiServer(deps: RapiDeps, options: RapiServerOptions): Promise<RapiServer> {
   const logger = deps.logger.child({ part: "rapi" });
+  using setUp = new DisposableStack();
   const users = new UsersFile(deps.usersFile, logger);
+  setUp.defer(() => users.stop());
   await users.start();
   const rows = new ClusterRows(deps);
+  setUp.defer(() => rows.close());
   const waiters = new JobWaiters(deps.ledger);
+  setUp.defer(() => waiters.close());
   const pipeline = new RequestPipeline({
     handlers: directHandlers({ ...deps, rows, waiters }),
     submit: (method, request, requester) => submitJob(deps, method, request, requester),
@@ -78,17 +78,13 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   // What reaches Koa itself is a connection that broke while it was answered; the pipeline logs all else.
   app.on("error", (error: unknown) => logger.debug({ err: error }, "an answer could not be sent"));
   const server = createHttps(app, deps.tls, { ...DEFAULT_LIMITS, ...options.limits });
-  server.on("clientError", (error: ParserError, socket: Duplex) => refuseUnparsed(error, socket, pipeline));
+  server.on("clientError", (error: ParserError, socket: Duplex) => refuseUnparsed(error, socket));
   server.on("tlsClientError", (error) => logger.debug({ err: error }, "a TLS handshake failed"));
   const connections = openConnections(server);
 
   server.listen({ host: options.host, port: options.port });
-  try {
-    await once(server, "listening");
-  } catch (error) {
-    users.stop();
-    throw error;
-  }
+  await once(server, "listening");
+  const parts = setUp.move();
   const address = server.address() as AddressInfo;
   logger.info({ host: address.address, port: address.port }, "remote API listening");
 
@@ -101,9 +97,7 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
     }, graceMs);
     await closed;
     clearTimeout(timer);
-    users.stop();
-    rows.close();
-    waiters.close();
+    parts.dispose();
   };
   let stopped: Promise<void> | undefined;
   return {
@@ -151,41 +145,4 @@ function openConnections(server: Server): ReadonlySet<Socket> {
 
 function secureContext({ cert, key }: TlsIdentity) {
   return { cert, key, minVersion: "TLSv1.2" as const };
-}
-
-interface ParserError extends Error {
-  readonly code?: string;
-  readonly rawPacket?: Buffer;
-}
-
-/** Answers to what Node's parser refuses, by its error code. */
-const PARSER_REFUSALS: Readonly<Record<string, HttpError>> = {
-  HPE_HEADER_OVERFLOW: new HttpError(431, `The request's headers are larger than ${MAX_HEADER_BYTES} bytes`),
-  HPE_INVALID_URL: new HttpError(404, "Not Found"),
-  HPE_INVALID_VERSION: unspokenVersion(),
-  ERR_HTTP_REQUEST_TIMEOUT: new HttpError(408, "The request took too long to arrive"),
-};
-
-function refuseUnparsed(error: ParserError, socket: Duplex, pipeline: RequestPipeline): void {
-  // A failed TLS handshake comes here too, and a connection that broke: nobody to answer.
-  if (!socket.writable || !/^(HPE|ERR_HTTP)_/.test(error.code ?? "")) {
-    socket.destroy();
-    return;
-  }
-  const answer = unparsedAnswer(error, pipeline);
-  const head = [
-    `HTTP/1.1 ${answer.status} Refused`,
-    "Content-Type: application/json",
-    `Content-Length: ${answer.body.length}`,
-    "Connection: close",
-  ];
-  socket.end(Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), answer.body]));
-}
-
-function unparsedAnswer(error: ParserError, pipeline: RequestPipeline): ErrorAnswer {
-  if (error.code === "HPE_INVALID_METHOD") {
-    const line = /^([A-Za-z]+) ([^\s?]+)\S* HTTP\/1\.[01]\r?\n/.exec(error.rawPacket?.toString("latin1") ?? "");
-    if (line?.[1] !== undefined && line[2] !== undefined) return pipeline.refusal(line[1], line[2]);
-  }
-  return errorAnswer(PARSER_REFUSALS[error.code ?? ""] ?? new HttpError(400, "Bad request syntax"));
 }

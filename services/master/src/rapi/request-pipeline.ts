@@ -17,9 +17,10 @@ import {
 } from "@gannet/opcodes";
 import type { Logger } from "@gannet/telemetry";
 import type { Context } from "koa";
-import { type ErrorAnswer, errorAnswer } from "./answers.ts";
+import { errorAnswer } from "./answers.ts";
 import { type Authenticator, CHALLENGE } from "./authenticator.ts";
 import type { Answer, HandlerRequest, Handlers, Requester } from "./handlers.ts";
+import { forbidden, notAvailable, notFound, unauthorized, unspokenVersion, unsupported } from "./refusals.ts";
 import { ClientGone, hasBody, readJsonBody } from "./request-body.ts";
 
 export interface PipelineParts {
@@ -73,11 +74,6 @@ export class RequestPipeline {
     this.#log(ctx, target.path, trace, performance.now() - startedMs, failure);
   }
 
-  /** The 404, 501 or 400 of a request line that Node's parser refuses, such as one with an unheard-of method. */
-  refusal(method: string, path: string): ErrorAnswer {
-    return errorAnswer(findResource(path) === undefined ? notFound() : unsupported(method, path));
-  }
-
   async #answer(req: IncomingMessage, res: ServerResponse, { path, search }: Target, trace: Trace): Promise<Buffer> {
     // Node's parser takes 2.0 for a version that it speaks.
     if (req.httpVersionMajor > 1) throw unspokenVersion();
@@ -103,8 +99,7 @@ export class RequestPipeline {
 
   #direct(method: DirectMethod, request: ApiRequest, res: ServerResponse): Answer | Promise<Answer> {
     const handle = this.#parts.handlers[method.call];
-    if (handle === undefined)
-      throw new HttpError(501, `${method.method} ${method.path} is not available in this version of Gannet`);
+    if (handle === undefined) throw notAvailable(`${method.method} ${method.path}`);
     const { params, body } = parseDirectRequest(method, request);
     if (params.lock === true) throw new HttpError(400, "Queries take no locks: leave out the 'lock' parameter");
     return handle(new ServedRequest(this.#open, res, params, body));
@@ -115,10 +110,9 @@ export class RequestPipeline {
     if (header === undefined && access === "none" && this.#parts.configStore.view.cluster.rapiAnonymousReads)
       return ANONYMOUS;
     const user = header === undefined ? undefined : this.#parts.authenticator.authenticate(header);
-    if (user === undefined) throw new HttpError(401, "Unauthorized");
+    if (user === undefined) throw unauthorized();
     const sufficient = SUFFICIENT[access];
-    if (sufficient.length > 0 && !sufficient.some((option) => user.options.has(option)))
-      throw new HttpError(403, "Forbidden");
+    if (sufficient.length > 0 && !sufficient.some((option) => user.options.has(option))) throw forbidden();
     return user;
   }
 
@@ -223,18 +217,6 @@ class ServedRequest implements HandlerRequest {
 function splitTarget(url: string): Target {
   const mark = url.indexOf("?");
   return mark < 0 ? { path: url, search: "" } : { path: url.slice(0, mark), search: url.slice(mark + 1) };
-}
-
-export function unspokenVersion(): HttpError {
-  return new HttpError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
-}
-
-function notFound(): HttpError {
-  return new HttpError(404, "Not Found");
-}
-
-function unsupported(method: string, path: string): HttpError {
-  return new HttpError(501, `Method ${method} is unsupported for path ${path}`);
 }
 
 /**

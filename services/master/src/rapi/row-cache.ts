@@ -2,9 +2,9 @@
  * The JSON of each object of one kind, as bulk lists and single resources show it, rebuilt only when it was
  * marked as changed. Lists are joined from it, and kept until anything in them changes.
  */
-import { HttpError } from "@gannet/errors";
 import { jsonAnswer, textAnswer } from "./answers.ts";
 import type { Answer } from "./handlers.ts";
+import { notFound } from "./refusals.ts";
 
 export interface RowSource<Key extends string> {
   /** All objects of the kind in the order of lists. Called again only after {@link RowCache.reorder}. */
@@ -85,6 +85,6 @@ export class RowCache<Key extends string> {
 /** One object that was looked up by its name. @throws HttpError 404 when it was not found */
 export function rowAnswer<Key extends string>(rows: RowCache<Key>, found: { readonly uuid: Key } | undefined): Answer {
   const answer = found && rows.one(found.uuid);
-  if (answer === undefined) throw new HttpError(404, "Not Found");
+  if (answer === undefined) throw notFound();
   return answer;
 }

@@ -140,7 +140,15 @@ export function nodeState(name: string, more: Partial<NodeState> = {}): NodeStat
 
 /** A snapshot of a node with these guests; every node has the OSes noop, debian (two variants) and a broken one. */
 export function snapshot(node: string, instances: readonly InstanceState[] = []): LiveStateUpdate {
-  const os = { path: "/srv/ganeti/os", valid: true, problem: "", variants: [], parameters: [], apiVersions: [20], trusted: true };
+  const os = {
+    path: "/srv/ganeti/os",
+    valid: true,
+    problem: "",
+    variants: [],
+    parameters: [],
+    apiVersions: [20],
+    trusted: true,
+  };
   return {
     update: {
       $case: "snapshot",

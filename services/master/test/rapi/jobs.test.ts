@@ -119,7 +119,10 @@ describe("submitting", () => {
 
   test("a drained queue takes nothing and says so", async () => {
     await bed.ledger.setDrained(true);
-    expect((await bed.call("PUT", STARTUP)).json).toMatchObject({ code: 503, message: expect.stringMatching(/drained/i) });
+    expect((await bed.call("PUT", STARTUP)).json).toMatchObject({
+      code: 503,
+      message: expect.stringMatching(/drained/i),
+    });
     await bed.ledger.setDrained(false);
     await submit("PUT", STARTUP);
   });
@@ -147,7 +150,10 @@ describe("canceling", () => {
     expect((await bed.call("DELETE", `/2/jobs/${id}`)).json).toEqual([true, expect.any(String)]);
     expect(await jobOf(id)).toMatchObject({ status: "canceled", opstatus: ["canceled"] });
     for (const gone of [id, 999_999])
-      expect(await bed.call("DELETE", `/2/jobs/${gone}`)).toMatchObject({ status: 200, json: [false, expect.any(String)] });
+      expect(await bed.call("DELETE", `/2/jobs/${gone}`)).toMatchObject({
+        status: 200,
+        json: [false, expect.any(String)],
+      });
   });
 });
 

@@ -45,7 +45,11 @@ describe("bodies", () => {
     ["cut off", '{"force": tr', "Unable to parse JSON data"],
     ["two values", "{}{}", "Unable to parse JSON data"],
     ["nested deeply", "[".repeat(100_000) + "]".repeat(100_000), "JSON data is nested deeper than 32 levels"],
-    ["nested a little too deeply", `${'{"a":'.repeat(33)}1${"}".repeat(33)}`, "JSON data is nested deeper than 32 levels"],
+    [
+      "nested a little too deeply",
+      `${'{"a":'.repeat(33)}1${"}".repeat(33)}`,
+      "JSON data is nested deeper than 32 levels",
+    ],
     ["a prototype", '{"hvparams": {"__proto__": {"polluted": true}}}', 'There is no parameter named "__proto__"'],
   ] as const)("that are %s are refused", async ([_label, raw, message]) => {
     const reply = await bed.call("PUT", STARTUP, { raw, headers: json });
@@ -81,6 +85,10 @@ describe("bodies", () => {
 });
 
 describe("slow and broken clients", () => {
+  test("that say nothing at all are told so and cut", async () => {
+    expect((await bed.exchange("")).json).toMatchObject({ code: 408 });
+  });
+
   test("that do not finish their headers are told so and cut", async () => {
     expect((await bed.exchange("GET /version HTTP/1.1\r\nHost:")).json).toMatchObject({ code: 408 });
   });

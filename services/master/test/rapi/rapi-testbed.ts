@@ -69,7 +69,11 @@ export function basicAuth(user: keyof typeof PASSWORDS): string {
 }
 
 export async function startRapiTestbed(
-  options: { readonly limits?: Partial<RapiLimits>; readonly logger?: Logger; readonly implemented?: ReadonlySet<string> } = {},
+  options: {
+    readonly limits?: Partial<RapiLimits>;
+    readonly logger?: Logger;
+    readonly implemented?: ReadonlySet<string>;
+  } = {},
 ): Promise<RapiTestbed> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "gannet-rapi-"));

@@ -70,7 +70,9 @@ test("OSes: what all nodes can install, with variants, or all with details", asy
 
 describe("nodes", () => {
   test("in natural order, with what each reports; nothing of one that is offline", async () => {
-    expect(await ask("/2/nodes")).toEqual([NODE1, NODE2, NODE10].map((name) => ({ id: name, uri: `/2/nodes/${name}` })));
+    expect(await ask("/2/nodes")).toEqual(
+      [NODE1, NODE2, NODE10].map((name) => ({ id: name, uri: `/2/nodes/${name}` })),
+    );
     const rows = await ask<Row[]>("/2/nodes?bulk=1");
     expect(rows.map(({ name, role, mfree, pinst_cnt }) => [name, role, mfree, pinst_cnt])).toEqual([
       [NODE1, "M", 20_000, 0],
@@ -180,7 +182,8 @@ describe("instances", () => {
 describe("tags", () => {
   test("of each kind of object, in order", async () => {
     expect(await ask("/2/instances/inst1/tags")).toEqual(["blue", "zone:a"]);
-    for (const path of ["/2/tags", "/2/nodes/node1/tags", "/2/groups/default/tags"]) expect(await ask(path)).toEqual([]);
+    for (const path of ["/2/tags", "/2/nodes/node1/tags", "/2/groups/default/tags"])
+      expect(await ask(path)).toEqual([]);
   });
 
   test.for(["nodes", "groups", "networks", "instances"])("of %s that are not there are not found", async (kind) => {
@@ -200,8 +203,14 @@ describe("consoles", () => {
       { ...answer, kind: "vnc", port: 11_000, display: 5100 },
       { kind: "vnc", host: NODE2, port: 11_000, display: 5100 },
     ],
-    [{ ...answer, kind: "spice", port: 11_000 }, { kind: "spice", host: NODE2, port: 11_000 }],
-    [{ ...answer, message: "There is none" }, { kind: "msg", message: "There is none" }],
+    [
+      { ...answer, kind: "spice", port: 11_000 },
+      { kind: "spice", host: NODE2, port: 11_000 },
+    ],
+    [
+      { ...answer, message: "There is none" },
+      { kind: "msg", message: "There is none" },
+    ],
   ] as const)("$0.kind", async ([given, shown]) => {
     bed.consoleOf = async () => ({ ...given, command: [...given.command] });
     expect(await ask("/2/instances/inst1/console")).toEqual({ instance: INST1, ...shown });

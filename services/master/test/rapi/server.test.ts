@@ -55,7 +55,14 @@ describe("the log", () => {
     await bed.call("PUT", STARTUP, { user: "reader" });
     await bed.get("/nosuch", { user: null });
     await bed.get("/2/instances/inst1.gnt.test/info");
-    const shown = requests().map(({ level, user, method, path, status, job: id }) => [level, user, method, path, status, id]);
+    const shown = requests().map(({ level, user, method, path, status, job: id }) => [
+      level,
+      user,
+      method,
+      path,
+      status,
+      id,
+    ]);
     expect(shown).toEqual([
       [20, "admin", "GET", "/2/nodes", 200, undefined],
       [30, "admin", "PUT", STARTUP, 200, job],
@@ -85,7 +92,11 @@ describe("the log", () => {
       explain: "Server got itself in trouble",
     });
     const [line] = requests();
-    expect(line).toMatchObject({ level: 50, status: 500, err: { type: "TypeError", stack: expect.stringContaining("at ") } });
+    expect(line).toMatchObject({
+      level: 50,
+      status: 500,
+      err: { type: "TypeError", stack: expect.stringContaining("at ") },
+    });
   });
 });
 
@@ -94,7 +105,9 @@ describe("stopping", () => {
     const job = (await bed.call("PUT", STARTUP)).json;
     const idle = await bed.connect();
     const idleClosed = once(idle.resume(), "close");
-    const waiting = bed.call("GET", `/2/jobs/${job}/wait`, { json: { fields: ["status"], previous_job_info: ["queued"] } });
+    const waiting = bed.call("GET", `/2/jobs/${job}/wait`, {
+      json: { fields: ["status"], previous_job_info: ["queued"] },
+    });
     const looks = vi.spyOn(bed.ledger, "get");
     await vi.waitFor(() => expect(looks).toHaveBeenCalled());
     const stopped = bed.server.stop();

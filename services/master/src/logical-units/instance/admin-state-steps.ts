@@ -1,16 +1,25 @@
 /** Recording whether an instance is meant to run; the undo restores what was recorded before. */
-import type { AdminStateSource, ConfigView, Instance } from "@gannet/objects";
+import type { ConfigChange } from "@gannet/config-store";
+import type { AdminStateSource, ConfigView, Instance, InstanceUuid } from "@gannet/objects";
 import type { ExecContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { withInstance } from "./instance-rows.ts";
+
+/** The change that records that it should run. */
+export function up(view: ConfigView, uuid: InstanceUuid): readonly ConfigChange[] {
+  return withInstance(view, uuid, (row) => ({
+    ...row,
+    adminState: "up",
+    adminStateSource: "admin",
+    disksActive: true,
+  }));
+}
 
 /** Record that it should run, unless that is recorded already. */
 export async function markUp(ctx: ExecContext, instance: Instance): Promise<ConfigView> {
   if (instance.adminState === "up") return ctx.config;
   await undoAdminState(ctx, instance);
-  return await ctx.commit((view) =>
-    withInstance(view, instance.uuid, (row) => ({ ...row, adminState: "up", adminStateSource: "admin", disksActive: true })),
-  );
+  return await ctx.commit((view) => up(view, instance.uuid));
 }
 
 /** Record that it should not run, unless that is recorded already. */

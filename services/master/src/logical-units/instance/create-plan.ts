@@ -5,9 +5,9 @@
 import { OpPrereqError } from "@gannet/errors";
 import {
   addTags,
+  type ConfigView,
   checkBackendParameters,
   checkHypervisorParameters,
-  type ConfigView,
   type DiskTemplate,
   filledBeparams,
   filledHvparams,
@@ -24,9 +24,9 @@ import {
   updateHypervisorParameters,
 } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
+import { knownNode } from "./lookups.ts";
 import { type PlannedDisk, plannedDisks } from "./planned-disks.ts";
 import { type PlannedNic, plannedNics } from "./planned-nics.ts";
-import { knownNode } from "./lookups.ts";
 
 type CreateOp = Op<typeof InstanceCreate>;
 

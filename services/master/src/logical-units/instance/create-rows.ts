@@ -64,7 +64,12 @@ export function diskRows(plan: CreatePlan, identity: NewIdentity): readonly Disk
 }
 
 /** The instance as it is before anything is started: admin state down. */
-export function instanceRow(plan: CreatePlan, identity: NewIdentity, view: ConfigView, networkPort: number | null): Instance {
+export function instanceRow(
+  plan: CreatePlan,
+  identity: NewIdentity,
+  view: ConfigView,
+  networkPort: number | null,
+): Instance {
   const taken = new Set<string>();
   return {
     uuid: identity.instance,
@@ -82,7 +87,14 @@ export function instanceRow(plan: CreatePlan, identity: NewIdentity, view: Confi
       const isTaken = (mac: string) => taken.has(mac) || macInUse(view, mac);
       const mac = nic.mac ?? generateMac(view.cluster.macPrefix, isTaken, randomBytes);
       taken.add(mac);
-      return { uuid: identity.nics[index] ?? "", name: nic.name, mac, ip: nic.ip, network: null, nicparams: nic.nicparams };
+      return {
+        uuid: identity.nics[index] ?? "",
+        name: nic.name,
+        mac,
+        ip: nic.ip,
+        network: null,
+        nicparams: nic.nicparams,
+      };
     }),
     disks: [...identity.disks],
     diskTemplate: plan.template,

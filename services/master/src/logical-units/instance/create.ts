@@ -13,7 +13,7 @@ import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive, shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
-import { markUp } from "./admin-state-steps.ts";
+import { up } from "./admin-state-steps.ts";
 import { type CreatePlan, planCreate } from "./create-plan.ts";
 import { createRows, diskRows, instanceRow, type NewIdentity, newIdentity } from "./create-rows.ts";
 import { startGuest } from "./guest-steps.ts";
@@ -53,21 +53,22 @@ export const instanceCreate = implement(InstanceCreate, {
   dryRunResult: (_op, { plan }) => [plan.node.name],
 
   async exec(ctx, op, { plan, identity, osParameters, start }) {
-    await ctx.feedback.step("creating instance disks...");
+    ctx.feedback.step("creating instance disks...");
     await createDisks(ctx, plan, identity);
-    await ctx.feedback.step(`adding instance ${plan.name} to cluster config`);
+    ctx.feedback.step(`adding instance ${plan.name} to cluster config`);
     const instance = await addToConfiguration(ctx, plan, identity);
     // Others may use the node from here on; the new instance's own lock stays.
     await ctx.releaseLocks([exclusive.node(plan.node.uuid), exclusive.nodeRes(plan.node.uuid)]);
     if (plan.install) {
-      await ctx.feedback.step("running the instance OS create scripts...");
+      ctx.feedback.step("running the instance OS create scripts...");
       await installOs(ctx, instance, osParameters, op.debug_level ?? 0);
     }
-    if (op.start && !start) await ctx.feedback.info("No-installation mode selected, disabling startup");
+    if (op.start && !start) ctx.feedback.info("No-installation mode selected, disabling startup");
     if (start) {
-      await ctx.feedback.step("starting instance...");
+      ctx.feedback.step("starting instance...");
       await startGuest(ctx, instance);
-      await markUp(ctx, instance);
+      // No undo of its own: that of the rows takes it along.
+      await ctx.commit((view) => up(view, instance.uuid));
     }
     return [plan.node.name];
   },
@@ -80,7 +81,10 @@ async function enoughDisk(ctx: PrereqContext, plan: CreatePlan): Promise<void> {
   const space = storage.find((unit) => unit.type === DISK_TEMPLATE_TRAITS[plan.template].storageType);
   const neededMib = plan.disks.reduce((sum, disk) => sum + disk.sizeMib, 0);
   if (space === undefined)
-    throw new OpPrereqError(`Node ${plan.node.name} has no storage for disk template ${plan.template}`, "environment_error");
+    throw new OpPrereqError(
+      `Node ${plan.node.name} has no storage for disk template ${plan.template}`,
+      "environment_error",
+    );
   if (space.freeMib >= neededMib) return;
   throw new OpPrereqError(
     `Not enough disk space on node ${plan.node.name} (${space.name}): needed ${neededMib} MiB, available ${space.freeMib} MiB`,
@@ -93,7 +97,10 @@ async function validateOnNode(
   ctx: PrereqContext,
   plan: CreatePlan,
   identity: NewIdentity,
-  { osParameters, forceVariant }: { readonly osParameters: Readonly<Record<string, string>>; readonly forceVariant: boolean },
+  {
+    osParameters,
+    forceVariant,
+  }: { readonly osParameters: Readonly<Record<string, string>>; readonly forceVariant: boolean },
 ): Promise<void> {
   const node = ctx.node(plan.node.uuid);
   if (plan.os !== "")
@@ -108,7 +115,7 @@ async function validateOnNode(
 async function createDisks(ctx: ExecContext, plan: CreatePlan, identity: NewIdentity): Promise<void> {
   const owner = instanceRow(plan, identity, ctx.config, null);
   for (const [index, disk] of diskRows(plan, identity).entries()) {
-    await ctx.feedback.step(`disk ${index}, size ${disk.sizeMib}M`);
+    ctx.feedback.step(`disk ${index}, size ${disk.sizeMib}M`);
     const device = blockDeviceMessage(ctx.config, owner, disk, index);
     await ctx.undo(undoStep("remove-block-device", { node: plan.node.uuid, device }));
     await ctx
@@ -152,5 +159,7 @@ async function installOs(
 
 /** OS parameters reach scripts as text, in their environment. */
 function texts(parameters: Parameters): Record<string, string> {
-  return Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, value === null ? "" : String(value)]));
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, value]) => [name, value === null ? "" : String(value)]),
+  );
 }

@@ -4,7 +4,9 @@ import type { ExecContext } from "../../executor/context.ts";
 import { blockDeviceMessage } from "./messages.ts";
 
 function devicesOf(view: ConfigView, instance: Instance) {
-  return view.disksOf(instance).map((disk, index) => ({ index, device: blockDeviceMessage(view, instance, disk, index) }));
+  return view
+    .disksOf(instance)
+    .map((disk, index) => ({ index, device: blockDeviceMessage(view, instance, disk, index) }));
 }
 
 /** Make the disks usable on the primary node. */

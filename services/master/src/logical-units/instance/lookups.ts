@@ -60,5 +60,5 @@ export async function enoughMemory(
 
 /** Memory an instance needs at least to start, in MiB. */
 export function minimumMemoryMib(view: ConfigView, instance: Instance): number {
-  return Number(filledBeparams(view.cluster, instance)["minmem"]);
+  return Number(filledBeparams(view.cluster, instance).minmem);
 }

@@ -12,7 +12,12 @@ import {
 import { type BlockDevice, encodeParameters, type Instance as InstanceMessage, type Nic } from "@gannet/rpc";
 
 /** One disk of an instance, as agents know disks. */
-export function blockDeviceMessage(view: ConfigView, instance: Instance, disk: Disk | ChildDisk, index: number): BlockDevice {
+export function blockDeviceMessage(
+  view: ConfigView,
+  instance: Instance,
+  disk: Disk | ChildDisk,
+  index: number,
+): BlockDevice {
   const node = view.nodes.get(instance.primaryNode);
   const group = node === undefined ? null : (view.groups.get(node.group) ?? null);
   const inherited = filledDiskparams(view.cluster, group, disk.template);
@@ -36,9 +41,9 @@ export function instanceMessage(view: ConfigView, instance: Instance): InstanceM
     name: instance.name,
     uuid: instance.uuid,
     hypervisor: instance.hypervisor,
-    maxMemoryMib: Number(beparams["maxmem"]),
-    startMemoryMib: Number(beparams["maxmem"]),
-    vcpus: Number(beparams["vcpus"]),
+    maxMemoryMib: Number(beparams.maxmem),
+    startMemoryMib: Number(beparams.maxmem),
+    vcpus: Number(beparams.vcpus),
     disks: view.disksOf(instance).map((disk, index) => blockDeviceMessage(view, instance, disk, index)),
     nics: instance.nics.map((nic): Nic => {
       const params = nicparamsOf(view, instance, nic);
@@ -47,9 +52,9 @@ export function instanceMessage(view: ConfigView, instance: Instance): InstanceM
         name: nic.name ?? "",
         mac: nic.mac,
         ip: nic.ip ?? "",
-        mode: String(params["mode"]),
-        link: String(params["link"]),
-        vlan: String(params["vlan"] ?? ""),
+        mode: String(params.mode),
+        link: String(params.link),
+        vlan: String(params.vlan ?? ""),
       };
     }),
     hvparams: encodeParameters(hvparams),

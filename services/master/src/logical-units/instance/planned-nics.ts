@@ -2,8 +2,8 @@
 import { isIP } from "node:net";
 import { OpPrereqError } from "@gannet/errors";
 import {
-  checkNicParameters,
   type ConfigView,
+  checkNicParameters,
   enforceTypes,
   filledNicparams,
   MAX_NICS,

@@ -4,7 +4,14 @@ import { markUp } from "./admin-state-steps.ts";
 import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { rebootGuest, startGuest, stopGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
-import { enoughMemory, isRunning, knownInstance, minimumMemoryMib, notMarkedOffline, onlinePrimary } from "./lookups.ts";
+import {
+  enoughMemory,
+  isRunning,
+  knownInstance,
+  minimumMemoryMib,
+  notMarkedOffline,
+  onlinePrimary,
+} from "./lookups.ts";
 
 /**
  * soft: the agent stops the guest and starts it as it was. hard: it is started as the configuration says now.
@@ -32,7 +39,7 @@ export const instanceReboot = implement(InstanceReboot, {
       return null;
     }
     if (running) await stopGuest(ctx, instance, op.shutdown_timeout);
-    else await ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
+    else ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
     if (op.reboot_type === "full") {
       await shutdownDisks(ctx, view, instance);
       await assembleDisks(ctx, view, instance);

@@ -4,8 +4,8 @@ import { implement } from "../../executor/logical-unit.ts";
 import { removeDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
 import { removeInstanceRows } from "./instance-rows.ts";
-import { knownInstance } from "./lookups.ts";
 import { diskNodeLocks } from "./locks.ts";
+import { knownInstance } from "./lookups.ts";
 
 /** The configuration goes last: a removal that dies half-way can be repeated until nothing is left. */
 export const instanceRemove = implement(InstanceRemove, {
@@ -22,7 +22,7 @@ export const instanceRemove = implement(InstanceRemove, {
         await work();
       } catch (error) {
         if (!op.ignore_failures) throw error;
-        await ctx.feedback.warning(`Could not ${what}, going on as asked: ${(error as Error).message}`);
+        ctx.feedback.warning(`Could not ${what}, going on as asked: ${(error as Error).message}`);
       }
     };
     const view = ctx.config;

@@ -23,7 +23,7 @@ export const instanceShutdown = implement(InstanceShutdown, {
   async exec(ctx, op, { instance, primary }) {
     if (!op.no_remember) await markDown(ctx, instance, op.admin_state_source ?? "admin");
     if (primary.offline) {
-      await ctx.feedback.info(`Primary node ${primary.name} is offline: only marked as down`);
+      ctx.feedback.info(`Primary node ${primary.name} is offline: only marked as down`);
       return null;
     }
     await stopGuest(ctx, instance, op.timeout);

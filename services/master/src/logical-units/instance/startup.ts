@@ -42,8 +42,8 @@ export const instanceStartup = implement(InstanceStartup, {
 
   async exec(ctx, op, { instance, started, primary, running }) {
     if (!op.no_remember) await markUp(ctx, instance);
-    if (primary.offline) await ctx.feedback.info(`Primary node ${primary.name} is offline: only marked as to be running`);
-    else if (running) await ctx.feedback.info(`Instance ${instance.name} is running already`);
+    if (primary.offline) ctx.feedback.info(`Primary node ${primary.name} is offline: only marked as to be running`);
+    else if (running) ctx.feedback.info(`Instance ${instance.name} is running already`);
     else await startGuest(ctx, started, { paused: op.startup_paused });
     return null;
   },

@@ -19,14 +19,17 @@ export const testDelay = implement(TestDelay, {
 
   checkPrereq(ctx, op) {
     if (op.duration < 0 || op.duration > MAX_DURATION)
-      throw new OpPrereqError(`duration is ${op.duration}; it must be from 0 to ${MAX_DURATION} seconds`, "wrong_input");
+      throw new OpPrereqError(
+        `duration is ${op.duration}; it must be from 0 to ${MAX_DURATION} seconds`,
+        "wrong_input",
+      );
     return { nodes: op.on_nodes.map((name) => knownNode(ctx.config, name)) };
   },
 
   async exec(ctx, op, { nodes }) {
     const durationMs = Math.round(op.duration * 1000);
     for (let round = 0; round < Math.max(op.repeat, 1); round += 1) {
-      if (op.repeat > 0) await ctx.feedback.info(`Test delay iteration ${round}/${op.repeat - 1}`);
+      if (op.repeat > 0) ctx.feedback.info(`Test delay iteration ${round}/${op.repeat - 1}`);
       if (op.on_master && durationMs > 0) await sleep(durationMs, undefined, { signal: ctx.signal });
       await Promise.all(
         nodes.map((node) =>

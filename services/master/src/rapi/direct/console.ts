@@ -5,6 +5,7 @@ import type { InstanceConsole } from "@gannet/rpc";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type Handlers, pathParam } from "../handlers.ts";
+import { notFound } from "../refusals.ts";
 
 /** Who logs in to a node to attach to a serial console (spec/os-iallocator-hooks.json, `console.user`). */
 const CONSOLE_USER = "root";
@@ -18,7 +19,7 @@ export function consoleHandlers({ configStore, liveState, console }: DirectConte
     instanceConsole: async (request) => {
       const view = configStore.view;
       const instance = view.findInstance(pathParam(request, "instance_name"));
-      if (instance === undefined) throw new HttpError(404, "Not Found");
+      if (instance === undefined) throw notFound();
       const seen = liveState.instance(instance.name, instance.primaryNode);
       const node = seen && view.nodes.get(seen.node);
       if (node === undefined || !ALIVE.has(seen?.state.status ?? "")) throw unavailable();

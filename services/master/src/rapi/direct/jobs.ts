@@ -1,12 +1,13 @@
 /** `/2/jobs`: lists, one job, cancel, and waiting for a change (spec/rapi.json, `special.wait`). */
 import { isDeepStrictEqual } from "node:util";
-import { HttpError, OpPrereqError } from "@gannet/errors";
+import { OpPrereqError } from "@gannet/errors";
 import type { Job, JobId, LogEntry } from "@gannet/job-ledger";
 import type { JobWaitBody } from "@gannet/opcodes";
 import { jobDetail, jobRow, RESOURCES } from "@gannet/query";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
+import { notFound } from "../refusals.ts";
 
 /** How long a wait lasts before it answers null (`special.wait.server_wait_s`). */
 const WAIT_MS = 10_000;
@@ -34,17 +35,13 @@ export function jobHandlers({ ledger, waiters }: DirectContext): Handlers {
 /** A number too large to be exact names no job. */
 function jobIdOf(request: HandlerRequest): JobId {
   const id = Number(pathParam(request, "job_id"));
-  if (!Number.isSafeInteger(id)) throw noSuchJob();
+  if (!Number.isSafeInteger(id)) throw notFound();
   return id;
 }
 
 function known(job: Job | undefined): Job {
-  if (job === undefined) throw noSuchJob();
+  if (job === undefined) throw notFound();
   return job;
-}
-
-function noSuchJob(): HttpError {
-  return new HttpError(404, "Not Found");
 }
 
 type JobFieldOf = NonNullable<ReturnType<typeof RESOURCES.job.fields.get>>;

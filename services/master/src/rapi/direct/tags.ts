@@ -1,9 +1,9 @@
 /** The tags of the cluster and of each kind of object that has some, read from the configuration. */
-import { HttpError } from "@gannet/errors";
 import type { ConfigView, TagKind } from "@gannet/objects";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type Handlers, pathParam } from "../handlers.ts";
+import { notFound } from "../refusals.ts";
 
 interface Tagged {
   readonly tags: readonly string[];
@@ -22,7 +22,7 @@ export function tagHandlers({ configStore }: DirectContext): Handlers {
     getTags: (request) => {
       const kind = request.params.kind as TagKind;
       const found = FINDERS[kind](configStore.view, pathParam(request, "name"));
-      if (found === undefined) throw new HttpError(404, "Not Found");
+      if (found === undefined) throw notFound();
       return jsonAnswer(found.tags.toSorted());
     },
   };
