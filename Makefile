@@ -10,7 +10,7 @@ NODE := $(CURDIR)/node_modules/.bin/node
 
 STAMP := node_modules/.gannet-installed
 
-.PHONY: help setup system-packages run test check bench lab generate format
+.PHONY: help setup system-packages run tour test check bench lab generate format
 
 help: ## Print every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ $(STAMP): package-lock.json package.json
 
 run: setup ## Start a one-machine cluster in the foreground; Ctrl-C stops it, the next start resumes it
 	@exec $(NODE) deploy/one-machine/run.ts
+
+tour: setup ## Make the kernel and initramfs of the README's tour, below the state directory
+	@$(NODE) deploy/one-machine/tour.ts
 
 test: setup ## Run all tests but the lab
 	@$(NODE) test/run.ts

@@ -35,7 +35,7 @@ interface Console {
   readonly command: readonly string[];
 }
 
-describe.skipIf(missing !== undefined)("an instance with Debian's kernel", () => {
+describe.skipIf(missing !== undefined)("an instance with Debian's kernel", { timeout: 120_000 }, () => {
   let folder: string;
   let cluster: OneMachineCluster;
   let terminal: Terminal;
@@ -91,7 +91,7 @@ describe.skipIf(missing !== undefined)("an instance with Debian's kernel", () =>
 
   test("its console shows the greeting", async () => {
     await terminal.shows(new RegExp(GREETING));
-  }, 120_000);
+  });
 
   test("its console takes commands, and the guest sees what the instance was given", async () => {
     expect(await ask("release", "$(busybox uname -r)")).toBe(bootedRelease);
@@ -112,14 +112,14 @@ describe.skipIf(missing !== undefined)("an instance with Debian's kernel", () =>
       "disk.sizes": [DISK_MIB],
     });
     expect([await ask("mac", "$(cat /sys/class/net/eth0/address)")]).toEqual(instance["nic.macs"]);
-  }, 120_000);
+  });
 
   test("its disk keeps what it writes", async () => {
     expect(await ask("written", "$(echo kept | busybox dd of=/dev/vda conv=sync,fsync 2>/dev/null && echo yes)")).toBe(
       "yes",
     );
     expect(await ask("read", "$(busybox head -n 1 /dev/vda)")).toBe("kept");
-  }, 120_000);
+  });
 
   test("a shutdown presses its power button, and it powers off by itself", async () => {
     const began = performance.now();
@@ -131,7 +131,7 @@ describe.skipIf(missing !== undefined)("an instance with Debian's kernel", () =>
     const { body } = await cluster.rapi("GET", `/2/instances/${NAME}`);
     expect(body).toMatchObject({ status: "ADMIN_down", oper_state: false, admin_state: "down" });
     expect((await cluster.rapi("GET", `/2/instances/${NAME}/console`)).status).toBe(503);
-  }, 120_000);
+  });
 
   test("its disk is the same after a start", async () => {
     await cluster.succeed("PUT", `/2/instances/${NAME}/startup`);
@@ -139,7 +139,7 @@ describe.skipIf(missing !== undefined)("an instance with Debian's kernel", () =>
     terminal = new Terminal((body as Console).command);
     await terminal.shows(new RegExp(GREETING));
     expect(await ask("read", "$(busybox head -n 1 /dev/vda)")).toBe("kept");
-  }, 120_000);
+  });
 
   test("after its delete nothing of it is left", async () => {
     const { body } = await cluster.rapi("GET", `/2/instances/${NAME}`);
@@ -158,5 +158,5 @@ describe.skipIf(missing !== undefined)("an instance with Debian's kernel", () =>
     expect((await cluster.rapi("GET", "/2/instances")).body).toEqual([]);
     expect(guests()).toEqual([]);
     expect(named()).toEqual([]);
-  }, 120_000);
+  });
 });

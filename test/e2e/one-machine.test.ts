@@ -104,7 +104,7 @@ function contentOf(file: string): Buffer {
 
 const guests = () => processesOf(stateDir).filter(({ command }) => command.startsWith(QEMU));
 
-describe("a cluster that has come up", () => {
+describe("a cluster that has come up", { timeout: 120_000 }, () => {
   test("is what the variables asked for", async () => {
     expect(cluster.log).toMatch(
       new RegExp(
@@ -214,7 +214,7 @@ describe("a cluster that has come up", () => {
   });
 });
 
-describe("when a daemon is killed", () => {
+describe("when a daemon is killed", { timeout: 120_000 }, () => {
   test.each(["redis", "master", "node1"])("%s is started again within seconds, and guests go on", async (daemon) => {
     const guestsBefore = guests();
     const pid = await cluster.pid(daemon);
@@ -266,7 +266,7 @@ describe("when a daemon is killed", () => {
   });
 });
 
-describe("stop and resume", () => {
+describe("stop and resume", { timeout: 120_000 }, () => {
   let before: { info: { uuid: string; name: string }; jobs: ReadonlyMap<number, string>; taps: readonly string[] };
 
   test("SIGTERM stops everything and leaves files only", async () => {

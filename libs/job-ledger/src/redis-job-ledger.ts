@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { type EncodedError, OpPrereqError } from "@gannet/errors";
 import {
+  type ChainableCommander,
   connectRedis,
   type Redis,
   type RedisAddress,
@@ -14,7 +15,7 @@ import { ChangeFeed } from "./change-feed.ts";
 import { dependencyLines } from "./dependencies.ts";
 import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 import type { Fence, JobLedger, JobQuery, Leftover, ReadyJob, Verdict, WakeQueue } from "./job-ledger-contract.ts";
-import { jobOf, recordOf } from "./job-record.ts";
+import { type JobRecord, jobOf, recordOf } from "./job-record.ts";
 import { patiently } from "./redis-patience.ts";
 import { jobKey, jobsKey, logKey, scripts } from "./scripts.ts";
 
@@ -62,7 +63,7 @@ export class RedisJobLedger implements JobLedger {
   }
 
   /** Wait until Redis answers. @throws Unavailable */
-  async ready(timeoutMs: number): Promise<void> {
+  async connected(timeoutMs: number): Promise<void> {
     await redisReady(this.#redis, { timeoutMs });
   }
 
@@ -87,13 +88,14 @@ export class RedisJobLedger implements JobLedger {
   }
 
   async get(id: JobId): Promise<Job | undefined> {
-    const [job] = await this.#read([id]);
-    return job;
+    const both = this.#redis.pipeline().hgetall(jobKey(id)).lrange(logKey(id), 0, -1);
+    const [record = {}, log = []] = await this.#exec<[JobRecord, string[]]>(both);
+    return record.status === undefined ? undefined : jobOf(id, record, log);
   }
 
   async getMany(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]> {
     const jobs: (Job | undefined)[] = [];
-    for (const page of chunks(ids, PAGE)) jobs.push(...(await this.#read(page)));
+    for (const page of chunks(ids, PAGE)) jobs.push(...(await this.#readPage(page)));
     return jobs;
   }
 
@@ -210,11 +212,10 @@ export class RedisJobLedger implements JobLedger {
       .zcount(active, ...rankOf("canceling"))
       .zcount(active, ...rankOf("running"))
       .hmget(jobsKey("ends"), "canceled", "success", "error");
-    const replies = await this.#ask(() => transaction.exec());
-    const [live = 0, ended = 0, waiting = 0, canceling = 0, running = 0] = [0, 1, 2, 3, 4].map((position) =>
-      replyOf<number>(replies?.[position]),
-    );
-    const [canceled = 0, success = 0, error = 0] = replyOf<(string | null)[]>(replies?.[5]).map(Number);
+    type Counts = [number, number, number, number, number, (string | null)[]];
+    const [live = 0, ended = 0, waiting = 0, canceling = 0, running = 0, ends = []] =
+      await this.#exec<Counts>(transaction);
+    const [canceled = 0, success = 0, error = 0] = ends.map(Number);
     const queued = live - ended - waiting - canceling - running;
     return { queued, waiting, canceling, running, canceled, success, error };
   }
@@ -251,14 +252,19 @@ export class RedisJobLedger implements JobLedger {
     this.#redis.disconnect();
   }
 
-  async #read(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]> {
-    const pipeline = this.#redis.pipeline();
-    for (const id of ids) pipeline.hgetall(jobKey(id)).lrange(logKey(id), 0, -1);
-    const replies = await this.#ask(() => pipeline.exec());
+  /** Most jobs have no log, and asking for one costs as much as asking for the job. */
+  async #readPage(ids: readonly JobId[]): Promise<readonly (Job | undefined)[]> {
+    const hashes = this.#redis.pipeline();
+    for (const id of ids) hashes.hgetall(jobKey(id));
+    const records = await this.#exec<JobRecord[]>(hashes);
+    const logged = ids.filter((_, position) => records[position]?.logs !== undefined);
+    const lists = this.#redis.pipeline();
+    for (const id of logged) lists.lrange(logKey(id), 0, -1);
+    const entries = logged.length === 0 ? [] : await this.#exec<string[][]>(lists);
+    const logs = new Map(logged.map((id, position) => [id, entries[position] ?? []]));
     return ids.map((id, position) => {
-      const record = replyOf<Record<string, string>>(replies?.[2 * position]);
-      const log = replyOf<string[]>(replies?.[2 * position + 1]);
-      return record.status === undefined ? undefined : jobOf(id, record, log);
+      const record = records[position] ?? {};
+      return record.status === undefined ? undefined : jobOf(id, record, logs.get(id) ?? []);
     });
   }
 
@@ -273,8 +279,11 @@ export class RedisJobLedger implements JobLedger {
     for (const page of chunks(await this.ids({}), PAGE)) {
       const pipeline = this.#redis.pipeline();
       for (const id of page) pipeline.hget(jobKey(id), "status");
-      const replies = await this.#ask(() => pipeline.exec());
-      for (const [position, id] of page.entries()) yield { id, status: replyOf<JobStatus>(replies?.[position]) };
+      const statuses = await this.#exec<JobStatus[]>(pipeline);
+      for (const [position, id] of page.entries()) {
+        const status = statuses[position];
+        if (status !== undefined) yield { id, status };
+      }
     }
   }
 
@@ -285,6 +294,15 @@ export class RedisJobLedger implements JobLedger {
     } catch (error) {
       throw redisUnavailable(error);
     }
+  }
+
+  /** The answers of a pipeline or transaction, in order. */
+  async #exec<Replies extends unknown[]>(commands: ChainableCommander): Promise<Partial<Replies>> {
+    const replies = (await this.#ask(() => commands.exec())) ?? [];
+    return replies.map(([error, reply]) => {
+      if (error !== null) throw redisUnavailable(error);
+      return reply;
+    }) as Partial<Replies>;
   }
 
   /** The executor's writes: each script may run twice, and the fence ends the trying of one who is not leader any more. */
@@ -349,11 +367,4 @@ function readyJobsOf(flat: readonly string[]): readonly ReadyJob[] {
 
 function chunks<T>(items: readonly T[], size: number): readonly (readonly T[])[] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size));
-}
-
-/** One answer of a pipeline. */
-function replyOf<T>(reply: readonly [error: Error | null, result: unknown] | undefined): T {
-  if (reply === undefined) throw new Error("a pipeline of Redis answered too little");
-  if (reply[0] !== null) throw redisUnavailable(reply[0]);
-  return reply[1] as T;
 }

@@ -73,7 +73,7 @@ test("changes go on without a gap over a restart of Redis", async () => {
   const seen = await listen();
   await server.kill();
   await server.start();
-  await ledger.ready(10_000);
+  await ledger.connected(10_000);
   const id = await submitOne(ledger);
   await runOpcode(ledger, id, 0, "success");
   await vi.waitFor(() => expect(statusesOf(seen, id)).toEqual(["queued", "waiting", "running", "success"]));

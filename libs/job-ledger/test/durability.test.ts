@@ -26,7 +26,7 @@ beforeEach(async () => {
   await becomeLeader(server);
   fixture = openLedger(server);
   ledger = fixture.ledger;
-  await ledger.ready(10_000);
+  await ledger.connected(10_000);
 });
 afterEach(() => fixture.close());
 
@@ -133,6 +133,6 @@ test("reads and cancels fail with Unavailable while Redis is away, and work agai
   await expect(ledger.counts()).rejects.toThrow(Unavailable);
   await expect(ledger.cancel(id)).rejects.toThrow(Unavailable);
   await server.start();
-  await ledger.ready(10_000);
+  await ledger.connected(10_000);
   expect(await jobOf(ledger, id)).toMatchObject({ status: "queued" });
 });

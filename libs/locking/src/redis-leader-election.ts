@@ -49,7 +49,8 @@ export class RedisLeaderElection implements LeaderElection {
       const epoch = await this.#tryAcquire(token);
       if (epoch !== undefined) {
         const leadership = new LeaseHolder(this.#redis, { token, epoch, leaseMs: this.#leaseMs, sentAtMs });
-        if (!signal.aborted) return leadership;
+        if (!signal.aborted && !leadership.lost.aborted) return leadership;
+        // Told to end meanwhile, or heard of the lease when it was as good as over.
         await leadership.resign();
       }
       await delay(this.#leaseMs * RETRY_AFTER * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);

@@ -7,7 +7,7 @@ import { connectRedis, EPOCH_KEY, type Redis } from "@gannet/redis";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Leadership, RedisLeaderElection, RedisLockManager } from "../src/index.ts";
-import { losingFirstAnswer } from "./lossy-redis.ts";
+import { delayingFirstAnswer, losingFirstAnswer } from "./lossy-redis.ts";
 
 const LEASE_MS = 1_200;
 const NEVER = new AbortController().signal;
@@ -115,6 +115,14 @@ test("a candidate that took the lease without hearing so gets it at its next try
   const leadership = await new RedisLeaderElection(deaf, { holder: "m1", leaseMs: 10_000 }).campaign(NEVER);
   expect(leadership.epoch).toBe(1);
   expect(await server.client.get(EPOCH_KEY)).toBe("1");
+  await leadership.resign();
+});
+
+test("a candidate that hears of its lease when that is over does not lead by it", async () => {
+  const slow = delayingFirstAnswer(redis, LEASE_MS + 100);
+  const leadership = await new RedisLeaderElection(slow, { holder: "m1", leaseMs: LEASE_MS }).campaign(NEVER);
+  expect(leadership.epoch).toBe(2);
+  expect(leadership.lost.aborted).toBe(false);
   await leadership.resign();
 });
 

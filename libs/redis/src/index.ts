@@ -1,4 +1,4 @@
-export type { Redis } from "ioredis";
+export type { ChainableCommander, Redis } from "ioredis";
 export * from "./connection.ts";
 export * from "./embedded-server.ts";
 export * from "./keys.ts";

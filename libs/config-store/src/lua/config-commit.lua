@@ -34,7 +34,7 @@ if serial == 0 then return redis.error_reply('CONFLICT there is no cluster in th
 for i = 6, #ARGV, 4 do
   local stored = redis.call('HGET', prefix .. ARGV[i], ARGV[i + 1])
   local present = stored and cjson.decode(stored).serialNo or 0
-  
+  if present ~= tonumber(ARGV[i + 2]) then return { 'moved', serial } end
 end
 
 local values = cjson.decode(ARGV[5])

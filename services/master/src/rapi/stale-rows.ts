@@ -25,14 +25,15 @@ export class RowDependencies {
   /** What the rows of nodes say of each instance: its name and where it is. */
   readonly #placements = new Map<InstanceUuid, Placement>();
   readonly #owners = new Map<DiskUuid, InstanceUuid>();
-  readonly #reachable = new Map<NodeUuid, boolean>();
+  /** The nodes that tell something of themselves; of the others' instances nothing is known either. */
+  readonly #telling = new Map<NodeUuid, boolean>();
   #defaults: string;
 
   constructor(view: ConfigView, live: Pick<LiveState, "node">) {
     this.#live = live;
     this.#defaults = defaultsOf(view.cluster);
     for (const instance of view.instances.values()) this.#place(view, instance);
-    for (const node of view.nodes.keys()) this.#reachable.set(node, live.node(node).reachable);
+    for (const node of view.nodes.keys()) this.#telling.set(node, this.#tells(node));
   }
 
   ofConfig(view: ConfigView, changes: readonly ConfigChange[]): StaleRows {
@@ -55,7 +56,7 @@ export class RowDependencies {
       instances: everything ? "all" : instances,
       nodes: everything ? "all" : nodes,
       groups: everything,
-      networks: everything || kinds.has("instance"),
+      networks: false,
       cluster: kinds.has("cluster") || kinds.has("node"),
       order,
     };
@@ -67,12 +68,17 @@ export class RowDependencies {
       const instance = view.findInstance(name);
       if (instance !== undefined) instances.add(instance.uuid);
     }
-    const reachable = this.#live.node(node).reachable;
-    if (this.#reachable.get(node) !== reachable) {
-      this.#reachable.set(node, reachable);
+    const tells = this.#tells(node);
+    if (this.#telling.get(node) !== tells) {
+      this.#telling.set(node, tells);
       for (const instance of view.primaryInstances(node)) instances.add(instance.uuid);
     }
     return { instances, nodes: new Set([node]), groups: false, networks: false, cluster: false, order: new Set() };
+  }
+
+  #tells(uuid: NodeUuid): boolean {
+    const { reachable, node } = this.#live.node(uuid);
+    return reachable && node !== undefined;
   }
 
   #touchedInstances(view: ConfigView, changes: readonly ConfigChange[]): ReadonlySet<InstanceUuid> {

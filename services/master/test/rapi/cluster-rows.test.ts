@@ -1,6 +1,6 @@
 /** The cached lists always say what lists built from nothing would say. */
 import { type ConfigChange, configViewOf, type MemoryConfigView } from "@gannet/config-store";
-import type { ConfigView, Disk, Instance, NodeUuid } from "@gannet/objects";
+import type { ConfigView, Disk, Instance, Network, NetworkUuid, NodeUuid } from "@gannet/objects";
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { MemoryLiveState } from "../../src/live-state/live-state.ts";
@@ -85,7 +85,25 @@ const steps: readonly fc.Arbitrary<Step>[] = [
     const put = { ...present, sizeMib, nodes: nodes.map((node) => uuidOf<NodeUuid>(node)) };
     subject.store.commit([{ kind: "disk", put }]);
   }),
+  // Networks come, and instances join them.
+  fc.constantFrom("blue", "red").map(
+    (name): Step =>
+      ({ store }) =>
+        store.commit([{ kind: "network", put: networkRow(uuidOf("network"), name) }]),
+  ),
+  aName.map(
+    (name): Step =>
+      (subject) =>
+        change(subject, name, {
+          nics: instanceRow(name).nics.map((nic) => ({ ...nic, network: uuidOf<NetworkUuid>("network") })),
+        }),
+  ),
   // What is above them changes.
+  fc.tuple(aNode, fc.nat(9)).map(
+    ([name, n]): Step =>
+      ({ store }) =>
+        store.commit([{ kind: "node", put: { ...nodeRow(name), name: `host${n}.${name}` } }]),
+  ),
   fc.tuple(aNode, fc.boolean()).map(
     ([name, offline]): Step =>
       ({ store }) =>
@@ -124,6 +142,13 @@ const steps: readonly fc.Arbitrary<Step>[] = [
   ),
 ];
 
+function networkRow(uuid: NetworkUuid, name: string): Network {
+  const stamps = { ctime: 0, mtime: 0, serialNo: 0, tags: [] };
+  const addresses = { network: "198.51.100.0/29", gateway: "198.51.100.1", network6: null, gateway6: null };
+  const reservations = { reservations: "11000001", extReservations: "10000001" };
+  return { uuid, name, macPrefix: null, ...stamps, ...addresses, ...reservations };
+}
+
 function answers(rows: ClusterRows): readonly string[] {
   const { instances, nodes, groups, networks } = rows;
   const lists = [instances, nodes, groups, networks].flatMap((cache) => [cache.bulk(), cache.plain()]);
@@ -144,7 +169,7 @@ test("after any changes", () => {
       }
       rows.close();
     }),
-    { numRuns: 200 },
+    { numRuns: 500 },
   );
 });
 

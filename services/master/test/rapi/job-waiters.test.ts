@@ -50,13 +50,12 @@ test("a change while it looks is not missed, and many count as one", async () =>
 });
 
 test.for([
-  ["time is up", (_abort: AbortController) => 5],
-  ["the signal is aborted", (abort: AbortController) => (setImmediate(() => abort.abort()), LONG_MS)],
-  ["it was aborted before", (abort: AbortController) => (abort.abort(), LONG_MS)],
-] as const)("nothing is answered when %s", async ([_label, prepare]) => {
-  const abort = new AbortController();
+  ["time is up", { timeoutMs: 5, signal: () => never }],
+  ["the signal is aborted", { timeoutMs: LONG_MS, signal: () => AbortSignal.timeout(5) }],
+  ["it was aborted before", { timeoutMs: LONG_MS, signal: () => AbortSignal.abort() }],
+] as const)("nothing is answered when %s", async ([_label, { timeoutMs, signal }]) => {
   const look = vi.fn(async () => undefined);
-  expect(await waiters.until(1, look, prepare(abort), abort.signal)).toBeUndefined();
+  expect(await waiters.until(1, look, timeoutMs, signal())).toBeUndefined();
   expect(look).toHaveBeenCalledTimes(1);
   expect(waiters.size).toBe(0);
   change(1);
