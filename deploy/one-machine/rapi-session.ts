@@ -1,6 +1,7 @@
 /** The launcher as a client of the cluster's remote API: is it usable, and what happens to guests at a stop. */
 import { request } from "node:https";
 import { setTimeout as delay } from "node:timers/promises";
+import { Unavailable } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import type { Credentials } from "./credentials.ts";
 
@@ -26,13 +27,13 @@ export class RapiSession {
     this.#ca = options.ca;
   }
 
-  /** Wait until the master answers and all agents have reported. @throws Error at the deadline, with what was missing */
+  /** Wait until the master answers and all agents have reported. @throws Unavailable at the deadline, with what was missing */
   async usable(timeoutMs: number, stop: AbortSignal): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const missing = await this.#missing();
       if (missing === undefined) return;
-      if (performance.now() > deadline) throw new Error(`the cluster did not become usable: ${missing}`);
+      if (performance.now() > deadline) throw new Unavailable(`The cluster did not become usable: ${missing}`);
       await delay(POLL_MS, undefined, { signal: stop });
     }
   }

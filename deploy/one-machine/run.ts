@@ -2,10 +2,12 @@
  * `make run`: a whole cluster on one machine, in the foreground. Redis, a master and some node agents run as
  * children, each started again when it ends; a stop powers the guests off and the next start brings them back.
  */
+import { once } from "node:events";
 import { mkdir, readFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import path from "node:path";
 import { initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
-import { ConfigurationConflict, exitCodeOf, GannetError } from "@gannet/errors";
+import { ConfigurationConflict, exitCodeOf, GannetError, OpPrereqError } from "@gannet/errors";
 import { createCommandRunner, holdFolder } from "@gannet/exec";
 import { RedisLeaderElection } from "@gannet/locking";
 import { IDENTITY_FILES } from "@gannet/pki";
@@ -36,6 +38,9 @@ async function main(): Promise<void> {
     await mkdir(dir, { recursive: true, mode: 0o700 });
   const release = await holdFolder(layout.stateDir, "one-machine cluster");
 
+  await refuseTakenPort(settings.rapiPort);
+  if (settings.storage === "simulated")
+    logger.warn("GANNET_STORAGE=simulated changes nothing yet: plain and drbd, which it is for, are not built");
   const runner = createCommandRunner({ logger });
   const network = await makeGuestNetwork(settings.stateDir, runner, logger);
   const daemons: Daemon[] = [];
@@ -71,6 +76,21 @@ async function main(): Promise<void> {
     await network.remove();
     release();
   }
+}
+
+/** Told at once: the master, which is started again whenever it ends, would only say so in its log. */
+async function refuseTakenPort(port: number): Promise<void> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw new OpPrereqError(
+      `GANNET_RAPI_PORT: 127.0.0.1:${port} cannot be listened on (${(cause as NodeJS.ErrnoException).code}); choose another port`,
+      "environment_error",
+      { cause },
+    );
+  }
+  server.close();
 }
 
 function service(name: string): string {

@@ -2,9 +2,12 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
-import { HYPERVISORS, type HypervisorName } from "@gannet/objects";
+import type { HypervisorName } from "@gannet/objects";
 
 export const QEMU = "/usr/bin/qemu-system-x86_64";
+
+/** Those that agents have drivers for and that one machine can run. */
+const HYPERVISORS: readonly HypervisorName[] = ["kvm", "fake"];
 
 export interface Settings {
   /** Absolute; everything the cluster is lives below it. */

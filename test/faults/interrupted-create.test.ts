@@ -8,6 +8,7 @@ import { OneMachineCluster } from "../one-machine-cluster.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
 const HYPERVISOR = existsSync(QEMU) ? "kvm" : "fake";
+if (HYPERVISOR === "fake") console.warn(`Testing with the fake hypervisor only: ${QEMU} is not installed`);
 
 const create = (name: string, os: string) => ({
   __version__: 1,

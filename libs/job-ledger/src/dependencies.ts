@@ -6,6 +6,8 @@ import type { FinalStatus, JobId, OpcodeInput } from "./job.ts";
 export type Dependency = readonly [id: JobId, statuses: readonly FinalStatus[]];
 
 const ANY = "*";
+/** A script looks at all of them at each claim. */
+const MAX_DEPENDENCIES = 1_000;
 
 /** The lines that the scripts read: `<opcode index> <job id> <statuses with commas, or *>`. */
 export function dependencyLines(inputs: readonly OpcodeInput[]): string {
@@ -33,6 +35,8 @@ function dependenciesOf(input: OpcodeInput): readonly Dependency[] {
   const depends = input.depends ?? [];
   if (!Array.isArray(depends) || !depends.every(isDependency))
     throw new OpPrereqError(`${input.OP_ID}: depends is a list of [job id, [statuses]]`, "wrong_input");
+  if (depends.length > MAX_DEPENDENCIES)
+    throw new OpPrereqError(`${input.OP_ID}: depends names more than ${MAX_DEPENDENCIES} jobs`, "wrong_input");
   return depends;
 }
 

@@ -2,7 +2,8 @@
 import { BullWakeQueue, type JobId, type ReadyJob } from "@gannet/job-ledger";
 import { silentLogger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { eventually } from "./eventually.ts";
 
 let server: TestRedis;
 let ready: ReadyJob[];
@@ -62,8 +63,8 @@ test("what is woken is delivered, also when it was woken before deliveries began
   const delivered: JobId[] = [];
   queue.start(async (id) => void delivered.push(id), { concurrency: 5 });
   await queue.wake(2, 0);
-  await vi.waitFor(() => expect(delivered.toSorted()).toEqual([1, 2]));
-  await vi.waitFor(async () => expect(await entries()).toEqual([]));
+  await eventually(() => expect(delivered.toSorted()).toEqual([1, 2]));
+  await eventually(async () => expect(await entries()).toEqual([]));
 });
 
 test("the most urgent come first, and among equals the earliest", async () => {
@@ -79,7 +80,7 @@ test("the most urgent come first, and among equals the earliest", async () => {
   for (const [id, priority] of wakes) await queue.wake(id, priority);
   const delivered: JobId[] = [];
   queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-  await vi.waitFor(() => expect(delivered).toHaveLength(6));
+  await eventually(() => expect(delivered).toHaveLength(6));
   expect(delivered).toEqual([3, 6, 2, 4, 1, 5]);
 });
 
@@ -90,7 +91,7 @@ test("a pending wake-up can change its priority", async () => {
   await queue.reprioritize(99, -10);
   const delivered: JobId[] = [];
   queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-  await vi.waitFor(() => expect(delivered).toEqual([11, 1, 2]));
+  await eventually(() => expect(delivered).toEqual([11, 1, 2]));
 });
 
 describe("a wake-up during an earlier delivery of the same job is not lost", () => {
@@ -99,10 +100,10 @@ describe("a wake-up during an earlier delivery of the same job is not lost", () 
     const { handler, delivered, letGo, letAllGo } = gate();
     queue.start(handler, { concurrency: 1 });
     await queue.wake(7, 0);
-    await vi.waitFor(() => expect(delivered).toEqual([7]));
+    await eventually(() => expect(delivered).toEqual([7]));
     await queue.wake(7, 0);
     letGo(7);
-    await vi.waitFor(() => expect(delivered).toEqual([7, 7]));
+    await eventually(() => expect(delivered).toEqual([7, 7]));
     letAllGo();
   });
 
@@ -126,7 +127,7 @@ describe("a wake-up during an earlier delivery of the same job is not lost", () 
       { concurrency: 2 },
     );
     await queue.wake(7, 0);
-    await vi.waitFor(() => expect(deliveries).toBe(rounds + 1), { timeout: 30_000 });
+    await eventually(() => expect(deliveries).toBe(rounds + 1));
   });
 });
 
@@ -142,8 +143,8 @@ test("a handler that fails is not called again for the same wake-up", async () =
   );
   await queue.wake(1, 0);
   await queue.wake(2, 0);
-  await vi.waitFor(() => expect(delivered).toEqual([1, 2]));
-  await vi.waitFor(async () => expect(await entries()).toEqual([]));
+  await eventually(() => expect(delivered).toEqual([1, 2]));
+  await eventually(async () => expect(await entries()).toEqual([]));
 });
 
 describe("concurrency", () => {
@@ -152,14 +153,14 @@ describe("concurrency", () => {
     const { handler, delivered, letAllGo } = gate();
     for (let id = 1; id <= 10; id++) await queue.wake(id, 0);
     queue.start(handler, { concurrency: 2 });
-    await vi.waitFor(() => expect(delivered).toHaveLength(2));
+    await eventually(() => expect(delivered).toHaveLength(2));
     queue.setConcurrency(6);
-    await vi.waitFor(() => expect(delivered).toHaveLength(6));
+    await eventually(() => expect(delivered).toHaveLength(6));
     queue.setConcurrency(3);
     letAllGo();
-    await vi.waitFor(() => expect(delivered.length).toBeGreaterThanOrEqual(9));
+    await eventually(() => expect(delivered.length).toBeGreaterThanOrEqual(9));
     letAllGo();
-    await vi.waitFor(() => expect(delivered).toHaveLength(10));
+    await eventually(() => expect(delivered).toHaveLength(10));
     letAllGo();
   });
 
@@ -168,16 +169,16 @@ describe("concurrency", () => {
     const { handler, delivered, letGo, letAllGo } = gate();
     for (let id = 1; id <= 8; id++) await queue.wake(id, 0);
     queue.start(handler, { concurrency: 4 });
-    await vi.waitFor(() => expect(delivered).toEqual([1, 2, 3, 4]));
+    await eventually(() => expect(delivered).toEqual([1, 2, 3, 4]));
     queue.setConcurrency(1);
     for (const id of [1, 2, 3]) letGo(id);
-    await vi.waitFor(async () => expect(await entries()).toHaveLength(5));
+    await eventually(async () => expect(await entries()).toHaveLength(5));
     expect(delivered).toHaveLength(4);
     letGo(4);
-    await vi.waitFor(() => expect(delivered).toHaveLength(5));
+    await eventually(() => expect(delivered).toHaveLength(5));
     expect(delivered).toHaveLength(5);
     queue.setConcurrency(8);
-    await vi.waitFor(() => expect(delivered).toHaveLength(8));
+    await eventually(() => expect(delivered).toHaveLength(8));
     letAllGo();
   });
 
@@ -186,10 +187,10 @@ describe("concurrency", () => {
     const delivered: JobId[] = [];
     queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
     await queue.wake(1, 0);
-    await vi.waitFor(() => expect(delivered).toEqual([1]));
+    await eventually(() => expect(delivered).toEqual([1]));
     queue.setConcurrency(5);
     await queue.wake(2, 0);
-    await vi.waitFor(() => expect(delivered).toEqual([1, 2]));
+    await eventually(() => expect(delivered).toEqual([1, 2]));
   });
 });
 
@@ -199,20 +200,20 @@ describe("the sweeper", () => {
     const { handler, delivered, letAllGo } = gate();
     queue.start(handler, { concurrency: 1 });
     await queue.wake(1, 0);
-    await vi.waitFor(() => expect(delivered).toEqual([1]));
+    await eventually(() => expect(delivered).toEqual([1]));
     ready = [
       { id: 1, priority: 0 },
       { id: 2, priority: 0 },
       { id: 3, priority: -10 },
     ];
     const before = sweeps;
-    await vi.waitFor(() => expect(sweeps).toBeGreaterThan(before + 5));
+    await eventually(() => expect(sweeps).toBeGreaterThan(before + 5));
     // One that is under way and two that wait, however often it was swept.
     expect(await entries()).toHaveLength(3);
     ready = [];
     for (const expected of [2, 3]) {
       letAllGo();
-      await vi.waitFor(() => expect(delivered).toHaveLength(expected));
+      await eventually(() => expect(delivered).toHaveLength(expected));
     }
     letAllGo();
     expect(delivered).toEqual([1, 3, 2]);
@@ -223,7 +224,7 @@ describe("the sweeper", () => {
     const { handler, delivered, letAllGo } = gate();
     dead.start(handler, { concurrency: 1 });
     await dead.wake(5, 0);
-    await vi.waitFor(() => expect(delivered).toEqual([5]));
+    await eventually(() => expect(delivered).toEqual([5]));
     // The entry is in delivery for as long as its lock lasts; the ledger, taken over, says that the job is ready.
     ready = [{ id: 5, priority: 0 }];
     const leader = openQueue();
@@ -235,7 +236,7 @@ describe("the sweeper", () => {
       },
       { concurrency: 1 },
     );
-    await vi.waitFor(() => expect(later).toEqual([5]));
+    await eventually(() => expect(later).toEqual([5]));
     expect(delivered).toEqual([5]);
     letAllGo();
   });
@@ -247,7 +248,7 @@ describe("stop", () => {
     const first = gate();
     for (const id of [1, 2]) await queue.wake(id, 0);
     queue.start(first.handler, { concurrency: 1 });
-    await vi.waitFor(() => expect(first.delivered).toEqual([1]));
+    await eventually(() => expect(first.delivered).toEqual([1]));
     let stopped = false;
     const stopping = queue.stop().then(() => {
       stopped = true;
@@ -260,7 +261,7 @@ describe("stop", () => {
 
     const delivered: JobId[] = [];
     queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-    await vi.waitFor(() => expect(delivered).toEqual([2, 3]));
+    await eventually(() => expect(delivered).toEqual([2, 3]));
   });
 
   test("does not hang while Redis is away", async () => {
@@ -268,7 +269,7 @@ describe("stop", () => {
     const { handler, delivered, letAllGo } = gate();
     queue.start(handler, { concurrency: 1 });
     await queue.wake(1, 0);
-    await vi.waitFor(() => expect(delivered).toEqual([1]));
+    await eventually(() => expect(delivered).toEqual([1]));
     await server.kill();
     letAllGo();
     const before = performance.now();
@@ -283,9 +284,9 @@ test("a wake-up while Redis is away is kept, and delivered when it is back", asy
   const delivered: JobId[] = [];
   queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
   await queue.wake(1, 0);
-  await vi.waitFor(() => expect(delivered).toEqual([1]));
+  await eventually(() => expect(delivered).toEqual([1]));
   await server.kill();
   await queue.wake(2, 0);
   await server.start();
-  await vi.waitFor(() => expect(delivered).toEqual([1, 2]), { timeout: 20_000 });
+  await eventually(() => expect(delivered).toEqual([1, 2]));
 });

@@ -2,7 +2,8 @@
 import { Unavailable } from "@gannet/errors";
 import type { RedisJobLedger } from "@gannet/job-ledger";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { eventually } from "./eventually.ts";
 import {
   becomeLeader,
   FENCE,
@@ -44,7 +45,7 @@ test("every id that was answered survives kill -9, and later ones go on from the
       answered.push(...ids);
     }
   })();
-  await vi.waitFor(() => expect(answered.length).toBeGreaterThan(100));
+  await eventually(() => expect(answered.length).toBeGreaterThan(100));
   await server.kill();
   killed = true;
   await server.start();
@@ -73,16 +74,13 @@ test("a submission that was given up is canceled when it turns out to have been 
   );
   expect(outcome).toBeInstanceOf(Unavailable);
   process.kill(server.pid, "SIGCONT");
-  const last = await vi.waitFor(
-    async () => {
-      const jobs = await ledger.list({});
-      expect(jobs.every(({ status }) => status === "canceled")).toBe(true);
-      const keys = await server.client.keys("gannet:jobs:submission:*");
-      expect(await server.client.mget(keys)).toEqual(["abandoned"]);
-      return jobs.length;
-    },
-    { timeout: 20_000 },
-  );
+  const last = await eventually(async () => {
+    const jobs = await ledger.list({});
+    expect(jobs.every(({ status }) => status === "canceled")).toBe(true);
+    const keys = await server.client.keys("gannet:jobs:submission:*");
+    expect(await server.client.mget(keys)).toEqual(["abandoned"]);
+    return jobs.length;
+  });
   expect(await ledger.readyJobs()).toEqual([]);
   expect(fixture.takeWakes()).toEqual([]);
   expect(await submitOne(ledger)).toBe(last + 1);

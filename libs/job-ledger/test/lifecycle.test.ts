@@ -105,6 +105,13 @@ describe("submit", () => {
       await expect(wrong(depends)).rejects.toThrow(OpPrereqError);
     expect(await ledger.ids({})).toEqual([]);
   });
+
+  test("more jobs or dependencies than one call can bear are refused", async () => {
+    await expect(ledger.submit(Array.from({ length: 5_001 }, () => newJob()))).rejects.toThrow(OpPrereqError);
+    const depends = Array.from({ length: 1_001 }, () => [1, []] as const);
+    await expect(ledger.submit([newJob({ depends })])).rejects.toThrow(OpPrereqError);
+    expect(await ledger.submit(Array.from({ length: 5_000 }, () => newJob()))).toHaveLength(5_000);
+  });
 });
 
 describe("transitions", () => {
@@ -190,28 +197,28 @@ describe("transitions", () => {
 
   test("verbs out of order are refused as defects and change nothing", async () => {
     const id = await submitOne(ledger, newJob({}, {}));
-    const wrong = async (attempt: Promise<unknown>) => {
+    const wrong = async (attempt: () => Promise<unknown>) => {
       const before = await jobOf(ledger, id);
-      await expect(attempt).rejects.toThrow(/^cannot /);
+      await expect(attempt()).rejects.toThrow(/^cannot /);
       expect(await jobOf(ledger, id)).toEqual(before);
     };
-    await wrong(ledger.begin(id, 0, FENCE));
-    await wrong(ledger.park(id, 0, FENCE));
-    await wrong(ledger.succeed(id, 0, null, FENCE));
-    await wrong(ledger.fail(id, 0, ["OpExecError", [""]], FENCE));
-    await wrong(ledger.finishCancel(id, FENCE));
-    await wrong(ledger.log(id, 0, "message", "", FENCE));
+    await wrong(() => ledger.begin(id, 0, FENCE));
+    await wrong(() => ledger.park(id, 0, FENCE));
+    await wrong(() => ledger.succeed(id, 0, null, FENCE));
+    await wrong(() => ledger.fail(id, 0, ["OpExecError", [""]], FENCE));
+    await wrong(() => ledger.finishCancel(id, FENCE));
+    await wrong(() => ledger.log(id, 0, "message", "", FENCE));
     await ledger.claim(id, FENCE);
-    await wrong(ledger.begin(id, 1, FENCE));
-    await wrong(ledger.succeed(id, 0, null, FENCE));
-    await wrong(ledger.pushUndo(id, 0, { action: "a", args: {} }, FENCE));
-    await wrong(ledger.finishCancel(id, FENCE));
+    await wrong(() => ledger.begin(id, 1, FENCE));
+    await wrong(() => ledger.succeed(id, 0, null, FENCE));
+    await wrong(() => ledger.pushUndo(id, 0, { action: "a", args: {} }, FENCE));
+    await wrong(() => ledger.finishCancel(id, FENCE));
     await ledger.park(id, 0, FENCE);
-    await wrong(ledger.begin(id, 0, FENCE));
+    await wrong(() => ledger.begin(id, 0, FENCE));
     await runOpcode(ledger, id, 0, "error");
-    await wrong(ledger.begin(id, 0, FENCE));
-    await wrong(ledger.succeed(id, 0, null, FENCE));
-    await wrong(ledger.park(id, 0, FENCE));
+    await wrong(() => ledger.begin(id, 0, FENCE));
+    await wrong(() => ledger.succeed(id, 0, null, FENCE));
+    await wrong(() => ledger.park(id, 0, FENCE));
     await expect(ledger.begin(99, 0, FENCE)).rejects.toThrow("job is unknown");
     await expect(ledger.finishCancel(99, FENCE)).rejects.toThrow("job is unknown");
   });

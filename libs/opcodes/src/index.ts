@@ -6,7 +6,7 @@ export { type Checked, check } from "./explain.ts";
 export type { DiskParams, NicParams } from "./params/devices.ts";
 export * as p from "./params.ts";
 export * from "./rapi/bodies.ts";
-export { DIRECT_CALLS, type DirectCall } from "./rapi/direct-methods.ts";
+export * from "./rapi/methods.ts";
 export { parseInput } from "./rapi/parse-input.ts";
 export { decodeQuery } from "./rapi/query-arguments.ts";
 export * from "./rapi/request.ts";

@@ -4,6 +4,9 @@ import type { Logger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 
+/** Time enough for a machine that is busy with other tests. */
+const PATIENT = { timeout: 20_000 };
+
 let server: TestRedis;
 let redis: Redis;
 
@@ -60,7 +63,7 @@ describe("a lost connection", () => {
   test("a blocking connection keeps its command over a restart of Redis", async () => {
     const blocking = connectRedis(server.address, { name: "blocking", blocking: true });
     const popped = blocking.blpop("list", 0);
-    await vi.waitFor(async () => expect(String(await server.client.client("LIST"))).toContain("cmd=blpop"));
+    await vi.waitFor(async () => expect(String(await server.client.client("LIST"))).toContain("cmd=blpop"), PATIENT);
     await server.kill();
     await server.start();
     await server.client.rpush("list", "value");
@@ -77,7 +80,7 @@ describe("a lost connection", () => {
     await refusal(logged.ping());
     await server.start();
     await redisReady(logged, { timeoutMs: 5_000 });
-    await vi.waitFor(() => expect(logger.info).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(logger.info).toHaveBeenCalledOnce(), PATIENT);
     expect(logger.warn).toHaveBeenCalledOnce();
     logged.disconnect();
   });
@@ -123,7 +126,7 @@ describe("a server in trouble", () => {
       const seen = await refusal(redis.get("key"));
       expect(seen).toBeInstanceOf(Unavailable);
       return seen;
-    });
+    }, PATIENT);
     await redis.script("KILL");
     await endless;
     await server.client.config("SET", "busy-reply-threshold", "5000");

@@ -193,20 +193,33 @@ local function settle(owner, request, granted)
   granted[#granted + 1] = { owner, position }
 end
 
--- Something left these locks ({lock: true}): settle those who watched them and are held up there no longer.
--- Granting never frees anything, so one look at each lock is enough, in any order.
+-- Make the first of a watch list its candidate; false when there is none.
+local function next_watcher(list)
+  local first = redis.call('ZRANGE', PREFIX .. 'watchers:' .. list.mode .. ':' .. list.lock, 0, 0, 'WITHSCORES')
+  list.owner, list.position = first[1], tonumber(first[2])
+  return list.owner
+end
+
+-- Something left these locks ({lock: true}): settle those who watched them and are held up there no longer, in
+-- the order in which they wait. Granting frees nothing, so a list whose first is still held up is done with.
 local function settle_watchers(freed, granted)
+  local lists = {}
   for lock in pairs(freed) do
     for _, mode in ipairs(MODES) do
-      local watchers = PREFIX .. 'watchers:' .. mode .. ':' .. lock
-      local owner = redis.call('ZRANGE', watchers, 0, 0)[1]
-      while owner do
-        local request = read_request(owner)
-        if is_blocked(lock, mode, position_of(request), request.growing) then break end
-        settle(owner, request, granted)
-        owner = redis.call('ZRANGE', watchers, 0, 0)[1]
-      end
+      local list = { lock = lock, mode = mode }
+      if next_watcher(list) then lists[#lists + 1] = list end
     end
+  end
+  while #lists > 0 do
+    local first = 1
+    for i = 2, #lists do
+      if lists[i].position < lists[first].position then first = i end
+    end
+    local list = lists[first]
+    local request = read_request(list.owner)
+    local blocked = is_blocked(list.lock, list.mode, list.position, request.growing)
+    if not blocked then settle(list.owner, request, granted) end
+    if blocked or not next_watcher(list) then table.remove(lists, first) end
   end
 end
 

@@ -4,39 +4,7 @@ import type { HttpMethod } from "../define.ts";
 import * as r from "../results.ts";
 import { flag } from "../route.ts";
 import { filterRuleBody, jobWaitBody, queryBody } from "./bodies.ts";
-import type { DirectMethod } from "./resources.ts";
-
-/** What answers a request; the remote API's service has one handler for each. */
-export const DIRECT_CALLS = [
-  "addFilter",
-  "cancelJob",
-  "deleteFilter",
-  "features",
-  "getFilter",
-  "getGroup",
-  "getInstance",
-  "getJob",
-  "getNetwork",
-  "getNode",
-  "getNodeRole",
-  "getTags",
-  "info",
-  "instanceConsole",
-  "listFilters",
-  "listGroups",
-  "listInstances",
-  "listJobs",
-  "listNetworks",
-  "listNodes",
-  "listOses",
-  "query",
-  "queryFields",
-  "replaceFilter",
-  "root",
-  "version",
-  "waitForJob",
-] as const;
-export type DirectCall = (typeof DIRECT_CALLS)[number];
+import type { DirectCall, DirectMethod } from "./methods.ts";
 
 const bulk = { bulk: flag };
 const lock = { lock: flag };

@@ -2,10 +2,10 @@
 import { HttpError, OpPrereqError } from "@gannet/errors";
 import type { JobRoute, RawParams, WireOpcode } from "../define.ts";
 import { parseOpcode, wireOpcode } from "../registry.ts";
+import type { DirectMethod, JobMethod } from "./methods.ts";
 import { parseInput } from "./parse-input.ts";
 import { decodeQuery, givenValues } from "./query-arguments.ts";
 import { readBody } from "./read-body.ts";
-import type { DirectMethod, JobMethod } from "./resources.ts";
 
 /** A request, as far as it says what is wanted. */
 export interface ApiRequest {

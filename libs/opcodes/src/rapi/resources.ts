@@ -1,39 +1,8 @@
 /** Every resource of the remote API with its methods (spec/rapi.json, `resources`). */
-import type { z } from "zod";
-import type { Access, HttpMethod, JobRoute, OpcodeDeclaration, QueryArguments, RawParams } from "../define.ts";
+import type { HttpMethod } from "../define.ts";
 import { OPCODES } from "../registry.ts";
-import { DIRECT_METHODS, type DirectCall } from "./direct-methods.ts";
-
-interface MethodBase {
-  readonly method: HttpMethod;
-  /** `/2/nodes/:node_name/role` */
-  readonly path: string;
-  readonly access: Access;
-  /** One sentence. */
-  readonly doc: string;
-}
-
-/** Submits a job: see `buildJobRequest`. */
-export interface JobMethod extends MethodBase {
-  readonly kind: "job";
-  readonly opcode: OpcodeDeclaration;
-  readonly route: JobRoute;
-}
-
-/** Answers at once: see `parseDirectRequest`. */
-export interface DirectMethod extends MethodBase {
-  readonly kind: "direct";
-  /** What answers it. */
-  readonly call: DirectCall;
-  readonly pathParams?: Readonly<Record<string, string>>;
-  readonly query?: QueryArguments;
-  /** Absent: a body means nothing. */
-  readonly body?: z.ZodType;
-  readonly fixed?: RawParams;
-  readonly result: z.ZodType;
-}
-
-export type ResourceMethod = JobMethod | DirectMethod;
+import { DIRECT_METHODS } from "./direct-methods.ts";
+import type { JobMethod, ResourceMethod } from "./methods.ts";
 
 export interface Resource {
   readonly path: string;

@@ -56,7 +56,7 @@ export class RowDependencies {
       instances: everything ? "all" : instances,
       nodes: everything ? "all" : nodes,
       groups: everything,
-      networks: false,
+      networks: everything || kinds.has("instance"),
       cluster: kinds.has("cluster") || kinds.has("node"),
       order,
     };

@@ -1,9 +1,10 @@
 /** Whether a guest runs under KVM or under qemu's own translator (TCG). */
 import { constants } from "node:fs";
-import { access, writeFile } from "node:fs/promises";
+import { access, readFile, stat, writeFile } from "node:fs/promises";
 import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
 import type { Logger } from "@gannet/telemetry";
+import { z } from "zod";
 import { accelerationProgram, DEBUG_EXIT_DEVICE, PROGRAM_RAN_EXIT_CODE } from "./acceleration-program.ts";
 import type { KvmParameters } from "./kvm-parameters.ts";
 import type { QemuFacts } from "./qemu-binary.ts";
@@ -27,13 +28,20 @@ export function chooseAccelerator(flag: KvmParameters["kvm_flag"], verdict: KvmV
   throw new HypervisorError(`kvm_flag is "enabled", but KVM does not work on this node: ${verdict.reason}`);
 }
 
+const keptVerdict = z.object({
+  circumstances: z.string(),
+  verdict: z.union([z.object({ works: z.literal(true) }), z.object({ works: z.literal(false), reason: z.string() })]),
+});
+
 /** A working KVM needs a tenth of a second for qemu's start and the program together. */
 const PROBE_TIMEOUT_MS = 3_000;
 const KVM_DEVICE = "/dev/kvm";
 
 /**
  * Proves KVM by running a program under it (see acceleration-program.ts). What it cannot prove: that everything a
- * guest will do works. Asked once for each qemu program; after loading a kvm module, restart the agent.
+ * guest will do works. Asked once for each qemu program; after loading a kvm module, restart the agent. Where KVM is broken
+ * the proof takes seconds, so a restarted agent takes the verdict of the last one, as long as the machine has not
+ * been booted since and /dev/kvm and the program are the same.
  */
 export class AccelerationProbe {
   readonly #setting: KvmAcceleration;
@@ -55,11 +63,21 @@ export class AccelerationProbe {
     if (this.#setting === "off") return { works: false, reason: "it is switched off in the agent's settings" };
     const known = this.#verdicts.get(qemu.path);
     if (known !== undefined) return known;
-    const verdict = this.#probe(qemu).then((found) => {
+    const verdict = this.#remembered(qemu).then((found) => {
       this.#logger.info({ qemu: qemu.path, kvm: found }, found.works ? "KVM works" : "KVM does not work");
       return found;
     });
     this.#verdicts.set(qemu.path, verdict);
+    return verdict;
+  }
+
+  async #remembered(qemu: QemuFacts): Promise<KvmVerdict> {
+    const circumstances = await circumstancesOf(qemu.path);
+    const file = `${this.#imagePath}.verdict`;
+    const kept = await readFile(file, "utf8").then(parseKept, () => undefined);
+    if (kept?.circumstances === circumstances) return kept.verdict;
+    const verdict = await this.#probe(qemu);
+    await writeFile(file, JSON.stringify({ circumstances, verdict }), { mode: 0o600 });
     return verdict;
   }
 
@@ -83,6 +101,26 @@ export class AccelerationProbe {
       const told = error instanceof Error ? error.message : String(error);
       return { works: false, reason: `a test program did not run under it: ${told}` };
     }
+  }
+}
+
+/** What a verdict holds for, as one word to compare. */
+async function circumstancesOf(qemuPath: string): Promise<string> {
+  const identity = (file: string) =>
+    stat(file).then(
+      ({ ino, ctimeMs, size }) => [ino, ctimeMs, size],
+      () => null,
+    );
+  const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+  return JSON.stringify([bootId, qemuPath, await identity(qemuPath), await identity(KVM_DEVICE)]);
+}
+
+function parseKept(text: string): { readonly circumstances: string; readonly verdict: KvmVerdict } | undefined {
+  try {
+    return keptVerdict.parse(JSON.parse(text));
+  } catch {
+    // Half written by an agent that was killed: as good as none.
+    return undefined;
   }
 }
 

@@ -50,6 +50,33 @@ describe("the test program", () => {
     expect(exitCode).toBe(PROGRAM_RAN_EXIT_CODE);
   });
 
+  it("is not run again by a restarted agent while nothing has changed", async () => {
+    const imagePath = path.join(folder, "kept.bin");
+    const qemu = {
+      path: "/usr/bin/kvm",
+      version: { major: 7, minor: 2, text: "7.2" },
+      machines: new Map(),
+      defaultMachine: undefined,
+      devices: new Set([DEBUG_EXIT_DEVICE.driver]),
+    };
+    const runs: string[] = [];
+    const counting = {
+      run: (command: { readonly argv: readonly string[] }) => {
+        runs.push(command.argv[0] ?? "");
+        return Promise.reject(new Error("the program hung"));
+      },
+    };
+    const verdictOf = () =>
+      new AccelerationProbe({ setting: "auto", runner: counting, logger: silentLogger(), imagePath }).verdict(qemu);
+    const first = await verdictOf();
+    const asked = runs.length;
+    expect(await verdictOf()).toEqual(first);
+    expect(runs).toHaveLength(asked);
+    await writeFile(`${imagePath}.verdict`, "{half");
+    expect(await verdictOf()).toEqual(first);
+    expect(runs).toHaveLength(asked * 2);
+  });
+
   it.each(["on", "off"] as const)("is not run when the agent is told %s", async (setting) => {
     const unused = { run: () => Promise.reject(new Error("ran a command")) };
     const parts = { setting, runner: unused, logger: silentLogger(), imagePath: path.join(folder, "unused.bin") };

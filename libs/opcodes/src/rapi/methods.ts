@@ -1,0 +1,66 @@
+/** What a method of a resource is: it submits a job, or it is answered at once. */
+import type { z } from "zod";
+import type { Access, HttpMethod, JobRoute, OpcodeDeclaration, QueryArguments, RawParams } from "../define.ts";
+
+/** What answers a request; the remote API's service has one handler for each. */
+export const DIRECT_CALLS = [
+  "addFilter",
+  "cancelJob",
+  "deleteFilter",
+  "features",
+  "getFilter",
+  "getGroup",
+  "getInstance",
+  "getJob",
+  "getNetwork",
+  "getNode",
+  "getNodeRole",
+  "getTags",
+  "info",
+  "instanceConsole",
+  "listFilters",
+  "listGroups",
+  "listInstances",
+  "listJobs",
+  "listNetworks",
+  "listNodes",
+  "listOses",
+  "query",
+  "queryFields",
+  "replaceFilter",
+  "root",
+  "version",
+  "waitForJob",
+] as const;
+export type DirectCall = (typeof DIRECT_CALLS)[number];
+
+interface MethodBase {
+  readonly method: HttpMethod;
+  /** `/2/nodes/:node_name/role` */
+  readonly path: string;
+  readonly access: Access;
+  /** One sentence. */
+  readonly doc: string;
+}
+
+/** Submits a job: see `buildJobRequest`. */
+export interface JobMethod extends MethodBase {
+  readonly kind: "job";
+  readonly opcode: OpcodeDeclaration;
+  readonly route: JobRoute;
+}
+
+/** Answers at once: see `parseDirectRequest`. */
+export interface DirectMethod extends MethodBase {
+  readonly kind: "direct";
+  /** What answers it. */
+  readonly call: DirectCall;
+  readonly pathParams?: Readonly<Record<string, string>>;
+  readonly query?: QueryArguments;
+  /** Absent: a body means nothing. */
+  readonly body?: z.ZodType;
+  readonly fixed?: RawParams;
+  readonly result: z.ZodType;
+}
+
+export type ResourceMethod = JobMethod | DirectMethod;
