@@ -35,15 +35,18 @@ export interface RedisConfigStoreOptions {
 
 type Change = (view: ConfigView) => readonly ConfigChange[];
 type Listener = (view: ConfigView, changed: readonly ConfigChange[]) => void;
+/** Of the stream: `<serial>-0`, and one field with the rows of that commit. */
+type StreamEntry = readonly [id: string, fields: readonly string[]];
 /** A reply of config-commit.lua. */
 type CommitReply =
-  | readonly ["done" | "moved", serial: number]
-  | readonly ["taken", serial: number, value: string, owner: string];
+  | readonly ["done" | "moved", serial: number, missed: readonly StreamEntry[]]
+  | readonly ["taken", serial: number, missed: readonly StreamEntry[], value: string, owner: string];
 
 const DEFAULT_WAIT_MS = 10_000;
 const WAIT_PAUSE_MS = 50;
 /** Only other processes' commits make one try again, and there is but one leader. */
 const COMMIT_ATTEMPTS = 20;
+const LONGEST_RETRY_PAUSE_MS = 250;
 /** How long a commit waits for a Redis that is away, instead of failing a job that has done its work. */
 const COMMIT_PATIENCE_MS = 60_000;
 const COMMIT_RETRY_PAUSE_MS = 100;
@@ -77,6 +80,7 @@ export class RedisConfigStore implements ConfigStore {
   #losses = 0;
   /** After how many of the losses everything was read anew. */
   #lossesMadeGood = 0;
+  readonly #closing = Promise.withResolvers<void>();
   #closed = false;
 
   private constructor(options: RedisConfigStoreOptions, redis: Redis, view: MemoryConfigView) {
@@ -133,6 +137,7 @@ export class RedisConfigStore implements ConfigStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#turn;
+    this.#closing.resolve();
     this.#feed.disconnect();
     this.#redis.disconnect();
     await this.#following;
@@ -144,17 +149,19 @@ export class RedisConfigStore implements ConfigStore {
       const base = this.#view;
       const changes = stamped(change(base), (this.#options.clock ?? Date.now)() / 1000);
       if (changes.length === 0) return base;
-      const [outcome, serial, value = "", owner = ""] = await this.#send(
-        commitArguments(base, changes, fence, token),
-        deadlineMs,
-      );
+      const reply = await this.#send(commitArguments(base, changes, fence, token), deadlineMs);
+      const [outcome, serial, missed] = reply;
       if (outcome === "done" && serial === this.#view.serial + 1) this.#advance(changes, serial);
-      else await this.#catchUp(base, serial);
+      else await this.#catchUp(base, serial, missed);
       if (outcome === "done") return this.#view;
+      if (this.#view !== base) {
+        // Two processes that retry without a pause can keep in step, and one of them never come first.
+        await delay(Math.random() * Math.min(2 ** attempt, LONGEST_RETRY_PAUSE_MS));
+        continue;
+      }
       // The same function on the same picture would only do the same again.
-      if (this.#view === base && outcome === "taken") throw valueTaken(value, owner);
-      if (this.#view === base)
-        throw new ConfigurationConflict("The change was worked out from rows that are no longer there");
+      if (outcome === "taken") throw valueTaken(reply[3], reply[4]);
+      throw new ConfigurationConflict("The change was worked out from rows that are no longer there");
     }
     throw new ConfigurationConflict(`Other changes came first ${COMMIT_ATTEMPTS} times; try again`);
   }
@@ -172,21 +179,16 @@ export class RedisConfigStore implements ConfigStore {
   }
 
   /** Take in what was committed up to `serial`, the newest that was seen when `base` was the view. */
-  async #catchUp(base: ConfigView, serial: number): Promise<void> {
-    const entries = await this.#redis.xrange(STREAM_KEY, `(${this.#view.serial}-0`, "+").catch((error: unknown) => {
-      throw redisUnavailable(error);
-    });
-    if (!this.#takeIn(entries) || this.#view.serial < serial || serial < base.serial) await this.#reload();
+  async #catchUp(base: ConfigView, serial: number, missed: readonly StreamEntry[]): Promise<void> {
+    if (serial < base.serial || !this.#takeIn(missed) || this.#view.serial < serial) await this.#reload();
   }
 
   /** Follow the other processes' commits until closed. */
   async #follow(): Promise<void> {
     while (!this.#closed) {
       try {
-        const from = `${this.#view.serial}-0`;
-        const reply = await this.#feed.xread("COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", STREAM_KEY, from);
-        const trusted = this.#losses === this.#lossesMadeGood;
-        if (!trusted || !this.#takeIn(reply?.[0]?.[1] ?? [])) await this.#reload();
+        // A read that waits while its connection is down is never answered after `disconnect`.
+        await Promise.race([this.#followOnce(), this.#closing.promise]);
       } catch (error) {
         if (this.#closed) return;
         this.#complain(error);
@@ -195,9 +197,18 @@ export class RedisConfigStore implements ConfigStore {
     }
   }
 
+  async #followOnce(): Promise<void> {
+    const from = `${this.#view.serial}-0`;
+    const reply = await this.#feed.xread("COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", STREAM_KEY, from);
+    const trusted = this.#losses === this.#lossesMadeGood;
+    if (!trusted || !this.#takeIn(reply?.[0]?.[1] ?? [])) await this.#reload();
+  }
+
   /** At once when the connection is back; when it fails, the follower does it after its next read. */
   async #recover(): Promise<void> {
-    await this.#reload().catch((error: unknown) => this.#complain(error));
+    await this.#reload().catch((error: unknown) => {
+      if (!this.#closed) this.#complain(error);
+    });
   }
 
   #complain(error: unknown): void {
@@ -208,7 +219,7 @@ export class RedisConfigStore implements ConfigStore {
   }
 
   /** @returns false when there is a gap before or among the entries of the stream */
-  #takeIn(entries: readonly (readonly [id: string, fields: readonly string[]])[]): boolean {
+  #takeIn(entries: readonly StreamEntry[]): boolean {
     for (const [id, [, rows = ""]] of entries) {
       const serial = Number(id.split("-")[0]);
       // This process' own commits come by the stream, too.
@@ -275,5 +286,5 @@ function commitArguments(
     const stored = "put" in change ? [serialNo - 1, JSON.stringify(change.put)] : [serialNo, ""];
     return [change.kind, uuid, ...stored];
   });
-  return [epoch, token, TOKEN_LIFETIME_S, STREAM_LENGTH, JSON.stringify(moves), ...rows];
+  return [epoch, token, TOKEN_LIFETIME_S, STREAM_LENGTH, view.serial, JSON.stringify(moves), ...rows];
 }

@@ -115,6 +115,15 @@ describe("an owner that asks again", () => {
     expect(await locks.release(1, "all", FENCE)).toEqual([2]);
   });
 
+  test("of two that ask for later levels the first to come is granted first, in whatever modes they wait", async () => {
+    for (const owner of [4, 5]) await ask(owner, [S("cluster/BGL")]);
+    await ask(2, [X("node/n1")]);
+    expect(await ask(4, [S("node/[lockset]")])).toBe("waiting");
+    expect(await ask(5, [X("node/[lockset]")])).toBe("waiting");
+    expect(await locks.release(2, "all", FENCE)).toEqual([4]);
+    expect(await locks.release(4, "all", FENCE)).toEqual([5]);
+  });
+
   test("asking for a level that it holds already, or an earlier one, is refused", async () => {
     await ask(1, [S("node/n1")]);
     await expect(ask(1, [S("node/n2")])).rejects.toThrow(/node\/n2.*release them first/);

@@ -14,9 +14,6 @@ import { RequestPipeline } from "./request-pipeline.ts";
 import { MAX_HEADER_BYTES, type ParserError, refuseUnparsed } from "./unparsed-requests.ts";
 import { UsersFile } from "./users-file.ts";
 
-/** Ganeti's port (spec/rapi.json, `http.port`). */
-export const DEFAULT_PORT = 5080;
-
 /** Bounds on clients, in milliseconds where it is a time. */
 export interface RapiLimits {
   /** From a connection's first byte to the end of a request's headers, and of the TLS handshake. */

@@ -137,13 +137,15 @@ export class RequestPipeline {
     const { logger } = this.#parts;
     const method = ctx.req.method ?? "";
     const isWrite = trace.job !== undefined || (method !== "GET" && trace.requester !== undefined);
-    const isDefect = failure !== undefined && !(failure instanceof GannetError || failure instanceof ClientGone);
+    const status = failure instanceof ClientGone ? undefined : ctx.res.statusCode;
+    // Of these the client is told nothing but that the log tells more.
+    const isDefect = failure !== undefined && status === 500;
     if (!isWrite && !isDefect && !logger.isLevelEnabled("debug")) return;
     const line = {
       user: trace.requester?.name,
       method,
       path,
-      status: failure instanceof ClientGone ? undefined : ctx.res.statusCode,
+      status,
       ms: Math.round(ms * 10) / 10,
       job: trace.job,
       err: isDefect ? failure : undefined,

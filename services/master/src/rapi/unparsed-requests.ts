@@ -1,4 +1,5 @@
 /** Requests that Node's parser refuses before anything of this server sees them. */
+import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { HttpError } from "@gannet/errors";
 import { findResource } from "@gannet/opcodes";
@@ -30,7 +31,7 @@ export function refuseUnparsed(error: ParserError, socket: Duplex): void {
   }
   const answer = unparsedAnswer(error);
   const head = [
-    `HTTP/1.1 ${answer.status} Refused`,
+    `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ""}`,
     "Content-Type: application/json",
     `Content-Length: ${answer.body.length}`,
     "Connection: close",

@@ -58,33 +58,52 @@ function change(subject: Subject, name: string, more: Partial<Instance>): void {
 
 const steps: readonly fc.Arbitrary<Step>[] = [
   // Instances come with a disk that has a copy on a second node, move, are renamed, tagged, and go with their disks.
-  fc.tuple(aName, aNode, aNode).map(([name, primary, secondary]): Step => (subject) => {
-    const nodes = [uuidOf<NodeUuid>(primary), uuidOf<NodeUuid>(secondary)];
-    const disk = diskRow(`disk of ${name}`, { nodes });
-    subject.store.commit([
-      { kind: "disk", put: disk },
-      { kind: "instance", put: instanceRow(name, { primaryNode: uuidOf(primary), disks: [disk.uuid] }) },
-    ]);
-  }),
-  fc.tuple(aName, aNode).map(([name, node]): Step => (subject) => change(subject, name, { primaryNode: uuidOf(node) })),
+  fc.tuple(aName, aNode, aNode).map(
+    ([name, primary, secondary]): Step =>
+      (subject) => {
+        const nodes = [uuidOf<NodeUuid>(primary), uuidOf<NodeUuid>(secondary)];
+        const disk = diskRow(`disk of ${name}`, { nodes });
+        subject.store.commit([
+          { kind: "disk", put: disk },
+          { kind: "instance", put: instanceRow(name, { primaryNode: uuidOf(primary), disks: [disk.uuid] }) },
+        ]);
+      },
+  ),
+  fc.tuple(aName, aNode).map(
+    ([name, node]): Step =>
+      (subject) =>
+        change(subject, name, { primaryNode: uuidOf(node) }),
+  ),
   fc.tuple(aName, fc.integer({ min: 0, max: 99 })).map(
     ([name, n]): Step =>
       (subject) =>
         change(subject, name, { name: `renamed${n}.gnt.test`, uuid: uuidOf(name) }),
   ),
-  fc.tuple(aName, fc.string()).map(([name, tag]): Step => (subject) => change(subject, name, { tags: [tag] })),
-  aName.map((name): Step => (subject) => {
-    const present = instanceOf(subject, name);
-    if (present === undefined) return;
-    const disks = subject.store.view.disksOf(present).map((remove: Disk): ConfigChange => ({ kind: "disk", remove }));
-    subject.store.commit([...disks, { kind: "instance", remove: present }]);
-  }),
-  fc.tuple(aName, fc.nat(9999), fc.subarray(NODES, { minLength: 1 })).map(([name, sizeMib, nodes]): Step => (subject) => {
-    const present = subject.store.view.disks.get(uuidOf(`disk of ${name}`));
-    if (present === undefined) return;
-    const put = { ...present, sizeMib, nodes: nodes.map((node) => uuidOf<NodeUuid>(node)) };
-    subject.store.commit([{ kind: "disk", put }]);
-  }),
+  fc.tuple(aName, fc.string()).map(
+    ([name, tag]): Step =>
+      (subject) =>
+        change(subject, name, { tags: [tag] }),
+  ),
+  aName.map(
+    (name): Step =>
+      (subject) => {
+        const present = instanceOf(subject, name);
+        if (present === undefined) return;
+        const disks = subject.store.view
+          .disksOf(present)
+          .map((remove: Disk): ConfigChange => ({ kind: "disk", remove }));
+        subject.store.commit([...disks, { kind: "instance", remove: present }]);
+      },
+  ),
+  fc.tuple(aName, fc.nat(9999), fc.subarray(NODES, { minLength: 1 })).map(
+    ([name, sizeMib, nodes]): Step =>
+      (subject) => {
+        const present = subject.store.view.disks.get(uuidOf(`disk of ${name}`));
+        if (present === undefined) return;
+        const put = { ...present, sizeMib, nodes: nodes.map((node) => uuidOf<NodeUuid>(node)) };
+        subject.store.commit([{ kind: "disk", put }]);
+      },
+  ),
   // Networks come, and instances join them.
   fc.constantFrom("blue", "red").map(
     (name): Step =>
@@ -109,36 +128,63 @@ const steps: readonly fc.Arbitrary<Step>[] = [
       ({ store }) =>
         store.commit([{ kind: "node", put: nodeRow(name, { offline }) }]),
   ),
-  fc.boolean().map((auto_balance): Step => ({ store }) => {
-    const { cluster } = store.view;
-    store.commit([{ kind: "cluster", put: { ...cluster, beparams: { ...cluster.beparams, auto_balance } } }]);
-  }),
-  fc.nat(9).map((n): Step => ({ store }) => {
-    const { cluster } = store.view;
-    store.commit([{ kind: "cluster", put: { ...cluster, highestUsedPort: 11_000 + n, mtime: cluster.mtime + 1 } }]);
-  }),
-  fc.string().map((name): Step => ({ store }) => {
-    const group = [...store.view.groups.values()][0];
-    if (group !== undefined) store.commit([{ kind: "nodegroup", put: { ...group, name: `group${name}` } }]);
-  }),
+  fc.boolean().map(
+    (auto_balance): Step =>
+      ({ store }) => {
+        const { cluster } = store.view;
+        store.commit([{ kind: "cluster", put: { ...cluster, beparams: { ...cluster.beparams, auto_balance } } }]);
+      },
+  ),
+  fc.nat(9).map(
+    (n): Step =>
+      ({ store }) => {
+        const { cluster } = store.view;
+        store.commit([{ kind: "cluster", put: { ...cluster, highestUsedPort: 11_000 + n, mtime: cluster.mtime + 1 } }]);
+      },
+  ),
+  fc.string().map(
+    (name): Step =>
+      ({ store }) => {
+        const group = [...store.view.groups.values()][0];
+        if (group !== undefined) store.commit([{ kind: "nodegroup", put: { ...group, name: `group${name}` } }]);
+      },
+  ),
   // Nodes report, fall silent, come back.
   fc.tuple(aName, aNode, fc.constantFrom("running", "shutdown", "paused")).map(
     ([name, node, status]): Step =>
       ({ live }) =>
         live.noteInstance(uuidOf(node), guest(name, { status })),
   ),
-  fc.tuple(aName, aNode).map(([name, node]): Step => ({ live }) => live.noteInstanceGone(uuidOf(node), name)),
+  fc.tuple(aName, aNode).map(
+    ([name, node]): Step =>
+      ({ live }) =>
+        live.noteInstanceGone(uuidOf(node), name),
+  ),
   fc.tuple(aNode, fc.nat(9999)).map(
     ([node, memoryFreeMib]): Step =>
       ({ live }) =>
         live.apply(uuidOf(node), { update: { $case: "node", value: nodeState(node, { memoryFreeMib }) } }),
   ),
-  aNode.map((node): Step => ({ live }) => live.lose(uuidOf(node))),
-  aNode.map((node): Step => ({ live }) => live.apply(uuidOf(node), { update: { $case: "heartbeat", value: {} } })),
+  aNode.map(
+    (node): Step =>
+      ({ live }) =>
+        live.lose(uuidOf(node)),
+  ),
+  aNode.map(
+    (node): Step =>
+      ({ live }) =>
+        live.apply(uuidOf(node), { update: { $case: "heartbeat", value: {} } }),
+  ),
   fc.tuple(aNode, fc.subarray(NAMES)).map(
     ([node, names]): Step =>
       ({ live }) =>
-        live.apply(uuidOf(node), snapshot(node, names.map((name) => guest(name)))),
+        live.apply(
+          uuidOf(node),
+          snapshot(
+            node,
+            names.map((name) => guest(name)),
+          ),
+        ),
   ),
 ];
 

@@ -43,9 +43,13 @@ const json = fc.letrec<{ value: unknown }>((tie) => ({
     { maxDepth: 4 },
     fc.constantFrom<unknown>(null, true, false, 0, -1, 1.5, 1e308, "", "x", "128", "1g", "a\0b", "\ud800", "default"),
     fc.array(tie("value"), { maxLength: 3 }),
-    fc.dictionary(fc.constantFrom(...PARAMETERS, "__proto__", "constructor", "OP_ID", "depends", "reason"), tie("value"), {
-      maxKeys: 5,
-    }),
+    fc.dictionary(
+      fc.constantFrom(...PARAMETERS, "__proto__", "constructor", "OP_ID", "depends", "reason"),
+      tie("value"),
+      {
+        maxKeys: 5,
+      },
+    ),
   ),
 })).value;
 
@@ -73,7 +77,20 @@ const body = fc.oneof(
 const query = fc
   .array(
     fc.tuple(
-      fc.constantFrom("bulk", "lock", "force", "dry-run", "reason", "tag", "fields", "mode", "type", "os", "static", "disks"),
+      fc.constantFrom(
+        "bulk",
+        "lock",
+        "force",
+        "dry-run",
+        "reason",
+        "tag",
+        "fields",
+        "mode",
+        "type",
+        "os",
+        "static",
+        "disks",
+      ),
       fc.constantFrom("", "0", "1", "-1", "x", "1,2", "%zz", "%ff", "name,status", "hard", "a+b", "9".repeat(30)),
     ),
     { maxLength: 4 },

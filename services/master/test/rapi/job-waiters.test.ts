@@ -63,6 +63,8 @@ test.for([
 });
 
 test("a look that fails ends the wait", async () => {
-  await expect(waiters.until(1, () => Promise.reject(new Error("no such job")), LONG_MS, never)).rejects.toThrow("no such");
+  await expect(waiters.until(1, () => Promise.reject(new Error("no such job")), LONG_MS, never)).rejects.toThrow(
+    "no such",
+  );
   expect(waiters.size).toBe(0);
 });

@@ -8,7 +8,7 @@ import {
   type Parameters,
 } from "@gannet/objects";
 import { InstanceCreate } from "@gannet/opcodes";
-import { encodeParameters } from "@gannet/rpc";
+import { encodeParameters, type NodeState } from "@gannet/rpc";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive, shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
@@ -17,7 +17,7 @@ import { up } from "./admin-state-steps.ts";
 import { type CreatePlan, planCreate } from "./create-plan.ts";
 import { createRows, diskRows, instanceRow, type NewIdentity, newIdentity } from "./create-rows.ts";
 import { startGuest } from "./guest-steps.ts";
-import { enoughMemory } from "./lookups.ts";
+import { checkMemory } from "./lookups.ts";
 import { blockDeviceMessage, instanceMessage } from "./messages.ts";
 import { checkName } from "./name-check.ts";
 
@@ -33,20 +33,20 @@ export const instanceCreate = implement(InstanceCreate, {
   async checkPrereq(ctx, op) {
     const plan = planCreate(op, ctx.config);
     await checkName(plan.name, { nameCheck: op.name_check, ipCheck: op.ip_check });
-    await enoughDisk(ctx, plan);
     // Nothing is on the disks of an instance that is not installed: it is not started (as in Ganeti).
     const start = op.start && op.no_install !== true;
-    if (start) {
-      const memoryMib = Number(plan.filledBeparams.minmem);
-      await enoughMemory(ctx, plan.node, { instanceName: plan.name, memoryMib, reason: "creating" });
-    }
     const identity = newIdentity(plan, ctx.now());
     const osParameters = texts({
       ...filledOsparams(ctx.config.cluster, plan),
       ...filledPrivateOsparams(ctx.config.cluster, plan),
       ...op.osparams_secret,
     });
-    await validateOnNode(ctx, plan, identity, { osParameters, forceVariant: op.force_variant });
+    // The node's locks are held meanwhile: all that it is asked, it is asked at once.
+    await Promise.all([
+      enoughResources(ctx, plan, { start }),
+      validateOs(ctx, plan, { osParameters, forceVariant: op.force_variant }),
+      validateGuest(ctx, plan, identity),
+    ]);
     return { plan, identity, osParameters, start };
   },
 
@@ -74,10 +74,16 @@ export const instanceCreate = implement(InstanceCreate, {
   },
 });
 
-/** @throws OpPrereqError (insufficient_resources) when the node's storage cannot take the disks */
-async function enoughDisk(ctx: PrereqContext, plan: CreatePlan): Promise<void> {
-  if (plan.disks.length === 0) return;
-  const { storage } = await ctx.node(plan.node.uuid).node.describe({}, { signal: ctx.signal });
+/** @throws OpPrereqError (insufficient_resources) when the node has not enough memory or space for it now */
+async function enoughResources(ctx: PrereqContext, plan: CreatePlan, { start }: { readonly start: boolean }) {
+  if (!start && plan.disks.length === 0) return;
+  const state = await ctx.node(plan.node.uuid).node.describe({}, { signal: ctx.signal });
+  const memoryMib = Number(plan.filledBeparams.minmem);
+  if (start) checkMemory(plan.node, state, { instanceName: plan.name, memoryMib, reason: "creating" });
+  if (plan.disks.length > 0) checkDiskSpace(plan, state);
+}
+
+function checkDiskSpace(plan: CreatePlan, { storage }: NodeState): void {
   const space = storage.find((unit) => unit.type === DISK_TEMPLATE_TRAITS[plan.template].storageType);
   const neededMib = plan.disks.reduce((sum, disk) => sum + disk.sizeMib, 0);
   if (space === undefined)
@@ -92,24 +98,24 @@ async function enoughDisk(ctx: PrereqContext, plan: CreatePlan): Promise<void> {
   );
 }
 
-/** What only the node can tell: its OS definitions, files and links that parameters name. */
-async function validateOnNode(
+/** The node has the OS definition and takes its variant and parameters. */
+async function validateOs(
   ctx: PrereqContext,
   plan: CreatePlan,
-  identity: NewIdentity,
-  {
-    osParameters,
-    forceVariant,
-  }: { readonly osParameters: Readonly<Record<string, string>>; readonly forceVariant: boolean },
+  request: { readonly osParameters: Readonly<Record<string, string>>; readonly forceVariant: boolean },
 ): Promise<void> {
-  const node = ctx.node(plan.node.uuid);
-  if (plan.os !== "")
-    await node.os.validate(
-      { os: plan.os, forceVariant, parameters: osParameters, runVerifyScript: true },
-      { signal: ctx.signal },
-    );
+  if (plan.os === "") return;
+  const { osParameters: parameters, forceVariant } = request;
+  await ctx
+    .node(plan.node.uuid)
+    .os.validate({ os: plan.os, forceVariant, parameters, runVerifyScript: true }, { signal: ctx.signal });
+}
+
+/** The node has the files and links that the guest's parameters name. */
+async function validateGuest(ctx: PrereqContext, plan: CreatePlan, identity: NewIdentity): Promise<void> {
   const draft = instanceRow(plan, { ...identity, disks: [] }, ctx.config, null);
-  await node.instances.validate({ instance: instanceMessage(ctx.config, draft) }, { signal: ctx.signal });
+  const instance = instanceMessage(ctx.config, draft);
+  await ctx.node(plan.node.uuid).instances.validate({ instance }, { signal: ctx.signal });
 }
 
 async function createDisks(ctx: ExecContext, plan: CreatePlan, identity: NewIdentity): Promise<void> {

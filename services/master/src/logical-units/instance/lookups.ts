@@ -1,6 +1,7 @@
 /** Prerequisites that many instance operations share. */
 import { OpPrereqError } from "@gannet/errors";
 import { type ConfigView, filledBeparams, type Instance, type Node } from "@gannet/objects";
+import type { NodeState } from "@gannet/rpc";
 import type { PrereqContext } from "../../executor/context.ts";
 
 /** @throws OpPrereqError (unknown_entity) */
@@ -40,16 +41,21 @@ export function isRunning(ctx: PrereqContext, instance: Instance): boolean {
   return seen !== undefined && seen.state.status !== "shutdown";
 }
 
-/**
- * Check that a node has enough free memory now, by asking it.
- * @throws OpPrereqError (insufficient_resources)
- */
-export async function enoughMemory(
-  ctx: PrereqContext,
-  node: Node,
-  wanted: { readonly instanceName: string; readonly memoryMib: number; readonly reason: string },
-): Promise<void> {
-  const { memoryFreeMib } = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+/** What wants a node's memory, for the message. */
+export interface WantedMemory {
+  readonly instanceName: string;
+  readonly memoryMib: number;
+  /** "starting", "creating" */
+  readonly reason: string;
+}
+
+/** Ask a node whether it has enough memory now. @throws OpPrereqError (insufficient_resources) */
+export async function enoughMemory(ctx: PrereqContext, node: Node, wanted: WantedMemory): Promise<void> {
+  checkMemory(node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), wanted);
+}
+
+/** @throws OpPrereqError (insufficient_resources) */
+export function checkMemory(node: Node, { memoryFreeMib }: NodeState, wanted: WantedMemory): void {
   if (memoryFreeMib >= wanted.memoryMib) return;
   throw new OpPrereqError(
     `Not enough memory on node ${node.name} for ${wanted.reason} instance ${wanted.instanceName}: ` +
