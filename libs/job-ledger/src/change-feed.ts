@@ -73,7 +73,7 @@ export class ChangeFeed {
     const entries = reply?.[0]?.[1] ?? [];
     if (entries.length === 0) return (await this.#newest()) < last ? this.#gap(last) : last;
     if (serialOf(entries[0]) !== last + 1) return this.#gap(last);
-    for (const [, [, id, , status]] of entries) this.#deliver({ id: Number(id), status: status as JobStatus });
+    for (const [, [id, status]] of entries) this.#deliver({ id: Number(id), status: status as JobStatus });
     return serialOf(entries.at(-1));
   }
 

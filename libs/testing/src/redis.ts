@@ -77,10 +77,18 @@ export async function startTestRedis(): Promise<TestRedis> {
   };
 }
 
-/** Run the body with a fresh server, and end it afterwards whatever the body did. */
+/** Run the body with a fresh server, and end it afterwards. A failure of the body is what is told. */
 export async function withRedis<T>(body: (redis: TestRedis) => Promise<T>): Promise<T> {
-  await using redis = await startTestRedis();
-  return await body(redis);
+  const redis = await startTestRedis();
+  let result: T;
+  try {
+    result = await body(redis);
+  } catch (error) {
+    await redis.stop().catch(() => {});
+    throw error;
+  }
+  await redis.stop();
+  return result;
 }
 
 /** Names of the connections other than the test's own. */

@@ -15,7 +15,7 @@
     ended                        sorted set of ids by end time (µs): final and not archived
     ends                         hash: how many of those have each final status
     dependants:<id>              set of ids: queued jobs that wait for the end of this one
-    changes                      stream, ids '0-<n>' without gaps: j = job id, s = its status
+    changes                      stream, ids '0-<n>' without gaps: <job id> = its status
     drained                      string: present while no job is taken
     submission:<token>           string: '<first id> <how many>', or 'abandoned'
 
@@ -44,6 +44,8 @@ local job_prefix, jobs = KEYS[2], KEYS[3]
 local FINAL = { canceled = true, success = true, error = true }
 local ACTIVE_RANK = { waiting = 1, canceling = 2, running = 3 }
 local CHANGES_KEPT = 100000
+-- Not at each entry: a trim costs the append-only file as much as the entry itself.
+local TRIMMED_AFTER = '000$'
 
 local function microseconds()
   local time = redis.call('TIME')
@@ -51,7 +53,8 @@ local function microseconds()
 end
 
 local function announce(id, status)
-  redis.call('XADD', jobs .. 'changes', 'MAXLEN', '~', CHANGES_KEPT, '0-*', 'j', id, 's', status)
+  local change = redis.call('XADD', jobs .. 'changes', '0-*', id, status)
+  if change:find(TRIMMED_AFTER) then redis.call('XTRIM', jobs .. 'changes', 'MAXLEN', '~', CHANGES_KEPT) end
 end
 
 -- The job gets a status in which somebody has it in hand, and other fields with it.

@@ -51,7 +51,7 @@ export class Executor {
     await this.#takeOver();
     this.#unsubscribe.push(
       ledger.onChange((change) => {
-        if (change.status === "canceling") this.#detached(this.#endCanceled(change.id));
+        if (change.status === "canceling") this.#detached(this.#endCanceled(change.id), "could not end a canceled job");
       }),
       configStore.onChange((view) => queue.setConcurrency(view.cluster.maxRunningJobs)),
     );
@@ -116,16 +116,22 @@ export class Executor {
     } catch (error) {
       return await this.#fail(job, index, error, context);
     }
+    let result: unknown;
     try {
-      const result = await execute(prepared.unit, prepared.op, context);
+      result = await execute(prepared.unit, prepared.op, context);
       await context.logged();
-      await Promise.all([ledger.succeed(job.id, index, result, fence), this.#releaseAll(job.id)]);
-      return "done";
     } catch (error) {
       return await this.#fail(job, index, error, context);
-    } finally {
-      if (index + 1 === job.opcodes.length) this.#options.secrets.forget(job.id);
     }
+    const ended = Promise.all([ledger.succeed(job.id, index, result, fence), this.#releaseAll(job.id)]);
+    if (index + 1 < job.opcodes.length) {
+      await ended;
+      return "done";
+    }
+    // Nobody waits for the last opcode's end: the delivery ends beside it, not after it.
+    this.#options.secrets.forget(job.id);
+    this.#detached(ended, "the end of a job could not be written; the next leader will end it");
+    return "over";
   }
 
   async #prepare(job: Job, index: number): Promise<{ unit: LogicalUnit; op: Op<OpcodeDeclaration> }> {
@@ -256,10 +262,13 @@ export class Executor {
     });
   }
 
-  #detached(work: Promise<void>): void {
-    const settled = work.catch((error: unknown) => {
-      if (!this.#over.aborted) this.#options.logger.error({ err: error }, "could not end a canceled job");
-    });
+  #detached(work: Promise<unknown>, failure: string): void {
+    const settled = work.then(
+      () => undefined,
+      (error: unknown) => {
+        if (!this.#over.aborted) this.#options.logger.error({ err: error }, failure);
+      },
+    );
     this.#running.add(settled);
     void settled.finally(() => this.#running.delete(settled));
   }
