@@ -1,5 +1,6 @@
 /** What the ledger does, for the remote API and the executor. `RedisJobLedger` is the implementation. */
 import type { EncodedError } from "@gannet/errors";
+import type { LockRequest } from "@gannet/locking";
 import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 
 /** Proof of leadership that every write of the executor carries; a stale one is refused. */
@@ -58,19 +59,30 @@ export interface JobLedger {
    * when their answer was lost (a log entry may be).
    */
   claim(id: JobId, fence: Fence): Promise<Job | undefined>;
-  /** The opcode holds its locks and begins: `running`. False when the job was canceled meanwhile: then it is canceled now. */
-  begin(id: JobId, opcodeIndex: number, fence: Fence): Promise<boolean>;
   /**
-   * Back to `waiting` with nothing held: claimable again, which whoever grants what it waits for says to the wake
-   * queue. An opcode that was running has undone what it did, and cleared its undo list. Nothing happens to a job
-   * that is asked to cancel.
+   * The opcode takes its locks, all in one step, and runs; or it waits for them parked, and is woken when they are
+   * granted, to be claimed and begun again. A job that was asked to cancel is over instead.
+   * @throws LockError when the job holds, or waits for, other locks than these; StaleEpoch
+   */
+  begin(
+    id: JobId,
+    opcodeIndex: number,
+    fence: Fence,
+    locks?: Pick<LockRequest, "wishes" | "priority">,
+  ): Promise<"running" | "parked" | "canceled">;
+  /**
+   * From running back to waiting, before anything was done: claimable again, which whoever parks it says to the
+   * wake queue. Its locks stay. Nothing happens to a job that is asked to cancel.
    */
   park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
-  /** The opcode ends as success, and the job after its last one; otherwise the job is queued and can be claimed. */
+  /**
+   * The opcode ends as success and gives its locks back, and the job ends after its last one; otherwise the job is
+   * queued and can be claimed. This and the two verbs after it wake who was waiting for the locks or for the job.
+   */
   succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void>;
-  /** The opcode ends as error and the rest of the job with it. */
+  /** The opcode ends as error and gives its locks back; the rest of the job ends with it. */
   fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<void>;
-  /** A canceling job that has let go of everything ends as canceled; one that is over stays as it is. */
+  /** A canceling job that nothing works on gives its locks back and ends as canceled; one that is over stays as it is. */
   finishCancel(id: JobId, fence: Fence): Promise<void>;
   log(id: JobId, opcodeIndex: number, type: LogEntryType, payload: unknown, fence: Fence): Promise<void>;
 

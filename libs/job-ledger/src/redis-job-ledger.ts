@@ -1,6 +1,7 @@
 /** The job ledger in Redis. Each verb that writes is one Lua script (lua/), atomic and on disk when it answers. */
 import { randomUUID } from "node:crypto";
 import { type EncodedError, OpPrereqError } from "@gannet/errors";
+import { type LockRequest, lockRequestArguments } from "@gannet/locking";
 import {
   type ChainableCommander,
   connectRedis,
@@ -125,11 +126,17 @@ export class RedisJobLedger implements JobLedger {
     return taken === null ? undefined : jobOf(id, recordOf(taken[0]), taken[1]);
   }
 
-  async begin(id: JobId, opcodeIndex: number, fence: Fence): Promise<boolean> {
-    const reply = await this.#persist(() => scripts.begin(this.#redis, fence.epoch, id, opcodeIndex));
-    const [runs, woken] = reply as [number, string[]];
+  async begin(
+    id: JobId,
+    opcodeIndex: number,
+    fence: Fence,
+    locks?: Pick<LockRequest, "wishes" | "priority">,
+  ): Promise<"running" | "parked" | "canceled"> {
+    const [, , ...request] = locks === undefined ? [] : lockRequestArguments({ owner: id, ...locks }, fence);
+    const reply = await this.#persist(() => scripts.begin(this.#redis, fence.epoch, id, opcodeIndex, ...request));
+    const [outcome, woken] = reply as ["running" | "parked" | "canceled", string[]];
     this.#wake(woken);
-    return runs === 1;
+    return outcome;
   }
 
   async park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void> {

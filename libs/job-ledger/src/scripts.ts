@@ -1,10 +1,10 @@
 /** The ledger's verbs as Lua scripts; each file's header documents its arguments and answer. */
 import { JobQueueDrainError, JobQueueFull, OpPrereqError, Unavailable } from "@gannet/errors";
-import { FENCE_PRELUDE } from "@gannet/locking";
+import { FENCE_PRELUDE, LOCK_FUNCTIONS, LOCK_KEYS } from "@gannet/locking";
 import { defineScript, EPOCH_KEY, luaFile, type Redis, redisKey, type ScriptErrors } from "@gannet/redis";
 
 /** `KEYS` of every script; lua/ledger.lua tells what stands below the prefixes. */
-const KEYS = [EPOCH_KEY, redisKey("job", ""), redisKey("jobs", "")] as const;
+const KEYS = [EPOCH_KEY, redisKey("job", ""), redisKey("jobs", ""), LOCK_KEYS[1]] as const;
 
 /** Keys that are also read by plain commands. */
 export const jobKey = (id: number): string => `${KEYS[1]}${id}`;
@@ -28,7 +28,7 @@ const ERRORS: ScriptErrors = {
   WRONG_STATE: Error,
 };
 
-const PRELUDE = FENCE_PRELUDE + luaFile(import.meta.dirname, "lua/ledger.lua");
+const PRELUDE = LOCK_FUNCTIONS + FENCE_PRELUDE + luaFile(import.meta.dirname, "lua/ledger.lua");
 
 type Run = (redis: Redis, ...args: (string | number)[]) => Promise<unknown>;
 

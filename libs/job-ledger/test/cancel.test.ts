@@ -69,9 +69,9 @@ test("a job canceled while its locks were granted does not begin", async () => {
   const id = await submitOne(ledger);
   await ledger.claim(id, FENCE);
   await ledger.cancel(id);
-  expect(await ledger.begin(id, 0, FENCE)).toBe(false);
+  expect(await ledger.begin(id, 0, FENCE)).toBe("canceled");
   expect(await statusesOf(ledger, id)).toEqual(["canceled", ["canceled"]]);
-  expect(await ledger.begin(id, 0, FENCE)).toBe(false);
+  expect(await ledger.begin(id, 0, FENCE)).toBe("canceled");
 });
 
 test("a parked job is canceling, and its executor, which is told, ends it", async () => {

@@ -122,7 +122,7 @@ const begin =
     const job = model.job(id);
     const call = ledger.begin(id, index, fenceOf(model));
     if (job.at === index && (job.status === "canceling" || job.status === "canceled")) {
-      expect(await call).toBe(false);
+      expect(await call).toBe("canceled");
       if (job.status === "canceling") end(model, id, "canceled");
       return;
     }

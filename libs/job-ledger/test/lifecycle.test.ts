@@ -123,7 +123,7 @@ describe("transitions", () => {
     expect(claimed?.startTimestamp).toEqual(claimed?.opcodes[0]?.startTimestamp);
     expect(claimed?.opcodes[0]?.execTimestamp).toBeNull();
 
-    expect(await ledger.begin(id, 0, FENCE)).toBe(true);
+    expect(await ledger.begin(id, 0, FENCE)).toBe("running");
     expect(await statusesOf(ledger, id)).toEqual(["running", ["running"]]);
     await ledger.succeed(id, 0, "result", FENCE);
 
@@ -228,7 +228,7 @@ describe("transitions", () => {
     await ledger.claim(id, FENCE);
     await ledger.begin(id, 0, FENCE);
     const running = await jobOf(ledger, id);
-    expect(await ledger.begin(id, 0, FENCE)).toBe(true);
+    expect(await ledger.begin(id, 0, FENCE)).toBe("running");
     expect(await jobOf(ledger, id)).toEqual(running);
     await ledger.succeed(id, 0, "first", FENCE);
     const between = await jobOf(ledger, id);

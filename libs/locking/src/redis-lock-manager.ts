@@ -1,15 +1,13 @@
 /** The lock manager over Redis: each verb is one atomic script. The rules are in lock-model.ts and lua/lock-rules.lua. */
 import { setTimeout as delay } from "node:timers/promises";
 import { Unavailable } from "@gannet/errors";
-import { defineScript, EPOCH_KEY, luaFile, type Redis, redisKey, redisUnavailable, type Script } from "@gannet/redis";
-import { FENCE_PRELUDE } from "./fence.ts";
+import { defineScript, type Redis, redisKey, redisUnavailable, type Script } from "@gannet/redis";
 import type { LockInfo, LockMode, LockRequest, LockWish } from "./lock.ts";
 import type { Fence, LockManager } from "./lock-manager-contract.ts";
-import { compareLockNames, LEVEL_RANKS, lockName, parseLockName } from "./lock-name.ts";
-import { checkPriority, checkRequest, wishesByLock } from "./lock-request.ts";
+import { compareLockNames, lockName, parseLockName } from "./lock-name.ts";
+import { checkPriority } from "./lock-request.ts";
+import { LOCK_KEYS, lockLua, lockRequestArguments, type StoredMode } from "./lock-scripts.ts";
 
-const STORED_MODES = { shared: "S", exclusive: "X" } as const satisfies Record<LockMode, string>;
-type StoredMode = (typeof STORED_MODES)[LockMode];
 const MODES = { S: "shared", X: "exclusive" } as const satisfies Record<StoredMode, LockMode>;
 /** What an owner holds, as lock-rules.lua writes it. */
 type StoredLocks = Readonly<Record<string, StoredMode>>;
@@ -27,10 +25,8 @@ interface StoredRequest {
 const DEFAULT_PATIENCE_MS = 60_000;
 const RETRY_PAUSE_MS = 100;
 
-const KEYS = [EPOCH_KEY, redisKey("lock", "")];
 const HELD_KEY = redisKey("lock", "held");
 const UNCLAIMED_KEY = redisKey("lock", "unclaimed");
-const LEVELS = JSON.stringify(LEVEL_RANKS);
 
 const requestLocks = lockScript("request");
 const releaseLocks = lockScript("release");
@@ -54,12 +50,8 @@ export class RedisLockManager implements LockManager {
   }
 
   async request(request: LockRequest, fence: Fence): Promise<"granted" | "waiting"> {
-    checkRequest(request);
-    const wishes = Object.fromEntries(
-      [...wishesByLock(request.wishes)].map(([lock, { mode }]) => [lock, STORED_MODES[mode]]),
-    );
-    const args = [fence.epoch, request.owner, request.priority, JSON.stringify(wishes), LEVELS];
-    const { reply } = await this.#patiently(() => requestLocks.run(this.#redis, KEYS, args));
+    const args = lockRequestArguments(request, fence);
+    const { reply } = await this.#patiently(() => requestLocks.run(this.#redis, LOCK_KEYS, args));
     return reply === 1 ? "granted" : "waiting";
   }
 
@@ -90,19 +82,19 @@ export class RedisLockManager implements LockManager {
   }
 
   async list(): Promise<readonly LockInfo[]> {
-    const [held, requests] = (await listLocks.run(this.#redis, KEYS, [])) as [string[], string[]];
+    const [held, requests] = (await listLocks.run(this.#redis, LOCK_KEYS, [])) as [string[], string[]];
     return lockInfos(parseRows<StoredLocks>(held), parseRows<StoredRequest>(requests));
   }
 
   async explain(owner: number): Promise<readonly { readonly lock: string; readonly blockedBy: readonly number[] }[]> {
-    const rows = (await explainRequest.run(this.#redis, KEYS, [owner])) as [string, ...string[]][];
+    const rows = (await explainRequest.run(this.#redis, LOCK_KEYS, [owner])) as [string, ...string[]][];
     return rows
       .map(([lock, ...owners]) => ({ lock, blockedBy: owners.map(Number).sort((a, b) => a - b) }))
       .sort((a, b) => compareLockNames(a.lock, b.lock));
   }
 
   async #grants(script: Script, args: readonly (string | number)[]): Promise<readonly number[]> {
-    const { reply, repeated } = await this.#patiently(() => script.run(this.#redis, KEYS, args));
+    const { reply, repeated } = await this.#patiently(() => script.run(this.#redis, LOCK_KEYS, args));
     if (!repeated) return reply as number[];
     // An earlier attempt may have granted, and its answer is lost.
     const unclaimed = await this.#patiently(() => this.#redis.smembers(UNCLAIMED_KEY).catch(fail));
@@ -123,8 +115,7 @@ export class RedisLockManager implements LockManager {
 }
 
 function lockScript(verb: string): Script {
-  const files = ["lock-rules", `lock-${verb}`].map((file) => luaFile(import.meta.dirname, `lua/${file}.lua`));
-  return defineScript({ name: `locking/${verb}`, lua: [FENCE_PRELUDE, ...files].join("\n"), keys: KEYS.length });
+  return defineScript({ name: `locking/${verb}`, lua: lockLua(verb), keys: LOCK_KEYS.length });
 }
 
 function fail(error: unknown): never {

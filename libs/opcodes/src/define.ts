@@ -49,13 +49,15 @@ export type RawParams = Readonly<Record<string, unknown>>;
 export type WireOpcode = RawParams & { readonly OP_ID: string };
 
 /**
- * A query argument. `flag` is a whole number, not zero for true; `list` is comma-separated; `repeated` may be
- * given several times. An empty value is the same as absence.
+ * A query argument. `flag` is a whole number, not zero for true; `count` is a whole number from `atLeast` on;
+ * `list` is comma-separated; `repeated` may be given several times. An empty value is the same as absence.
  */
 export interface QueryArgument {
   /** The parameter that it sets; the argument's own name when absent. */
   readonly param?: string;
-  readonly type: "flag" | "string" | "list" | "repeated";
+  readonly type: "flag" | "count" | "string" | "list" | "repeated";
+  /** The least value of a `count`; 0 when absent. */
+  readonly atLeast?: number;
   /** The values it knows, each with what it sets the parameter to. */
   readonly values?: RawParams;
   readonly required?: boolean;

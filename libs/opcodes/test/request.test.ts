@@ -344,6 +344,16 @@ describe("methods that answer at once", () => {
     expect(refusal(() => parse("GET", "/2/query/node?fields="))[0]).toBe(400);
   });
 
+  test("get counts as whole numbers, from the least on", () => {
+    expect(parse("GET", "/2/jobs?bulk=1&limit=20&after=0").params).toEqual({ bulk: true, limit: 20, after: 0 });
+    expect(parse("GET", "/2/jobs?limit=&after=").params).toEqual({});
+    for (const query of ["limit=0", "limit=-1", "limit=x", "limit=1.5", "after=%201", "after=1e3", "after=0x1"])
+      expect(refusal(() => parse("GET", `/2/jobs?${query}`))).toEqual([
+        400,
+        expect.stringMatching(/^The '(limit|after)' parameter must be a whole number, [01] or more$/),
+      ]);
+  });
+
   test("get their bodies checked", () => {
     expect(parse("GET", "/2/jobs/7/wait", { fields: ["status"], previous_job_info: null }).body).toEqual({
       fields: ["status"],

@@ -27,8 +27,9 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     unfollow();
     await executor.stop();
     await watcher.stop();
-    if (!lost.aborted) await leadership.resign();
-    logger.info({ epoch }, lost.aborted ? "the lease was lost; no longer leading" : "resigned");
+    const wasLost = lost.aborted;
+    if (!wasLost) await leadership.resign();
+    logger.info({ epoch }, wasLost ? "the lease was lost; no longer leading" : "resigned");
   }
 }
 

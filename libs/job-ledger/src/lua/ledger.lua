@@ -1,6 +1,9 @@
 --[[
   In front of every script of the ledger, behind the fence of libs/locking: the ledger's keys and the steps that
-  several verbs share. All scripts take the same three keys; the others are derived from the two prefixes.
+  several verbs share. All scripts take the same four keys; the others are derived from the prefixes.
+
+  Verbs that take or end an opcode do the same with its locks, by the functions of libs/locking, in the same step:
+  a job that is over, or between two opcodes, holds none, whenever its leader dies.
 
   KEYS[1] 'gannet:epoch'         string: the leader's epoch
   KEYS[2] 'gannet:job:'          prefix of one job:
@@ -18,6 +21,8 @@
     changes                      stream, ids '0-<n>' without gaps: <job id> = its status
     drained                      string: present while no job is taken
     submission:<token>           string: '<first id> <how many>', or 'abandoned'
+
+  KEYS[4] 'gannet:lock:'         prefix of the locks, see libs/locking's lock-rules.lua
 
   A job's hash. Times are µs since 1970. The status of an opcode follows from `status` and `at`. Flags are present
   or absent.
@@ -160,6 +165,26 @@ local function smallest_priority(priorities, from)
     index = index + 1
   end
   return smallest or 0
+end
+
+-- Give back the job's locks and its waiting request. Answers those whose requests this granted, with `woken`
+-- before them: {id, priority, id, priority, …}, all of them to be woken.
+local function release_locks(id, woken)
+  for _, owner in ipairs(lock_release({ KEYS[1], KEYS[4] }, { ARGV[1], id, 'all' })) do
+    woken[#woken + 1] = owner
+    woken[#woken + 1] = redis.call('HGET', job_prefix .. owner, 'priority') or '0'
+  end
+  return woken
+end
+
+-- As release_locks, for a verb that is repeated because its answer was lost: all whose grant nobody has acted on.
+local function unclaimed_grants()
+  local woken = {}
+  for _, owner in ipairs(redis.call('SMEMBERS', KEYS[4] .. 'unclaimed')) do
+    woken[#woken + 1] = owner
+    woken[#woken + 1] = redis.call('HGET', job_prefix .. owner, 'priority') or '0'
+  end
+  return woken
 end
 
 local function wrong_state(id, at, status, verb)

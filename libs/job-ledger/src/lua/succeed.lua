@@ -1,5 +1,5 @@
 --[[
-  The running opcode ends as success. After the last one the job does; otherwise the next opcode can be claimed.
+  The running opcode ends as success and gives its locks back. After the last one the job does; otherwise the next opcode can be claimed.
   Does nothing when the opcode has succeeded already.
 
   KEYS    see ledger.lua
@@ -17,13 +17,14 @@ local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
 local status, at, count, priorities, undo =
   unpack(redis.call('HMGET', key, 'status', 'at', 'count', 'priorities', 'undo'))
-if status and tonumber(index) < tonumber(at) then return {} end
+if status and tonumber(index) < tonumber(at) then return unclaimed_grants() end
 if status ~= 'running' or at ~= index then return wrong_state(id, index, status, 'succeed') end
 
 local time = microseconds()
 local next = tonumber(at) + 1
 if next == tonumber(count) then
-  return finish(id, key, status, 'success', time, 'at', next, 'priority', '0', 'result.' .. at, ARGV[4], 'end.' .. at, time)
+  local woken = finish(id, key, status, 'success', time, 'at', next, 'priority', '0', 'result.' .. at, ARGV[4], 'end.' .. at, time)
+  return release_locks(id, woken)
 end
 
 if undo then
@@ -32,4 +33,4 @@ if undo then
 end
 local priority = smallest_priority(priorities, next)
 requeue(id, key, priority, 'at', next, 'priority', priority, 'result.' .. at, ARGV[4], 'end.' .. at, time)
-return {}
+return release_locks(id, {})

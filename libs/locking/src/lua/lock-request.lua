@@ -59,7 +59,8 @@ local request = {
   since = now[1] * 1000 + math.floor(now[2] / 1000),
 }
 local claims = claims_of(missing)
-local lock, mode = blocked_at(claims, position_of(request), request.growing)
+local nobody_waits = redis.call('HLEN', REQUESTS) == 0
+local lock, mode = blocked_at(claims, position_of(request), request.growing or nobody_waits)
 if not lock then
   add_held(owner, wishes)
   return 1

@@ -203,6 +203,7 @@ end
 -- Something left these locks ({lock: true}): settle those who watched them and are held up there no longer, in
 -- the order in which they wait. Granting frees nothing, so a list whose first is still held up is done with.
 local function settle_watchers(freed, granted)
+  if redis.call('HLEN', REQUESTS) == 0 then return end
   local lists = {}
   for lock in pairs(freed) do
     for _, mode in ipairs(MODES) do

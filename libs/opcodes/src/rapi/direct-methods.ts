@@ -1,6 +1,6 @@
 /** The methods of the remote API that answer at once, without a job (spec/rapi.json, `kind` static and direct). */
 import { z } from "zod";
-import type { HttpMethod } from "../define.ts";
+import type { HttpMethod, QueryArguments } from "../define.ts";
 import * as r from "../results.ts";
 import { flag } from "../route.ts";
 import { filterRuleBody, jobWaitBody, queryBody } from "./bodies.ts";
@@ -8,12 +8,15 @@ import type { DirectCall, DirectMethod } from "./methods.ts";
 
 const bulk = { bulk: flag };
 const lock = { lock: flag };
+/** Gannet's own: at most `limit` jobs, those whose ids follow `after`. */
+const page = { limit: { type: "count", atLeast: 1 }, after: { type: "count" } } as const satisfies QueryArguments;
 const object = r.anyObject;
 
 /** `[{id, uri}]` or `[{name, uri}]`, or with `bulk=1` whole objects. */
 const listing = z.array(object);
 const uuid = z.string();
 const role = z.enum(["drained", "master", "master-candidate", "offline", "regular"]);
+const blockers = z.array(z.object({ lock: z.string().nullable(), blocked_by: z.array(z.int()) }));
 const jobChange = z.object({ job_info: z.array(z.unknown()), log_entries: z.array(z.unknown()) }).nullable();
 
 type Options = Partial<Omit<DirectMethod, "kind" | "method" | "path" | "call" | "doc" | "result">>;
@@ -67,7 +70,9 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
   direct("GET", "/2/nodes/:node_name", "getNode", "Describe a node.", object, { query: lock }),
   direct("GET", "/2/nodes/:node_name/role", "getNodeRole", "The role of a node.", role, { query: lock }),
 
-  direct("GET", "/2/jobs", "listJobs", "List the jobs.", listing, { query: bulk }),
+  direct("GET", "/2/jobs", "listJobs", "List the jobs that are not archived, oldest first.", listing, {
+    query: { ...bulk, ...page },
+  }),
   direct("GET", "/2/jobs/:job_id", "getJob", "Describe a job.", object),
   direct(
     "DELETE",
@@ -81,6 +86,14 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
     access: "write",
     body: jobWaitBody,
   }),
+  direct(
+    "GET",
+    "/2/jobs/:job_id/blockers",
+    "jobBlockers",
+    "Tell which jobs a waiting job waits for, for each lock, and with null for the jobs whose end it waits for.",
+    blockers,
+    { access: "read", extension: true },
+  ),
 
   direct("GET", "/2/query/:resource", "query", "List objects of one kind by fields.", r.queryResponse, {
     access: "read",

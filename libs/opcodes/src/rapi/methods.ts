@@ -18,6 +18,7 @@ export const DIRECT_CALLS = [
   "getTags",
   "info",
   "instanceConsole",
+  "jobBlockers",
   "listFilters",
   "listGroups",
   "listInstances",
@@ -55,6 +56,8 @@ export interface DirectMethod extends MethodBase {
   readonly kind: "direct";
   /** What answers it. */
   readonly call: DirectCall;
+  /** Gannet's own: Ganeti's remote API has no such method. */
+  readonly extension?: true;
   readonly pathParams?: Readonly<Record<string, string>>;
   readonly query?: QueryArguments;
   /** Absent: a body means nothing. */

@@ -34,6 +34,8 @@ function decode(name: string, argument: QueryArgument, values: readonly string[]
   switch (argument.type) {
     case "flag":
       return flagValue(name, first);
+    case "count":
+      return countValue(name, first, argument.atLeast ?? 0);
     case "string":
       return first;
     case "list":
@@ -51,4 +53,10 @@ function knownValue(name: string, known: RawParams, given: string): unknown {
 function flagValue(name: string, given: string): boolean {
   if (!/^[+-]?\d{1,18}$/.test(given)) throw new HttpError(400, `Invalid value for the '${name}' parameter`);
   return Number(given) !== 0;
+}
+
+function countValue(name: string, given: string, atLeast: number): number {
+  const value = Number(given);
+  if (/^\d{1,15}$/.test(given) && value >= atLeast) return value;
+  throw new HttpError(400, `The '${name}' parameter must be a whole number, ${atLeast} or more`);
 }

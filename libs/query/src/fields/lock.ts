@@ -9,7 +9,12 @@ export interface LockContext {
   readonly name: string;
   readonly mode: "shared" | "exclusive" | null;
   readonly owners: readonly number[];
-  readonly pending: readonly { readonly owner: number; readonly mode: "shared" | "exclusive" }[];
+  /** In the order in which they would be granted. `sinceMs`: when each asked, in milliseconds since 1970. */
+  readonly pending: readonly {
+    readonly owner: number;
+    readonly mode: "shared" | "exclusive";
+    readonly sinceMs: number;
+  }[];
 }
 
 export const LOCK_FIELDS: readonly Field<LockContext>[] = [
@@ -18,5 +23,9 @@ export const LOCK_FIELDS: readonly Field<LockContext>[] = [
   live("owner", "Owner", "other", "Jobs that hold it", ({ owners }) => normal(owners.map(String))),
   live("pending", "Pending", "other", "Jobs that wait for it, in their order, and how they ask", ({ pending }) =>
     normal(pending.map(({ owner, mode }) => [mode, [String(owner)]])),
+  ),
+  // Not Ganeti's: its clients take `pending` apart as pairs, so the times stand beside it.
+  live("pending_since", "PendingSince", "other", "When each of them asked, in seconds since 1970", ({ pending }) =>
+    normal(pending.map(({ sinceMs }) => sinceMs / 1000)),
   ),
 ];

@@ -5,13 +5,14 @@
  * A job that has to wait (for locks, or for another job) is parked: the delivery ends, and whoever releases
  * what it waits for wakes it. It holds no slot, no promise and no timer.
  */
-import { encodeError, GannetError, JobCanceled, OpResultError, StaleEpoch } from "@gannet/errors";
+import { encodeError, GannetError, LockError, OpResultError, StaleEpoch } from "@gannet/errors";
 import type { Fence, Job, JobId, WakeQueue } from "@gannet/job-ledger";
 import type { LockWish } from "@gannet/locking";
 import { type Op, type OpcodeDeclaration, parseOpcode } from "@gannet/opcodes";
 import { sameWishes } from "./lock-wishes.ts";
 import type { LogicalUnit } from "./logical-unit.ts";
 import { type ExecutionServices, OpcodeContext } from "./opcode-context.ts";
+import { RunningSlots } from "./running-slots.ts";
 import type { SecretVault } from "./secret-vault.ts";
 import { runUndo } from "./undo-actions.ts";
 
@@ -27,22 +28,25 @@ export interface ExecutorOptions extends ExecutionServices {
 /** How long running opcodes may go on after the order to stop; systemd kills a service after 90 s. */
 const STOP_GRACE_MS = 10_000;
 
-/** What running one opcode came to. */
-type OpcodeOutcome = "done" | "parked" | "over";
+/** While the opcodes of all slots run, as many more are delivered and claimed, so that no slot waits for Redis. */
+const DELIVERIES_PER_SLOT = 2;
+
+/** What running one opcode came to: the next one's turn, or nothing more to do in this delivery. */
+type OpcodeOutcome = "done" | "over";
 
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #running = new Set<Promise<void>>();
   readonly #abandon = new AbortController();
+  readonly #slots: RunningSlots;
   /** Aborted when nothing may be written any more: leadership is lost, or the process has to end now. */
   readonly #over: AbortSignal;
-  /** Owners granted while their own delivery was still about to park them; see {@link #park}. */
-  readonly #parking = new Map<JobId, { granted: boolean }>();
   readonly #unsubscribe: (() => void)[] = [];
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#over = AbortSignal.any([options.lost, this.#abandon.signal]);
+    this.#slots = new RunningSlots(options.configStore.view.cluster.maxRunningJobs);
   }
 
   /** Finish what an older leader left, then take deliveries. */
@@ -53,10 +57,14 @@ export class Executor {
       ledger.onChange((change) => {
         if (change.status === "canceling") this.#detached(this.#endCanceled(change.id), "could not end a canceled job");
       }),
-      configStore.onChange((view) => queue.setConcurrency(view.cluster.maxRunningJobs)),
+      configStore.onChange(({ cluster: { maxRunningJobs } }) => {
+        this.#slots.setLimit(maxRunningJobs);
+        queue.setConcurrency(maxRunningJobs * DELIVERIES_PER_SLOT);
+      }),
     );
     if (this.#over.aborted) return;
-    queue.start((id) => this.#deliver(id), { concurrency: configStore.view.cluster.maxRunningJobs });
+    const concurrency = configStore.view.cluster.maxRunningJobs * DELIVERIES_PER_SLOT;
+    queue.start((id) => this.#deliver(id), { concurrency });
   }
 
   /**
@@ -104,26 +112,21 @@ export class Executor {
   async #runOpcode(job: Job, index: number): Promise<OpcodeOutcome> {
     const { ledger, fence } = this.#options;
     const context = this.#contextOf(job.id, index);
-    let prepared: { unit: LogicalUnit; op: Op<OpcodeDeclaration> };
-    try {
-      prepared = await this.#prepare(job, index);
-      const locked = await this.#takeLocks(job, index, prepared.unit, prepared.op);
-      if (locked === "waiting") return "parked";
-      if (!(await ledger.begin(job.id, index, fence))) {
-        await this.#endCanceled(job.id);
-        return "over";
-      }
-    } catch (error) {
-      return await this.#fail(job, index, error, context);
-    }
     let result: unknown;
     try {
-      result = await execute(prepared.unit, prepared.op, context);
+      const { unit, op } = await this.#prepare(job, index);
+      const ran = await this.#slots.run(async () => {
+        if (!(await this.#begin(job, index, unit, op))) return false;
+        result = await execute(unit, op, context);
+        return true;
+      });
+      if (!ran) return "over";
       await context.logged();
     } catch (error) {
-      return await this.#fail(job, index, error, context);
+      await this.#fail(job, index, error, context);
+      return "over";
     }
-    const ended = Promise.all([ledger.succeed(job.id, index, result, fence), this.#releaseAll(job.id)]);
+    const ended = ledger.succeed(job.id, index, result, fence);
     if (index + 1 < job.opcodes.length) {
       await ended;
       return "done";
@@ -144,95 +147,56 @@ export class Executor {
   }
 
   /**
-   * Ask for the opcode's locks, and once they are granted compute them again: if the configuration moved
-   * meanwhile so that others are needed, let go and ask anew.
+   * Take the opcode's locks and begin, in one step of the ledger. Once they are granted they are computed again: if
+   * the configuration moved meanwhile so that others are needed, they are given back and asked for anew.
+   *
+   * @returns false when the job waits parked, or is over
    */
-  async #takeLocks(
-    job: Job,
-    index: number,
-    unit: LogicalUnit,
-    op: Op<OpcodeDeclaration>,
-  ): Promise<"granted" | "waiting"> {
-    const { locks, configStore, fence } = this.#options;
+  async #begin(job: Job, index: number, unit: LogicalUnit, op: Op<OpcodeDeclaration>): Promise<boolean> {
+    const { ledger, locks, configStore, queue, fence } = this.#options;
     const priority = job.opcodes[index]?.priority ?? 0;
-    let wishes = withBigLock(unit.locks(op, configStore.view));
-    let first = true;
-    for (;;) {
-      if (first && (await this.#holdsOther(job, wishes))) await this.#releaseAll(job.id);
-      first = false;
-      this.#parking.set(job.id, { granted: false });
-      const answer = await locks.request({ owner: job.id, wishes, priority }, fence);
-      if (answer === "waiting") {
-        await this.#park(job.id, index);
-        return "waiting";
-      }
-      this.#parking.delete(job.id);
-      const now = withBigLock(unit.locks(op, configStore.view));
-      if (sameWishes(now, wishes)) return "granted";
-      await this.#releaseAll(job.id);
-      wishes = now;
-    }
-  }
-
-  /** Whether a job that was woken by a grant was granted something else than it needs by now. */
-  async #holdsOther(job: Job, wishes: readonly LockWish[]): Promise<boolean> {
-    if (job.startTimestamp === null) return false;
-    const held = await this.#options.locks.held(job.id);
-    return held.length > 0 && !sameWishes(held, wishes);
-  }
-
-  /**
-   * Give the slot up. A release elsewhere may grant the request before the ledger knows that the job is
-   * parked, and its wake-up would then be refused by `claim`: it is noted and repeated here.
-   */
-  async #park(id: JobId, index: number): Promise<void> {
+    const wanted = () => withBigLock(unit.locks(op, configStore.view));
+    let wishes = wanted();
+    let outcome: "running" | "parked" | "canceled";
     try {
-      await this.#options.ledger.park(id, index, this.#options.fence);
-    } finally {
-      const granted = this.#parking.get(id)?.granted === true;
-      this.#parking.delete(id);
-      if (granted) await this.#wake([id]);
+      outcome = await ledger.begin(job.id, index, fence, { wishes, priority });
+    } catch (error) {
+      if (!(error instanceof LockError)) throw error;
+      // It was parked for other locks than it needs by now.
+      await this.#releaseAll(job.id);
+      wishes = wanted();
+      outcome = await ledger.begin(job.id, index, fence, { wishes, priority });
     }
-  }
-
-  async #wake(owners: readonly JobId[]): Promise<void> {
-    await Promise.all(
-      owners.map(async (id) => {
-        const parking = this.#parking.get(id);
-        if (parking !== undefined) parking.granted = true;
-        else await this.#options.queue.wake(id, 0);
-      }),
-    );
+    if (outcome === "canceled") this.#options.secrets.forget(job.id);
+    if (outcome !== "running") return false;
+    if (sameWishes(wishes, wanted())) return true;
+    await ledger.park(job.id, index, fence);
+    await wakeAll(queue, [...(await locks.release(job.id, "all", fence)), job.id]);
+    return false;
   }
 
   async #releaseAll(id: JobId): Promise<void> {
-    await this.#wake(await this.#options.locks.release(id, "all", this.#options.fence));
+    const { locks, queue, fence } = this.#options;
+    await wakeAll(queue, await locks.release(id, "all", fence));
   }
 
-  async #fail(job: Job, index: number, error: unknown, context: OpcodeContext): Promise<OpcodeOutcome> {
+  async #fail(job: Job, index: number, error: unknown, context: OpcodeContext): Promise<void> {
     const { ledger, fence } = this.#options;
     // Without leadership nothing may be written or undone: the next leader does both from the ledger.
     if (error instanceof StaleEpoch || this.#over.aborted) throw error;
-    if (error instanceof JobCanceled) {
-      await this.#endCanceled(job.id);
-      return "over";
-    }
     if (error instanceof GannetError)
       context.logger.info({ err: error.message, class: error.wireClass }, "opcode failed");
     else context.logger.error({ err: error }, "opcode failed unexpectedly");
     await runUndo(context, context.undoList);
     await context.logged();
-    await Promise.all([ledger.fail(job.id, index, encodeError(error), fence), this.#releaseAll(job.id)]);
+    await ledger.fail(job.id, index, encodeError(error), fence);
     this.#options.secrets.forget(job.id);
-    return "over";
   }
 
   /** A job canceled while it waited: nothing of it is running. */
   async #endCanceled(id: JobId): Promise<void> {
-    const { ledger, fence, secrets } = this.#options;
-    await this.#releaseAll(id);
-    await ledger.finishCancel(id, fence);
-    secrets.forget(id);
+    await this.#options.ledger.finishCancel(id, this.#options.fence);
+    this.#options.secrets.forget(id);
   }
 
   /** Undo and end the opcodes that an older leader was running, and free the locks of jobs that are over. */
@@ -258,7 +222,7 @@ export class Executor {
       opcodeIndex,
       fence: this.#options.fence,
       signal: this.#over,
-      wake: (owners) => this.#wake(owners),
+      wake: (owners) => wakeAll(this.#options.queue, owners),
     });
   }
 
@@ -285,6 +249,11 @@ async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: Op
   if (!checked.success)
     throw new OpResultError(`${unit.opcode.id} answered something else than it declares: ${checked.error.message}`);
   return result;
+}
+
+/** Tell the wake queue of jobs whose locks were granted. */
+async function wakeAll(queue: WakeQueue, owners: readonly JobId[]): Promise<void> {
+  await Promise.all(owners.map((id) => queue.wake(id, 0)));
 }
 
 const SHARED_BIG_LOCK: LockWish = { level: "cluster", name: "BGL", mode: "shared" };
