@@ -146,7 +146,6 @@ describe("checkHypervisorParameters", () => {
     { vnc_tls: true },
     { vnc_x509_path: "/etc/x509" },
     { vnet_hdr: false },
-    { kvm_pci_reservations: 0 },
     { migration_caps: "xbzrle" },
   ])("says that %j is not supported yet", (own) => {
     expect(kvm(own)).toThrow(/not supported yet/);
