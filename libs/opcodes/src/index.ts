@@ -11,5 +11,6 @@ export { parseInput } from "./rapi/parse-input.ts";
 export { decodeQuery } from "./rapi/query-arguments.ts";
 export * from "./rapi/request.ts";
 export * from "./rapi/resources.ts";
+export * from "./reason-trail.ts";
 export * from "./registry.ts";
 export type { JobIdList, QueryResponse } from "./results.ts";

@@ -1,6 +1,6 @@
 /** Fields of jobs. */
 import type { WireOpcode } from "@gannet/opcodes";
-import { redact } from "@gannet/opcodes";
+import { redact, withQueueReason } from "@gannet/opcodes";
 import type { Field, FieldKind, MatchMode } from "../field.ts";
 import { live, stored } from "../field.ts";
 import { available, normal, UNAVAILABLE } from "../result-status.ts";
@@ -59,10 +59,10 @@ function ofOpcodes(
   name: string,
   title: string,
   doc: string,
-  value: (opcode: JobEntity["opcodes"][number]) => unknown,
+  value: (opcode: JobEntity["opcodes"][number], index: number, job: JobEntity) => unknown,
 ): Field<JobContext> {
   return live(name, title, "other", doc, ({ job }) =>
-    job === undefined ? UNAVAILABLE : normal(job.opcodes.map(value)),
+    job === undefined ? UNAVAILABLE : normal(job.opcodes.map((opcode, index) => value(opcode, index, job))),
   );
 }
 
@@ -72,7 +72,9 @@ export const JOB_FIELDS: readonly Field<JobContext>[] = [
   ofJob("priority", "Priority", "number", "Most urgent priority of its unfinished opcodes", priorityOf),
   ofJob("archived", "Archived", "bool", "Whether the job is archived", ({ archived }) => archived),
   ofJob("summary", "Summary", "other", "What each opcode does, in short", ({ summary }) => summary),
-  ofOpcodes("ops", "OpCodes", "The opcodes", ({ input }) => redact(input)),
+  ofOpcodes("ops", "OpCodes", "The opcodes", ({ input }, index, { id: jobId, receivedTimestamp: received }) =>
+    redact(withQueueReason(input, { jobId, index, received })),
+  ),
   ofOpcodes("opresult", "OpCode_result", "Result of each opcode", ({ result }) => result),
   ofOpcodes("opstatus", "OpCode_status", "Status of each opcode", ({ status }) => status),
   ofOpcodes("oplog", "OpCode_log", "Log of each opcode", ({ log }) => log),

@@ -64,6 +64,7 @@ describe("submitting", () => {
           reason: [
             ["gnt:user", "a test", expect.any(Number)],
             ["gnt:library:rlib2:instances_name_startup", "", expect.any(Number)],
+            ["gnt:opcode:instance_startup", `job=${id};index=0`, expect.any(Number)],
           ],
         },
       ],
