@@ -358,11 +358,11 @@ describe("values", () => {
 
   it("of locks are job ids as text", () => {
     const locks = [
-      { name: "node/n10", mode: "shared", owners: [3, 4], pending: [{ owner: 7, mode: "exclusive" }] },
+      { name: "node/n10", mode: "shared", owners: [3, 4], pending: [{ owner: 7, mode: "exclusive", sinceMs: 1_234 }] },
       { name: "node/n2", mode: null, owners: [], pending: [] },
     ] as const;
     const { data } = runQuery(
-      { what: "lock", fields: ["name", "mode", "owner", "pending"], filter: null },
+      { what: "lock", fields: ["name", "mode", "owner", "pending", "pending_since"], filter: null },
       sourceOf(view, live, { locks }),
     );
     expect(data).toEqual([
@@ -371,12 +371,14 @@ describe("values", () => {
         [0, null],
         [0, []],
         [0, []],
+        [0, []],
       ],
       [
         [0, "node/n10"],
         [0, "shared"],
         [0, ["3", "4"]],
         [0, [["exclusive", ["7"]]]],
+        [0, [1.234]],
       ],
     ]);
   });
