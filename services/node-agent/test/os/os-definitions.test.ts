@@ -319,7 +319,7 @@ describe("create", () => {
     await os.define("debian", {
       "parameters.list": "token x\n",
       create: script(
-        'i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo "line $i"; done; echo "token $OSP_TOKEN" >&2; exit 7',
+        'i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo "line $i"; done; echo "token $OSP_TOKEN"; exit 7',
       ),
     });
     const message = await failure("debian", { parameters: { token: "hunter2" } });
