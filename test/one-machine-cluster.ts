@@ -30,6 +30,8 @@ export interface RequestOptions {
   readonly user?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly raw?: string | Buffer;
+  /** Of another master than the launcher's. */
+  readonly port?: number;
 }
 
 export class OneMachineCluster implements AsyncDisposable {
@@ -145,7 +147,7 @@ export class OneMachineCluster implements AsyncDisposable {
       const call = request(
         {
           host: "127.0.0.1",
-          port: this.port,
+          port: options.port ?? this.port,
           method,
           path: resource,
           rejectUnauthorized: false,

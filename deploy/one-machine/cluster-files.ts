@@ -56,6 +56,7 @@ export async function writeMasterConfiguration(layout: Layout, settings: Setting
   await writeAtomically(layout.masterConfigFile, {
     nodeName: layout.nodes[0]?.name,
     redis: `unix:${layout.redisSocket}`,
+    stateDir: layout.masterStateDir,
     identityDir: layout.masterIdentityDir,
     rapi: {
       host: "127.0.0.1",

@@ -22,6 +22,7 @@ export interface Layout {
   readonly redisSocket: string;
   readonly caDir: string;
   readonly masterDir: string;
+  readonly masterStateDir: string;
   readonly masterIdentityDir: string;
   readonly masterConfigFile: string;
   readonly rapiDir: string;
@@ -44,6 +45,7 @@ export function layoutOf(stateDir: string, nodeCount: number): Layout {
     redisSocket: at("redis", "redis.sock"),
     caDir: at("ca"),
     masterDir: at("master"),
+    masterStateDir: at("master", "state"),
     masterIdentityDir: at("master", "identity"),
     masterConfigFile: at("master", "master.json"),
     rapiDir: at("rapi"),

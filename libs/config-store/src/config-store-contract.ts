@@ -23,9 +23,13 @@ export interface ConfigStore {
    * when a row it changed was changed by another: up to a bounded number of times.
    * @throws StaleEpoch, ConfigurationConflict (names or MACs not unique, worked out from rows that are no longer
    *   there, or too many retries), ConfigurationError (a row that its schema refuses), whatever `change` throws;
-   *   Unavailable when Redis stayed away: then it is not known whether the commit was made
+   *   Unavailable when Redis stayed away for too long: then it is not known whether the commit was made
    */
-  commit(change: (view: ConfigView) => readonly ConfigChange[], fence: Fence): Promise<ConfigView>;
+  commit(
+    change: (view: ConfigView) => readonly ConfigChange[],
+    fence: Fence,
+    options?: { readonly patienceMs?: number },
+  ): Promise<ConfigView>;
   /** Called after each commit, by whomever it was made, with what changed. */
   onChange(listener: (view: ConfigView, changed: readonly ConfigChange[]) => void): () => void;
   close(): Promise<void>;

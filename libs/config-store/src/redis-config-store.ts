@@ -1,7 +1,7 @@
 /** The configuration store over Redis: a complete typed copy in memory, and commits that compare before they set. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { ConfigurationConflict, ConfigurationError, Unavailable } from "@gannet/errors";
+import { ConfigurationConflict, ConfigurationError } from "@gannet/errors";
 import { FENCE_PRELUDE } from "@gannet/locking";
 import type { ConfigView } from "@gannet/objects";
 import {
@@ -9,6 +9,7 @@ import {
   defineScript,
   EPOCH_KEY,
   luaFile,
+  patiently,
   type Redis,
   type RedisAddress,
   redisReady,
@@ -47,9 +48,8 @@ const WAIT_PAUSE_MS = 50;
 /** Only other processes' commits make one try again, and there is but one leader. */
 const COMMIT_ATTEMPTS = 20;
 const LONGEST_RETRY_PAUSE_MS = 250;
-/** How long a commit waits for a Redis that is away, instead of failing a job that has done its work. */
+/** How long a commit waits for a Redis that is away, unless its caller says otherwise. */
 const COMMIT_PATIENCE_MS = 60_000;
-const COMMIT_RETRY_PAUSE_MS = 100;
 /** Longer than any answer can be late. */
 const TOKEN_LIFETIME_S = 600;
 /** A standby that was away for longer reads everything anew. */
@@ -119,8 +119,12 @@ export class RedisConfigStore implements ConfigStore {
     return this.#view;
   }
 
-  commit(change: Change, fence: Fence): Promise<ConfigView> {
-    const deadlineMs = performance.now() + COMMIT_PATIENCE_MS;
+  commit(
+    change: Change,
+    fence: Fence,
+    { patienceMs = COMMIT_PATIENCE_MS }: { readonly patienceMs?: number } = {},
+  ): Promise<ConfigView> {
+    const deadlineMs = performance.now() + patienceMs;
     const commit = this.#turn.then(() => this.#commit(change, fence, deadlineMs));
     this.#turn = commit.catch(() => undefined);
     return commit;
@@ -168,14 +172,9 @@ export class RedisConfigStore implements ConfigStore {
 
   /** Sent again when Redis was away: with its token, a commit whose answer was lost is not made twice. */
   async #send(args: readonly (string | number)[], deadlineMs: number): Promise<CommitReply> {
-    for (;;) {
-      try {
-        return (await commitChanges.run(this.#redis, [EPOCH_KEY, CONFIG_PREFIX], args)) as CommitReply;
-      } catch (error) {
-        if (!(error instanceof Unavailable) || this.#closed || performance.now() > deadlineMs) throw error;
-      }
-      await delay(COMMIT_RETRY_PAUSE_MS);
-    }
+    const send = () => commitChanges.run(this.#redis, [EPOCH_KEY, CONFIG_PREFIX], args);
+    const forMs = deadlineMs - performance.now();
+    return (await patiently(send, { forMs, worthRetrying: () => !this.#closed })) as CommitReply;
   }
 
   /** Take in what was committed up to `serial`, the newest that was seen when `base` was the view. */

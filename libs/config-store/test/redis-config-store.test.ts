@@ -3,7 +3,7 @@ import { ConfigurationConflict, ConfigurationError, OpPrereqError, StaleEpoch, U
 import type { Instance } from "@gannet/objects";
 import { EPOCH_KEY } from "@gannet/redis";
 import { silentLogger } from "@gannet/telemetry";
-import { startTestRedis, type TestRedis } from "@gannet/testing";
+import { severableLink, startTestRedis, type TestRedis } from "@gannet/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   type ConfigChange,
@@ -15,7 +15,6 @@ import {
   rowsOf,
 } from "../src/index.ts";
 import { cluster, disk, group, instance, manyRows, node, uuidOf } from "./rows.ts";
-import { severableLink } from "./severable-link.ts";
 
 const FENCE = { epoch: 3 };
 const ROWS = { cluster, groups: [group], nodes: [node("n1.test"), node("n2.test")] };
@@ -334,7 +333,7 @@ describe("trouble with Redis", () => {
     const store = await openNew({ address: link.address });
     await store.commit(add(instance("a.test")), FENCE);
     const seen = observed(store);
-    link.loseAnswerTo("b.test");
+    void link.loseAnswerTo("b.test");
     let calls = 0;
     const view = await store.commit(() => {
       calls += 1;

@@ -3,12 +3,11 @@
  * (the sweeper adds it again) or doubled (the ledger's claim refuses the second).
  */
 import { randomUUID } from "node:crypto";
-import { connectRedis, KEY_PREFIX, type Redis, type RedisAddress, redisUnavailable } from "@gannet/redis";
+import { connectRedis, KEY_PREFIX, patiently, type Redis, type RedisAddress, redisUnavailable } from "@gannet/redis";
 import type { Logger } from "@gannet/telemetry";
 import { Queue, Worker } from "bullmq";
 import type { JobId } from "./job.ts";
-import type { ReadyJob, WakeQueue } from "./job-ledger-contract.ts";
-import { patiently } from "./redis-patience.ts";
+import type { DeliveryOptions, ReadyJob, WakeQueue } from "./job-ledger-contract.ts";
 
 export interface BullWakeQueueOptions {
   readonly address: RedisAddress;
@@ -30,6 +29,7 @@ interface Deliveries {
   readonly redis: Redis;
   readonly sweeper: NodeJS.Timeout;
   readonly underWay: Map<Promise<void>, JobId>;
+  readonly isHeld: (id: JobId) => boolean;
   stopping: boolean;
 }
 
@@ -91,7 +91,7 @@ export class BullWakeQueue implements WakeQueue {
     }
   }
 
-  start(handler: (id: JobId) => Promise<void>, { concurrency }: { readonly concurrency: number }): void {
+  start(handler: (id: JobId) => Promise<void>, { concurrency, isHeld = () => false }: DeliveryOptions): void {
     if (this.#deliveries !== undefined) throw new Error("deliveries have been started already");
     const { address, name, logger, sweepIntervalMs = SWEEP_INTERVAL_MS } = this.#options;
     const redis = connectRedis(address, { name: `${name}:deliveries`, blocking: true, logger });
@@ -107,7 +107,7 @@ export class BullWakeQueue implements WakeQueue {
     });
     worker.on("error", (error) => this.#note(error));
     const sweeper = setInterval(() => this.#detach(this.#sweep()), sweepIntervalMs);
-    this.#deliveries = { worker, redis, sweeper, underWay: new Map(), stopping: false };
+    this.#deliveries = { worker, redis, sweeper, underWay: new Map(), isHeld, stopping: false };
     this.#detach(patiently(() => this.#sweep(), { forMs: sweepIntervalMs, signal: this.#closing.signal }));
   }
 
@@ -167,15 +167,16 @@ export class BullWakeQueue implements WakeQueue {
   }
 
   /**
-   * Add what is ready in the ledger and neither queued nor being delivered here. Entries in delivery elsewhere do
-   * not count: only the leader delivers, so theirs is a worker that is dead.
+   * Add what is ready in the ledger and neither held, queued nor being delivered here. Entries in delivery elsewhere
+   * do not count: only the leader delivers, so theirs is a worker that is dead.
    */
   async #sweep(): Promise<void> {
+    const deliveries = this.#deliveries;
     const ready = await this.#options.readyJobs();
     if (ready.length === 0) return;
-    const queued = new Set<JobId>(this.#deliveries?.underWay.values());
+    const queued = new Set<JobId>(deliveries?.underWay.values());
     for (const entry of await this.#queue.getRanges(["prioritized", "wait"], 0, -1)) queued.add(jobIdOf(entry));
-    const missing = ready.filter(({ id }) => !queued.has(id));
+    const missing = ready.filter(({ id }) => !queued.has(id) && deliveries?.isHeld(id) !== true);
     if (missing.length > 0) this.#options.logger.info({ jobs: missing.length }, "waking jobs that were not queued");
     await Promise.all(missing.map(({ id, priority }) => this.wake(id, priority)));
   }

@@ -1,5 +1,5 @@
 /** What the ledger does, for the remote API and the executor. `RedisJobLedger` is the implementation. */
-import type { EncodedError } from "@gannet/errors";
+import { type EncodedError, OpPrereqError } from "@gannet/errors";
 import type { LockRequest } from "@gannet/locking";
 import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 
@@ -14,6 +14,20 @@ export interface JobQuery {
   /** Only ids greater than this. */
   readonly after?: JobId;
   readonly limit?: number;
+}
+
+/** What makes two submissions one: a repetition has both the same. Words without blanks, at most 100 characters. */
+export interface SubmissionKey {
+  readonly id: string;
+  /** Of what is submitted. */
+  readonly digest: string;
+}
+
+/** The key came with another submission before. */
+export class SubmissionKeyReused extends OpPrereqError {
+  constructor(message: string) {
+    super(message, "wrong_input");
+  }
 }
 
 /** Answer of a request that can be refused without being an error (spec/jobs.json, `cancel`). */
@@ -38,10 +52,12 @@ export interface Leftover {
 export interface JobLedger {
   /**
    * Make jobs durable and answer their ids, in order. Dependencies with a negative id are made absolute.
-   * On disk before it returns.
-   * @throws JobQueueDrainError, JobQueueFull, Unavailable (nothing was submitted), OpPrereqError on no opcodes
+   * On disk before it returns. Repeated with the same key within a day it makes nothing, and answers the ids that
+   * the first submission with this key made, whatever has become of those jobs.
+   * @throws JobQueueDrainError, JobQueueFull, Unavailable (nothing was submitted), SubmissionKeyReused,
+   *   OpPrereqError on no opcodes
    */
-  submit(jobs: readonly NewJob[]): Promise<readonly JobId[]>;
+  submit(jobs: readonly NewJob[], key?: SubmissionKey): Promise<readonly JobId[]>;
 
   get(id: JobId): Promise<Job | undefined>;
   /** In the order asked; undefined where there is none. */
@@ -49,30 +65,34 @@ export interface JobLedger {
   list(query: JobQuery): Promise<readonly Job[]>;
   /** Ids only, oldest first. */
   ids(query: JobQuery): Promise<readonly JobId[]>;
+  /** The highest id that was given out; 0 before the first. */
+  lastId(): Promise<JobId>;
 
   /**
    * Take a queued (or parked and woken) job for execution: its first unfinished opcode becomes `waiting`.
    * Undefined when it is not this caller's to run: taken, final, canceled, paused, or waiting for another job,
    * whose end will wake it. An opcode whose dependency ended otherwise than asked is ended here, too.
    *
-   * This and the executor's other writes outlast a Redis that is away for up to a minute, and are not done twice
-   * when their answer was lost (a log entry may be).
+   * This and the executor's other writes outlast a Redis that is away or takes nothing, however long, and are not done
+   * twice when their answer was lost (a log entry may be).
    */
   claim(id: JobId, fence: Fence): Promise<Job | undefined>;
   /**
-   * The opcode takes its locks, all in one step, and runs; or it waits for them parked, and is woken when they are
-   * granted, to be claimed and begun again. A job that was asked to cancel is over instead.
+   * The opcode of a job that was claimed here takes its locks, all in one step, and runs; or it waits for them parked,
+   * at its priority, and is woken when they are granted, to be claimed and begun again. A job that was asked to cancel
+   * is over instead. `parked` also says that another delivery has the job by now: it was parked by an earlier attempt
+   * of this call, whose answer was lost. So an opcode never runs for two callers.
    * @throws LockError when the job holds, or waits for, other locks than these; StaleEpoch
    */
   begin(
     id: JobId,
     opcodeIndex: number,
     fence: Fence,
-    locks?: Pick<LockRequest, "wishes" | "priority">,
+    locks?: Pick<LockRequest, "wishes" | "candidates">,
   ): Promise<"running" | "parked" | "canceled">;
   /**
-   * From running back to waiting, before anything was done: claimable again, which whoever parks it says to the
-   * wake queue. Its locks stay. Nothing happens to a job that is asked to cancel.
+   * From running back to waiting, before anything was done, by who claimed it: it gives its locks back, and is woken to
+   * be claimed again. Nothing happens to a job that is asked to cancel.
    */
   park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
   /**
@@ -92,6 +112,7 @@ export interface JobLedger {
   clearUndo(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
 
   cancel(id: JobId): Promise<Verdict>;
+  /** Of the opcodes that have not begun to run; the lock request of one that waits moves with it. */
   changePriority(id: JobId, priority: number): Promise<Verdict>;
   archive(id: JobId): Promise<boolean>;
   /** Archive final jobs older than `ageSeconds` (-1: all). */
@@ -100,7 +121,10 @@ export interface JobLedger {
   isDrained(): Promise<boolean>;
   /** Jobs in each status that are not archived, for metrics and limits. */
   counts(): Promise<Readonly<Record<JobStatus, number>>>;
-  /** Jobs that can be claimed and are owed a delivery, most urgent first, for the wake queue's sweeper. */
+  /**
+   * Jobs that can be claimed and are owed a delivery, most urgent first, for the wake queue's sweeper: queued ones that
+   * wait for no other job, and parked ones whose locks were granted.
+   */
   readyJobs(): Promise<readonly ReadyJob[]>;
 
   /**
@@ -112,11 +136,23 @@ export interface JobLedger {
 
   /**
    * Called at each change of any job: status, log, priority, archival. Fed by one stream reader for the whole
-   * process. Nothing is missed silently: after a gap (and when the reader starts) it is called once for each job
-   * that is not archived, with its present status, so a listener must bear calls without a change.
+   * process. Nothing is missed silently: after a gap (and when the reader starts) `onGap` is called, and then the
+   * listener once for each job that is not archived, with its present status, so it must bear calls without a change.
    */
-  onChange(listener: (change: JobChange) => void): () => void;
+  onChange(listener: (change: JobChange) => void, onGap?: () => void): () => void;
+  /**
+   * Wait until every change that was made before this call has been told.
+   * @throws Unavailable when changes cannot be read
+   */
+  caughtUp(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface DeliveryOptions {
+  /** How many deliveries may be under way at once. */
+  readonly concurrency: number;
+  /** Jobs that can be claimed but are not to be: no delivery is owed to them until somebody wakes them. */
+  readonly isHeld?: (id: JobId) => boolean;
 }
 
 /** Delivers job ids to the executor. A delivery may come twice or for a job that is not to run: `claim` decides. */
@@ -130,7 +166,7 @@ export interface WakeQueue {
   /** Move a job's pending wake-up to another priority, if there is one. */
   reprioritize(id: JobId, priority: number): Promise<void>;
   /** Start deliveries; the handler's promise holds one of `concurrency` slots until it settles. */
-  start(handler: (id: JobId) => Promise<void>, options: { readonly concurrency: number }): void;
+  start(handler: (id: JobId) => Promise<void>, options: DeliveryOptions): void;
   setConcurrency(concurrency: number): void;
   /** Stop taking deliveries and wait for those under way. It can be started again. */
   stop(): Promise<void>;

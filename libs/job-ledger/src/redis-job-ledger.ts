@@ -5,6 +5,7 @@ import { type LockRequest, lockRequestArguments } from "@gannet/locking";
 import {
   type ChainableCommander,
   connectRedis,
+  patiently,
   type Redis,
   type RedisAddress,
   RedisUnreachable,
@@ -12,12 +13,20 @@ import {
   redisUnavailable,
 } from "@gannet/redis";
 import type { Logger } from "@gannet/telemetry";
-import { ChangeFeed } from "./change-feed.ts";
+import { ChangeFeed, newestChange } from "./change-feed.ts";
 import { dependencyLines } from "./dependencies.ts";
 import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
-import type { Fence, JobLedger, JobQuery, Leftover, ReadyJob, Verdict, WakeQueue } from "./job-ledger-contract.ts";
+import type {
+  Fence,
+  JobLedger,
+  JobQuery,
+  Leftover,
+  ReadyJob,
+  SubmissionKey,
+  Verdict,
+  WakeQueue,
+} from "./job-ledger-contract.ts";
 import { type JobRecord, jobOf, recordOf } from "./job-record.ts";
-import { patiently } from "./redis-patience.ts";
 import { jobKey, jobsKey, logKey, scripts } from "./scripts.ts";
 
 export interface RedisJobLedgerOptions {
@@ -40,10 +49,15 @@ const DEFAULT_MAX_UNFINISHED_JOBS = 50_000;
 const MAX_JOBS_PER_SUBMISSION = 5_000;
 /** How long a client waits for a Redis that is away; restarting one takes less. */
 const SUBMIT_PATIENCE_MS = 5_000;
-/** How long the work of the executor waits for it, instead of failing a job that has done its work. */
-const EXECUTOR_PATIENCE_MS = 60_000;
+/**
+ * The work of the executor waits for it as long as it takes, also when it is there and takes nothing (its memory is
+ * full): giving up would leave a job that nobody ends before the next leader.
+ */
+const EXECUTOR_PATIENCE_MS = Number.POSITIVE_INFINITY;
 /** Longer than any answer can be late. */
 const SUBMISSION_TOKEN_LIFETIME_S = 600;
+/** How long a client may repeat a request that had a key. */
+const SUBMISSION_KEY_LIFETIME_S = 86_400;
 /** Jobs read in one round trip, scripts' pages: some milliseconds of Redis' time. */
 const PAGE = 500;
 /** Ganeti's values (spec/jobs.json, `change_priority.valid`). */
@@ -53,6 +67,8 @@ export class RedisJobLedger implements JobLedger {
   readonly #options: RedisJobLedgerOptions;
   readonly #redis: Redis;
   readonly #feed: ChangeFeed;
+  /** This client's claims on the jobs it has in hand: by it a verb is known that comes late, or a second time. */
+  readonly #claims = new Map<JobId, string>();
   readonly #closing = new AbortController();
   readonly #background = new Set<Promise<void>>();
 
@@ -73,13 +89,15 @@ export class RedisJobLedger implements JobLedger {
     await redisReady(this.#redis, { timeoutMs });
   }
 
-  async submit(jobs: readonly NewJob[]): Promise<readonly JobId[]> {
+  async submit(jobs: readonly NewJob[], key?: SubmissionKey): Promise<readonly JobId[]> {
     if (jobs.length === 0) return [];
     if (jobs.length > MAX_JOBS_PER_SUBMISSION)
       throw new OpPrereqError(`At most ${MAX_JOBS_PER_SUBMISSION} jobs can be submitted at once`, "wrong_input");
     const token = randomUUID();
     const limit = this.#options.maxUnfinishedJobs ?? DEFAULT_MAX_UNFINISHED_JOBS;
-    const args = [token, SUBMISSION_TOKEN_LIFETIME_S, limit, jobs.length, ...jobs.flatMap(submission)];
+    const terms = [token, SUBMISSION_TOKEN_LIFETIME_S, limit, jobs.length];
+    const keyTerms = [key?.id ?? "", key?.digest ?? "", SUBMISSION_KEY_LIFETIME_S];
+    const args = [...terms, ...keyTerms, ...jobs.flatMap(submission)];
     try {
       const reply = await patiently(() => scripts.submit(this.#redis, ...args), {
         forMs: SUBMIT_PATIENCE_MS,
@@ -90,7 +108,7 @@ export class RedisJobLedger implements JobLedger {
       this.#wake(ready);
       return jobs.map((_, position) => first + position);
     } catch (error) {
-      if (error instanceof RedisUnreachable) this.#abandon(token);
+      if (error instanceof RedisUnreachable) this.#abandon(token, key);
       throw error;
     }
   }
@@ -118,45 +136,66 @@ export class RedisJobLedger implements JobLedger {
     return ids.map(Number);
   }
 
+  async lastId(): Promise<JobId> {
+    return Number((await this.#ask(() => this.#redis.get(jobsKey("serial")))) ?? 0);
+  }
+
   async claim(id: JobId, fence: Fence): Promise<Job | undefined> {
     const token = randomUUID();
     const reply = await this.#persist(() => scripts.claim(this.#redis, fence.epoch, id, token));
     const [taken, woken] = reply as [[string[], string[]] | null, string[]];
     this.#wake(woken);
-    return taken === null ? undefined : jobOf(id, recordOf(taken[0]), taken[1]);
+    if (taken === null) return undefined;
+    this.#claims.set(id, token);
+    return jobOf(id, recordOf(taken[0]), taken[1]);
   }
 
   async begin(
     id: JobId,
     opcodeIndex: number,
     fence: Fence,
-    locks?: Pick<LockRequest, "wishes" | "priority">,
+    locks?: Pick<LockRequest, "wishes" | "candidates">,
   ): Promise<"running" | "parked" | "canceled"> {
-    const [, , ...request] = locks === undefined ? [] : lockRequestArguments({ owner: id, ...locks }, fence);
-    const reply = await this.#persist(() => scripts.begin(this.#redis, fence.epoch, id, opcodeIndex, ...request));
+    // The ledger itself knows the priority.
+    const [, , , ...request] =
+      locks === undefined ? [] : lockRequestArguments({ owner: id, priority: 0, ...locks }, fence);
+    const claim = this.#claims.get(id);
+    const args = [fence.epoch, id, opcodeIndex, claim ?? "", ...request];
+    const reply = await this.#persist(() => scripts.begin(this.#redis, ...args));
     const [outcome, woken] = reply as ["running" | "parked" | "canceled", string[]];
+    if (outcome !== "running") this.#letGo(id, claim);
     this.#wake(woken);
     return outcome;
   }
 
   async park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void> {
-    await this.#persist(() => scripts.park(this.#redis, fence.epoch, id, opcodeIndex));
+    const claim = this.#claims.get(id);
+    const woken = await this.#persist(() => scripts.park(this.#redis, fence.epoch, id, opcodeIndex, claim ?? ""));
+    this.#letGo(id, claim);
+    this.#wake(woken as string[]);
   }
 
   async succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void> {
     const json = JSON.stringify(result ?? null);
+    const claim = this.#claims.get(id);
     const woken = await this.#persist(() => scripts.succeed(this.#redis, fence.epoch, id, opcodeIndex, json));
+    this.#letGo(id, claim);
     this.#wake(woken as string[]);
   }
 
   async fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<void> {
     const json = JSON.stringify(error);
+    const claim = this.#claims.get(id);
     const woken = await this.#persist(() => scripts.fail(this.#redis, fence.epoch, id, opcodeIndex, json));
+    this.#letGo(id, claim);
     this.#wake(woken as string[]);
   }
 
   async finishCancel(id: JobId, fence: Fence): Promise<void> {
-    this.#wake((await this.#persist(() => scripts.finishCancel(this.#redis, fence.epoch, id))) as string[]);
+    const claim = this.#claims.get(id);
+    const woken = await this.#persist(() => scripts.finishCancel(this.#redis, fence.epoch, id));
+    this.#letGo(id, claim);
+    this.#wake(woken as string[]);
   }
 
   async log(id: JobId, opcodeIndex: number, type: LogEntryType, payload: unknown, fence: Fence): Promise<void> {
@@ -186,7 +225,8 @@ export class RedisJobLedger implements JobLedger {
         "wrong_input",
       );
     const reply = await scripts.changePriority(this.#redis, id, priority);
-    const [accepted, text, ready] = reply as [number, string, number];
+    const [accepted, text, ready, woken] = reply as [number, string, number, string[]];
+    this.#wake(woken);
     if (ready === 1) this.#detach(this.#options.wakeQueue.reprioritize(id, priority));
     return [accepted === 1, text];
   }
@@ -235,7 +275,10 @@ export class RedisJobLedger implements JobLedger {
   }
 
   async readyJobs(): Promise<readonly ReadyJob[]> {
-    return readyJobsOf(await this.#ask(() => this.#redis.zrange(jobsKey("ready"), "0", "-1", "WITHSCORES")));
+    const [waitForNothing, granted] = (await scripts.readyJobs(this.#redis)) as [string[], string[]];
+    const byId = new Map([...readyJobsOf(waitForNothing), ...readyJobsOf(granted)].map((job) => [job.id, job]));
+    // Redis puts members of one score in the order of their letters.
+    return [...byId.values()].sort((a, b) => a.priority - b.priority || a.id - b.id);
   }
 
   async takeOver(fence: Fence): Promise<readonly Leftover[]> {
@@ -251,8 +294,12 @@ export class RedisJobLedger implements JobLedger {
       }));
   }
 
-  onChange(listener: (change: JobChange) => void): () => void {
-    return this.#feed.subscribe(listener);
+  onChange(listener: (change: JobChange) => void, onGap: () => void = () => {}): () => void {
+    return this.#feed.subscribe({ onChange: listener, onGap });
+  }
+
+  async caughtUp(): Promise<void> {
+    await this.#feed.reached(await this.#ask(() => newestChange(this.#redis, jobsKey("changes"))));
   }
 
   async close(): Promise<void> {
@@ -297,6 +344,11 @@ export class RedisJobLedger implements JobLedger {
     }
   }
 
+  /** The job is not in hand any more, unless this client has claimed it again since. */
+  #letGo(id: JobId, claim: string | undefined): void {
+    if (this.#claims.get(id) === claim) this.#claims.delete(id);
+  }
+
   /** Plain commands, with their failures told as ours. */
   async #ask<T>(command: () => Promise<T>): Promise<T> {
     try {
@@ -325,8 +377,9 @@ export class RedisJobLedger implements JobLedger {
   }
 
   /** The client was told that its submission failed. Whether it did is not known: make it so. */
-  #abandon(token: string): void {
-    const abandoned = patiently(() => scripts.abandonSubmission(this.#redis, token, SUBMISSION_TOKEN_LIFETIME_S), {
+  #abandon(token: string, key: SubmissionKey | undefined): void {
+    const args = [token, SUBMISSION_TOKEN_LIFETIME_S, key?.id ?? ""];
+    const abandoned = patiently(() => scripts.abandonSubmission(this.#redis, ...args), {
       forMs: SUBMISSION_TOKEN_LIFETIME_S * 1000,
       signal: this.#closing.signal,
     });

@@ -2,6 +2,7 @@
 import { JobQueueDrainError, JobQueueFull, OpPrereqError, Unavailable } from "@gannet/errors";
 import { FENCE_PRELUDE, LOCK_FUNCTIONS, LOCK_KEYS } from "@gannet/locking";
 import { defineScript, EPOCH_KEY, luaFile, type Redis, redisKey, type ScriptErrors } from "@gannet/redis";
+import { SubmissionKeyReused } from "./job-ledger-contract.ts";
 
 /** `KEYS` of every script; lua/ledger.lua tells what stands below the prefixes. */
 const KEYS = [EPOCH_KEY, redisKey("job", ""), redisKey("jobs", ""), LOCK_KEYS[1]] as const;
@@ -10,7 +11,7 @@ const KEYS = [EPOCH_KEY, redisKey("job", ""), redisKey("jobs", ""), LOCK_KEYS[1]
 export const jobKey = (id: number): string => `${KEYS[1]}${id}`;
 export const logKey = (id: number): string => `${jobKey(id)}:log`;
 export const jobsKey = (
-  name: "live" | "archived" | "ready" | "active" | "ended" | "ends" | "changes" | "drained",
+  name: "live" | "archived" | "ready" | "active" | "ended" | "ends" | "changes" | "drained" | "serial",
 ): string => `${KEYS[2]}${name}`;
 
 class BadDependency extends OpPrereqError {
@@ -24,6 +25,7 @@ const ERRORS: ScriptErrors = {
   BAD_DEPENDENCY: BadDependency,
   DRAINED: JobQueueDrainError,
   FULL: JobQueueFull,
+  KEY_REUSED: SubmissionKeyReused,
   // The caller broke the order of the verbs: a defect, nothing that a client did.
   WRONG_STATE: Error,
 };
@@ -54,5 +56,6 @@ export const scripts = {
   changePriority: verb("change-priority"),
   archive: verb("archive"),
   autoArchive: verb("auto-archive"),
+  readyJobs: verb("ready-jobs"),
   takeOver: verb("take-over"),
 } as const;

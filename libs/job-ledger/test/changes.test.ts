@@ -1,4 +1,6 @@
 /** The feed of changes: complete, in order, and honest about gaps. */
+import { setTimeout as delay } from "node:timers/promises";
+import { Unavailable } from "@gannet/errors";
 import type { JobChange, JobId, RedisJobLedger } from "@gannet/job-ledger";
 import { redisReady } from "@gannet/redis";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
@@ -111,6 +113,57 @@ test("when Redis lost its data the feed starts over", async () => {
   seen.length = 0;
   const id = await submitOne(ledger);
   await eventually(() => expect(statusesOf(seen, id)).toEqual(["queued"]));
+});
+
+test("a gap is told before the jobs that there are", async () => {
+  const id = await submitOne(ledger);
+  const told: (JobId | "gap")[] = [];
+  ledger.onChange(
+    (change) => told.push(change.id),
+    () => told.push("gap"),
+  );
+  await eventually(() => expect(told).toEqual(["gap", id]));
+  await server.client.call("XSETID", "gannet:jobs:changes", "0-1000");
+  const late = await submitOne(ledger);
+  await eventually(() => expect(told.slice(2)).toEqual(["gap", id, late]));
+});
+
+test("who has caught up has been told of everything before", async () => {
+  const seen: JobChange[] = [];
+  ledger.onChange((change) => seen.push(change));
+  for (let round = 0; round < 50; round++) {
+    const id = await submitOne(ledger);
+    await ledger.caughtUp();
+    expect(seen.at(-1)).toEqual({ id, status: "queued" });
+    const other = openLedger(server);
+    await other.ledger.cancel(id);
+    await ledger.caughtUp();
+    expect(seen.at(-1)).toEqual({ id, status: "canceled" });
+    await other.close();
+  }
+});
+
+test("nobody catches up while Redis is away", async () => {
+  await listen();
+  await server.kill();
+  await expect(ledger.caughtUp()).rejects.toThrow(Unavailable);
+  await server.start();
+  await ledger.connected(10_000);
+  await ledger.caughtUp();
+});
+
+test("a reader can be closed at any moment while Redis is away", async () => {
+  const others = Array.from({ length: 20 }, () => openLedger(server));
+  for (const { ledger: other } of others) other.onChange(() => undefined);
+  await Promise.all(others.map(({ ledger: other }) => other.caughtUp()));
+  await server.kill();
+  // Spread over some attempts to connect: what ioredis does with a command depends on where it is in one.
+  for (const other of others) {
+    await other.close();
+    await delay(15);
+  }
+  await server.start();
+  await ledger.connected(10_000);
 });
 
 test("close ends the reader, and nothing is told afterwards", async () => {

@@ -83,11 +83,13 @@ test("of many claims at once exactly one gets the job", async () => {
   const other = openLedger(server);
   const ids = await ledger.submit(Array.from({ length: 40 }, () => newJob()));
   const claims = await Promise.all(
-    ids.flatMap((id) => [ledger, other.ledger, ledger].map((claimant) => claimant.claim(id, FENCE))),
+    ids.flatMap((id) =>
+      [ledger, other.ledger, ledger].map(async (claimant) => ({ claimant, job: await claimant.claim(id, FENCE) })),
+    ),
   );
-  const taken = claims.filter((job) => job !== undefined).map(({ id }) => id);
-  expect(taken.toSorted((a, b) => a - b)).toEqual(ids);
-  await Promise.all(ids.map((id) => ledger.park(id, 0, FENCE)));
+  const taken = claims.flatMap(({ claimant, job }) => (job === undefined ? [] : [{ claimant, id: job.id }]));
+  expect(taken.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual(ids);
+  await Promise.all(taken.map(({ claimant, id }) => claimant.park(id, 0, FENCE)));
   const again = await Promise.all(ids.flatMap((id) => [ledger.claim(id, FENCE), other.ledger.claim(id, FENCE)]));
   expect(again.filter((job) => job !== undefined)).toHaveLength(ids.length);
   await other.close();

@@ -22,7 +22,10 @@ export async function becomeLeader(server: TestRedis, { epoch }: Fence = FENCE):
   return { epoch };
 }
 
-export function openLedger(server: TestRedis, options: { readonly maxUnfinishedJobs?: number } = {}): LedgerFixture {
+export function openLedger(
+  server: Pick<TestRedis, "address">,
+  options: { readonly maxUnfinishedJobs?: number } = {},
+): LedgerFixture {
   let wakes: JobId[] = [];
   const reprioritized: [JobId, number][] = [];
   const ledger = new RedisJobLedger({

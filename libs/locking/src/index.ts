@@ -1,3 +1,4 @@
+export * from "./epoch.ts";
 export * from "./fence.ts";
 export * from "./leader-contract.ts";
 export * from "./lock.ts";

@@ -4,7 +4,7 @@ import { FENCE_PRELUDE } from "./fence.ts";
 import type { LockMode, LockRequest } from "./lock.ts";
 import type { Fence } from "./lock-manager-contract.ts";
 import { LEVEL_RANKS } from "./lock-name.ts";
-import { checkRequest, wishesByLock } from "./lock-request.ts";
+import { askedOf } from "./lock-request.ts";
 
 /** Modes as the scripts write them. */
 const STORED_MODES = { shared: "S", exclusive: "X" } as const satisfies Record<LockMode, string>;
@@ -22,18 +22,17 @@ export function lockLua(verb: string): string {
 }
 
 /**
- * Lua that defines `lock_request(keys, args)` and `lock_release(keys, args)`: what the lock manager's verbs of
- * these names do, inside a script that does more in the same step. `keys` are {@link LOCK_KEYS}.
+ * Lua that defines `lock_request(keys, args)`, `lock_release` and `lock_reprioritize`: what the lock manager's verbs
+ * of these names do, inside a script that does more in the same step. `keys` are {@link LOCK_KEYS}.
  */
-export const LOCK_FUNCTIONS: string = ["request", "release"]
+export const LOCK_FUNCTIONS: string = ["request", "release", "reprioritize"]
   .map((verb) => `local function lock_${verb}(KEYS, ARGV)\n${lockLua(verb)}\nend\n`)
   .join("");
 
 /** `ARGV` of a request. @throws LockError when it is malformed */
 export function lockRequestArguments(request: LockRequest, fence: Fence): readonly (string | number)[] {
-  checkRequest(request);
-  const wishes = Object.fromEntries(
-    [...wishesByLock(request.wishes)].map(([lock, { mode }]) => [lock, STORED_MODES[mode]]),
-  );
-  return [fence.epoch, request.owner, request.priority, JSON.stringify(wishes), LEVELS];
+  const { wishes, choice } = askedOf(request);
+  const modes = Object.fromEntries([...wishes].map(([lock, { mode }]) => [lock, STORED_MODES[mode]]));
+  const candidates = choice === undefined ? "" : JSON.stringify(choice);
+  return [fence.epoch, request.owner, request.priority, JSON.stringify(modes), LEVELS, candidates];
 }

@@ -15,11 +15,26 @@ export interface LockWish {
   readonly mode: LockMode;
 }
 
+/**
+ * Locks of which an owner needs some: the nodes for a new instance, before it is known which will do
+ * (spec/locks.json, `rules.opportunistic`).
+ */
+export interface LockCandidates {
+  /** One or more of the names' levels: `node` and `node-res`. A candidate is had when it is at all of them. */
+  readonly levels: readonly LockLevel[];
+  /** Members, not set locks, and none that the wishes name at these levels. */
+  readonly names: readonly string[];
+  readonly mode: LockMode;
+  /** How many are needed, from 1. */
+  readonly atLeast: number;
+}
+
 export interface LockRequest {
   readonly owner: number;
   readonly wishes: readonly LockWish[];
   /** Smaller first; ties in order of arrival. */
   readonly priority: number;
+  readonly candidates?: LockCandidates;
 }
 
 /** One lock as the `lock` query shows it. Names have Ganeti's wire form: `node/<uuid>`, `cluster/BGL`. */

@@ -1,11 +1,9 @@
 /** The lock manager over Redis: each verb is one atomic script. The rules are in lock-model.ts and lua/lock-rules.lua. */
-import { setTimeout as delay } from "node:timers/promises";
-import { Unavailable } from "@gannet/errors";
-import { defineScript, type Redis, redisKey, redisUnavailable, type Script } from "@gannet/redis";
+import { defineScript, patiently, type Redis, redisKey, redisUnavailable, type Script } from "@gannet/redis";
 import type { LockInfo, LockMode, LockRequest, LockWish } from "./lock.ts";
-import type { Fence, LockManager } from "./lock-manager-contract.ts";
+import type { Aging, Fence, LockManager } from "./lock-manager-contract.ts";
 import { compareLockNames, lockName, parseLockName } from "./lock-name.ts";
-import { checkPriority } from "./lock-request.ts";
+import { checkPriority, HIGHEST_PRIORITY } from "./lock-request.ts";
 import { LOCK_KEYS, lockLua, lockRequestArguments, type StoredMode } from "./lock-scripts.ts";
 
 const MODES = { S: "shared", X: "exclusive" } as const satisfies Record<StoredMode, LockMode>;
@@ -23,7 +21,9 @@ interface StoredRequest {
 
 /** How long the work of jobs waits for a Redis that is away, instead of failing a job that has done its work. */
 const DEFAULT_PATIENCE_MS = 60_000;
-const RETRY_PAUSE_MS = 100;
+
+/** Requests aged in one script call, which takes some milliseconds. */
+const AGING_PAGE = 200;
 
 const HELD_KEY = redisKey("lock", "held");
 const UNCLAIMED_KEY = redisKey("lock", "unclaimed");
@@ -32,6 +32,7 @@ const requestLocks = lockScript("request");
 const releaseLocks = lockScript("release");
 const downgradeLocks = lockScript("downgrade");
 const reprioritizeRequest = lockScript("reprioritize");
+const ageRequests = lockScript("age");
 const retainLockOwners = lockScript("retain-owners");
 const explainRequest = lockScript("explain");
 const listLocks = lockScript("list");
@@ -51,7 +52,7 @@ export class RedisLockManager implements LockManager {
 
   async request(request: LockRequest, fence: Fence): Promise<"granted" | "waiting"> {
     const args = lockRequestArguments(request, fence);
-    const { reply } = await this.#patiently(() => requestLocks.run(this.#redis, LOCK_KEYS, args));
+    const reply = await this.#patiently(() => requestLocks.run(this.#redis, LOCK_KEYS, args));
     return reply === 1 ? "granted" : "waiting";
   }
 
@@ -67,6 +68,18 @@ export class RedisLockManager implements LockManager {
   async reprioritize(owner: number, priority: number, fence: Fence): Promise<readonly number[]> {
     checkPriority(priority);
     return await this.#grants(reprioritizeRequest, [fence.epoch, owner, priority]);
+  }
+
+  async age({ roundMs, nowMs }: Aging, fence: Fence): Promise<readonly number[]> {
+    const args = [fence.epoch, roundMs, nowMs ?? "", HIGHEST_PRIORITY, AGING_PAGE];
+    const granted: number[] = [];
+    for (let isAnswerLost = false; ; ) {
+      const { reply, repeated } = await this.#run(ageRequests, args);
+      const [more, owners] = reply as [number, number[]];
+      isAnswerLost ||= repeated;
+      granted.push(...owners);
+      if (more === 0) return isAnswerLost ? await this.#unclaimed() : granted;
+    }
   }
 
   async retainOwners(owners: readonly number[], fence: Fence): Promise<readonly number[]> {
@@ -94,23 +107,29 @@ export class RedisLockManager implements LockManager {
   }
 
   async #grants(script: Script, args: readonly (string | number)[]): Promise<readonly number[]> {
-    const { reply, repeated } = await this.#patiently(() => script.run(this.#redis, LOCK_KEYS, args));
-    if (!repeated) return reply as number[];
-    // An earlier attempt may have granted, and its answer is lost.
-    const unclaimed = await this.#patiently(() => this.#redis.smembers(UNCLAIMED_KEY).catch(fail));
-    return unclaimed.reply.map(Number).sort((a, b) => a - b);
+    const { reply, repeated } = await this.#run(script, args);
+    return repeated ? await this.#unclaimed() : (reply as number[]);
   }
 
-  async #patiently<T>(attempt: () => Promise<T>): Promise<{ readonly reply: T; readonly repeated: boolean }> {
-    const deadline = performance.now() + this.#patienceMs;
-    for (let repeated = false; ; repeated = true) {
-      try {
-        return { reply: await attempt(), repeated };
-      } catch (error) {
-        if (!(error instanceof Unavailable) || performance.now() > deadline) throw error;
-      }
-      await delay(RETRY_PAUSE_MS);
-    }
+  /** When it was repeated an earlier attempt may have granted, and its answer is lost. */
+  async #run(
+    script: Script,
+    args: readonly (string | number)[],
+  ): Promise<{ readonly reply: unknown; readonly repeated: boolean }> {
+    return await this.#patiently(async (earlier) => ({
+      reply: await script.run(this.#redis, LOCK_KEYS, args),
+      repeated: earlier > 0,
+    }));
+  }
+
+  /** Everybody who was granted while waiting and has not asked again since. */
+  async #unclaimed(): Promise<readonly number[]> {
+    const owners = await this.#patiently(() => this.#redis.smembers(UNCLAIMED_KEY).catch(fail));
+    return owners.map(Number).sort((a, b) => a - b);
+  }
+
+  #patiently<T>(attempt: (earlier: number) => Promise<T>): Promise<T> {
+    return patiently(attempt, { forMs: this.#patienceMs });
   }
 }
 

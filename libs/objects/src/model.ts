@@ -95,7 +95,12 @@ export const cluster = z.object({
   hiddenOs: z.array(z.string()),
   blacklistedOs: z.array(z.string()),
   preallocWipeDisks: z.boolean(),
+  /** Opcodes that run at once. A job that waits for locks or for another job is none of them. */
   maxRunningJobs: z.int(),
+  /**
+   * Of how many jobs Ganeti's daemon watches the files, and polls the others'. Kept and shown, and without effect:
+   * here every job's changes come by one stream.
+   */
   maxTrackedJobs: z.int(),
   installImage: z.string(),
   zeroingImage: z.string(),

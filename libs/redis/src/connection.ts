@@ -1,7 +1,8 @@
 /** Connections to Redis, the only ones in this project: over a unix socket, by URL, or through Sentinel. */
-import { OpPrereqError, Unavailable } from "@gannet/errors";
+import { OpPrereqError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { type RedisOptions as AllRedisOptions, Redis } from "ioredis";
+import { patiently } from "./patience.ts";
 import { redisUnavailable } from "./unavailable.ts";
 
 /** Where Redis is. `ca` is a PEM text and makes the connection TLS; passwords never stand in `url`. */
@@ -62,17 +63,12 @@ export function connectRedis(address: RedisAddress, options: ConnectionOptions):
 
 /** Wait until Redis answers (it has loaded its data, too). @throws Unavailable after `timeoutMs` */
 export async function redisReady(redis: Redis, { timeoutMs }: { readonly timeoutMs: number }): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    try {
-      await redis.ping();
-      return;
-    } catch (cause) {
-      const error = redisUnavailable(cause);
-      if (performance.now() > deadline || !(error instanceof Unavailable)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
+  const ping = async () => {
+    await redis.ping().catch((error: unknown) => {
+      throw redisUnavailable(error);
+    });
+  };
+  await patiently(ping, { forMs: timeoutMs });
 }
 
 /**

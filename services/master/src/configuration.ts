@@ -14,6 +14,8 @@ const masterConfiguration = z.strictObject({
   redisPasswordFile: absolutePath.optional(),
   /** File with the PEM certificate of the authority that signed Redis' certificate. */
   redisCaFile: absolutePath.optional(),
+  /** What the master itself keeps: how far the cluster had come when it last looked. */
+  stateDir: absolutePath,
   /** Folder with the master's key pair and the cluster's authority, as libs/pki lays it out. */
   identityDir: absolutePath,
   rapi: z.strictObject({

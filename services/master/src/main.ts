@@ -3,32 +3,49 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { RedisConfigStore } from "@gannet/config-store";
-import { exitCodeOf, GannetError, OpPrereqError } from "@gannet/errors";
+import { exitCodeOf, GannetError, OpPrereqError, Unavailable } from "@gannet/errors";
 import { BullWakeQueue, RedisJobLedger } from "@gannet/job-ledger";
-import { RedisLeaderElection, RedisLockManager } from "@gannet/locking";
+import { type Leadership, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
 import { loadIdentity } from "@gannet/pki";
 import { connectRedis, parseRedisAddress, type RedisAddress } from "@gannet/redis";
 import { createNodeClient } from "@gannet/rpc";
 import { createLogger, type Logger } from "@gannet/telemetry";
 import { type MasterConfiguration, readConfiguration } from "./configuration.ts";
-import { SecretVault } from "./executor/secret-vault.ts";
+import { carriesSecrets, SecretVault } from "./executor/secret-vault.ts";
+import { acceptLoss, WatermarkFile } from "./leader-watermark.ts";
+import { RedisGuard } from "./leader-watermark-guard.ts";
 import { MemoryLiveState } from "./live-state/live-state.ts";
 import { LOGICAL_UNITS } from "./logical-units/registry.ts";
 import { instanceConsole } from "./nodes/instance-console.ts";
 import { NodeDirectory } from "./nodes/node-directory.ts";
+import type { TlsIdentity } from "./rapi/rapi-deps.ts";
 import { createRapiServer } from "./rapi/rapi-server.ts";
+import { createRefusingServer } from "./rapi/refusing-server.ts";
 import { lead } from "./term.ts";
 
 /** Between the end of one term and the next candidacy. */
 const CANDIDACY_PAUSE_MS = 500;
+/** At a start Redis may take so long before clients are told that it is awaited. */
+const START_PATIENCE_MS = 2_000;
+/** After the order to stop; longer than the executor's grace, shorter than supervisors wait before they kill. */
+const STOP_DEADLINE_MS = 15_000;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { config: { type: "string" } } });
-  if (values.config === undefined) throw new OpPrereqError("usage: main.ts --config FILE", "wrong_input");
+  const { values } = parseArgs({
+    options: { config: { type: "string" }, "accept-redis-loss": { type: "boolean", default: false } },
+  });
+  if (values.config === undefined)
+    throw new OpPrereqError("usage: main.ts --config FILE [--accept-redis-loss]", "wrong_input");
   const configuration = await readConfiguration(values.config);
+  if (values["accept-redis-loss"]) {
+    const lost = await acceptLoss(await WatermarkFile.below(configuration.stateDir));
+    console.log(`accepted: ${lost.join(", ")}`);
+    return;
+  }
   const logger = await createLogger({ name: "master", level: configuration.logLevel, format: configuration.logFormat });
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  stop.signal.addEventListener("abort", () => setTimeout(() => giveUpStopping(logger), STOP_DEADLINE_MS).unref());
   await serve(configuration, logger, stop.signal);
 }
 
@@ -36,6 +53,13 @@ async function main(): Promise<void> {
 async function serve(configuration: MasterConfiguration, logger: Logger, stop: AbortSignal): Promise<void> {
   const address = await redisAddress(configuration);
   const connect = (name: string) => connectRedis(address, { name: `master:${name}`, logger });
+  const tls = {
+    cert: await readFile(configuration.rapi.certificateFile),
+    key: await readFile(configuration.rapi.keyFile),
+  };
+  const guard = await RedisGuard.open({ address, stateDir: configuration.stateDir, logger });
+  await untilTrusted(guard, { ...configuration.rapi, tls }, stop);
+  if (stop.aborted) return await guard.close();
   const configStore = await RedisConfigStore.open({ address, name: "master", logger });
   const queue: BullWakeQueue = new BullWakeQueue({
     address,
@@ -44,11 +68,12 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     logger,
   });
   const ledger = new RedisJobLedger({ address, name: "master", wakeQueue: queue, logger });
-  const locks = new RedisLockManager(connect("locks"));
+  const locks = new RedisLockManager(connect("locks"), { patienceMs: Number.POSITIVE_INFINITY });
   const election = new RedisLeaderElection(connect("election"), {
     holder: configuration.nodeName,
     leaseMs: configuration.leaseMs,
   });
+  let leadership: Leadership | undefined;
   const live = new MemoryLiveState();
   const secrets = new SecretVault();
   const identity = await loadIdentity(configuration.identityDir);
@@ -61,23 +86,33 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const rapi = await createRapiServer(
     {
       configStore,
+      leader: { current: () => (leadership?.lost.aborted === false ? { epoch: leadership.epoch } : undefined) },
       ledger: {
-        submit: (jobs) => secrets.submit(jobs, (stored) => ledger.submit(stored)),
+        submit: async (jobs, key) => {
+          await guard.admit();
+          if (leadership === undefined && carriesSecrets(jobs))
+            throw new Unavailable("Jobs with secret OS parameters are taken by the leader only, and this is a standby");
+          const ids = await secrets.submit(jobs, (stored) => ledger.submit(stored, key));
+          guard.sawJob(ids.at(-1) ?? 0);
+          return ids;
+        },
         get: (id) => ledger.get(id),
-        list: (query) => ledger.list(query),
+        getMany: (ids) => ledger.getMany(ids),
         ids: (query) => ledger.ids(query),
         cancel: (id) => ledger.cancel(id),
-        onChange: (listener) => ledger.onChange(listener),
+        isDrained: () => ledger.isDrained(),
+        lastId: () => ledger.lastId(),
+        onChange: (listener, onGap) => ledger.onChange(listener, onGap),
+        caughtUp: () => ledger.caughtUp(),
       },
+      locks,
       liveState: live,
       implemented: new Set(LOGICAL_UNITS.keys()),
       logger,
       usersFile: configuration.rapi.usersFile,
-      tls: {
-        cert: await readFile(configuration.rapi.certificateFile),
-        key: await readFile(configuration.rapi.keyFile),
-      },
+      tls,
       console: (name) => instanceConsole(name, { view: configStore.view, live, nodes }),
+      refusal: () => guard.refusal,
       clock: Date.now,
     },
     configuration.rapi,
@@ -85,10 +120,17 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
 
   while (!stop.aborted) {
     try {
-      const leadership = await election.campaign(stop);
+      const trust = await guard.trusted(stop);
+      const lease = await election.campaign(AbortSignal.any([stop, trust]));
+      leadership = {
+        epoch: lease.epoch,
+        lost: AbortSignal.any([lease.lost, trust]),
+        resign: () => lease.resign(),
+      };
       await lead(
         {
           leadership,
+          guard,
           ledger,
           locks,
           configStore,
@@ -104,6 +146,8 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     } catch (error) {
       if (stop.aborted) break;
       logger.error({ err: error }, "a term of leadership ended badly; standing again");
+    } finally {
+      leadership = undefined;
     }
     await delay(CANDIDACY_PAUSE_MS, undefined, { signal: stop }).catch(() => undefined);
   }
@@ -113,7 +157,35 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   await ledger.close();
   await queue.close();
   await configStore.close();
+  await guard.close();
   logger.info("stopped");
+}
+
+/** What waits for a Redis that does not come back would wait for ever. The next leader takes it up. */
+function giveUpStopping(logger: Logger): never {
+  logger.warn("stopped in the middle of work that waits for Redis; the next leader undoes and ends it");
+  process.exit(exitCodeOf(new Unavailable("")));
+}
+
+/** Wait until Redis is there and has all its data; clients are told what is waited for. */
+async function untilTrusted(
+  guard: RedisGuard,
+  rapi: { readonly host: string; readonly port: number; readonly tls: TlsIdentity },
+  stop: AbortSignal,
+): Promise<void> {
+  const soon = AbortSignal.any([stop, AbortSignal.timeout(START_PATIENCE_MS)]);
+  if (await isTrusted(guard, soon)) return;
+  const reason = () => guard.refusal ?? new Unavailable("The master waits for Redis, which is not reachable");
+  const server = await createRefusingServer({ ...rapi, reason });
+  await isTrusted(guard, stop);
+  await server.stop();
+}
+
+function isTrusted(guard: RedisGuard, signal: AbortSignal): Promise<boolean> {
+  return guard.trusted(signal).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function redisAddress(configuration: MasterConfiguration): Promise<RedisAddress> {

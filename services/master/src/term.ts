@@ -1,14 +1,17 @@
 /**
  * One term of leadership: everything that only the leader does, from the election to the loss of the lease.
  */
+import type { WakeQueue } from "@gannet/job-ledger";
 import type { Leadership } from "@gannet/locking";
 import { Executor, type ExecutorOptions } from "./executor/executor.ts";
+import type { RedisGuard } from "./leader-watermark-guard.ts";
 import type { MemoryLiveState } from "./live-state/live-state.ts";
 import { NodeWatcher } from "./nodes/node-watcher.ts";
 
 export interface TermOptions extends Omit<ExecutorOptions, "fence" | "lost" | "live"> {
   readonly live: MemoryLiveState;
   readonly leadership: Leadership;
+  readonly guard: Pick<RedisGuard, "confirm" | "trusted">;
 }
 
 /** Lead until the lease is lost or `stop` is aborted; everything of the term has ended when it resolves. */
@@ -17,12 +20,16 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
   const { epoch, lost } = leadership;
   logger.info({ epoch }, "leading");
   const watcher = new NodeWatcher({ live, node, epoch, logger });
-  watcher.follow(configStore.view);
   const unfollow = configStore.onChange((view) => watcher.follow(view));
-  const executor = new Executor({ ...options, fence: { epoch }, lost });
+  const over = AbortSignal.any([lost, stop]);
+  const queue = trustedDeliveries(options.queue, () => options.guard.trusted(over));
+  const executor = new Executor({ ...options, queue, fence: { epoch }, lost });
   try {
+    // The epoch is in the watermark before anything is done under it.
+    if (!(await options.guard.confirm())) return;
+    watcher.follow(configStore.view);
     await executor.start();
-    await aborted(AbortSignal.any([lost, stop]));
+    await aborted(over);
   } finally {
     unfollow();
     await executor.stop();
@@ -31,6 +38,28 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     if (!wasLost) await leadership.resign();
     logger.info({ epoch }, wasLost ? "the lease was lost; no longer leading" : "resigned");
   }
+}
+
+/**
+ * No job is taken from a Redis that has just come back before it is known to be the one that went: on older data jobs
+ * that have run stand queued.
+ */
+function trustedDeliveries(queue: WakeQueue, trusted: () => Promise<unknown>): WakeQueue {
+  return {
+    wake: (id, priority) => queue.wake(id, priority),
+    reprioritize: (id, priority) => queue.reprioritize(id, priority),
+    setConcurrency: (concurrency) => queue.setConcurrency(concurrency),
+    stop: () => queue.stop(),
+    close: () => queue.close(),
+    start: (handler, options) =>
+      queue.start(async (id) => {
+        const goesOn = await trusted().then(
+          () => true,
+          () => false,
+        );
+        if (goesOn) await handler(id);
+      }, options),
+  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

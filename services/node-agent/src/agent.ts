@@ -9,6 +9,7 @@ import { LiveState } from "./live-state/live-state.ts";
 import { NodeFacts } from "./node-facts/node-facts.ts";
 import type { OsDefinitions } from "./os/index.ts";
 import { createBlockDeviceHandlers } from "./rpc/block-device-handlers.ts";
+import { ExecutionLog } from "./rpc/execution-log.ts";
 import { Fence } from "./rpc/fence.ts";
 import { createInstanceHandlers } from "./rpc/instance-handlers.ts";
 import { createNodeHandlers } from "./rpc/node-handlers.ts";
@@ -28,6 +29,8 @@ export interface AgentParts {
   readonly os: OsDefinitions;
   readonly logger: Logger;
   readonly development: boolean;
+  /** Where to note each execution of a step (`ExecutionLog`); by default nowhere. */
+  readonly executionsFile?: string;
   /** Between looks at the live state; shorter ones in tests. */
   readonly lookIntervalMs?: number;
 }
@@ -44,7 +47,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   for (const driver of hypervisors.values()) await driver.recover();
   const fence = await Fence.open(path.join(parts.leadersFolder, "epoch"));
   const journal = await StepJournal.open(path.join(parts.leadersFolder, "steps"), logger);
-  const steps = new Steps({ fence, journal, queue: new ResourceQueue(), logger });
+  const executions = parts.executionsFile === undefined ? undefined : await ExecutionLog.open(parts.executionsFile);
+  const steps = new Steps({ fence, journal, queue: new ResourceQueue(), executions, logger });
   const facts = new NodeFacts({
     nodeName: parts.nodeName,
     hypervisors,
@@ -83,6 +87,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       await server.stop(graceMs);
       await liveState.close();
       await journal.close();
+      await executions?.close();
       for (const driver of hypervisors.values()) await driver.close();
     },
   };

@@ -57,6 +57,8 @@ export const agentConfiguration = z.strictObject({
   stopTimeoutMs: z.int().nonnegative().default(30_000),
   /** Adds gRPC reflection. */
   development: z.boolean().default(false),
+  /** For tests: each execution of a step is noted in `executions.log` in the state folder, which only grows. */
+  recordExecutions: z.boolean().default(false),
 });
 /** What is written into the file. */
 export type AgentConfigurationFile = z.input<typeof agentConfiguration>;

@@ -1,4 +1,5 @@
 /** The node agent's process: `main.ts --config <file>`. The one place where its parts are chosen and put together. */
+import path from "node:path";
 import { parseArgs } from "node:util";
 import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contract";
 import { ConfigurationError, exitCodeOf, GannetError } from "@gannet/errors";
@@ -56,6 +57,7 @@ async function start(
     os: createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger }),
     logger,
     development,
+    ...(configuration.recordExecutions ? { executionsFile: path.join(stateDir, "executions.log") } : {}),
   });
   return { agent, release: folder.release };
 }

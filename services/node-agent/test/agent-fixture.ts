@@ -137,7 +137,7 @@ export interface TestAgent {
 /** Drivers are fresh each time; the leaders' folder is what makes a second agent the first one restarted. */
 export async function startTestAgent(
   cluster: TestCluster,
-  options: { readonly leadersFolder: string; readonly lookIntervalMs?: number },
+  options: { readonly leadersFolder: string; readonly lookIntervalMs?: number; readonly executionsFile?: string },
 ): Promise<TestAgent> {
   await mkdir(options.leadersFolder, { recursive: true });
   const hypervisor = new ScriptedHypervisor();

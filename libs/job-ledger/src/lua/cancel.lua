@@ -11,7 +11,10 @@ local status = redis.call('HGET', key, 'status')
 if status == 'queued' then
   return { 1, 'Dequeued job ' .. id, finish_canceled(id, key, status, 'queue') }
 end
-if status == 'waiting' then activate(id, key, 'canceling') end
+if status == 'waiting' then
+  redis.call('ZREM', jobs .. 'ready', id)
+  activate(id, key, 'canceling')
+end
 if status == 'waiting' or status == 'canceling' then return { 1, 'Job ' .. id .. ' will be canceled', {} } end
 if status == 'running' then return { 0, 'Job ' .. id .. " is no longer waiting, can't cancel", {} } end
 return { 0, 'Job ' .. id .. ' not found in queue', {} }

@@ -23,6 +23,7 @@ if status == 'waiting' and claim == token then return taken() end
 
 if status == 'waiting' and parked then
   redis.call('HDEL', key, 'parked')
+  redis.call('ZREM', jobs .. 'ready', id)
   redis.call('HSET', key, 'claim', token)
   return taken()
 end

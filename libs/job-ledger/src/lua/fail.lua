@@ -1,6 +1,6 @@
 --[[
-  The opcode ends as error and gives its locks back, and with it ends the job; the opcodes behind it are never run. Does nothing when it has
-  failed already.
+  The opcode ends as error and gives its locks back, and with it ends the job; the opcodes behind it are never run.
+  Does nothing when it has failed already.
 
   KEYS    see ledger.lua
   ARGV[1] epoch
@@ -16,7 +16,7 @@ if stale then return stale end
 local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
 local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
-if at == index and status == 'error' then return unclaimed_grants() end
+if at == index and status == 'error' then return unclaimed_grants({}) end
 if at ~= index or (status ~= 'waiting' and status ~= 'running' and status ~= 'canceling') then
   return wrong_state(id, index, status, 'fail')
 end

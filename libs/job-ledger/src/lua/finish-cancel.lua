@@ -1,5 +1,6 @@
 --[[
-  Nothing works any more on a job that was asked to cancel: it gives its locks back and ends as canceled. Does nothing when it is over.
+  Nothing works any more on a job that was asked to cancel: it gives its locks back and ends as canceled. Does nothing
+  when it is over.
 
   KEYS    see ledger.lua
   ARGV[1] epoch
@@ -13,6 +14,6 @@ if stale then return stale end
 local id = ARGV[2]
 local key = job_prefix .. id
 local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
-if FINAL[status] then return unclaimed_grants() end
+if FINAL[status] then return unclaimed_grants({}) end
 if status ~= 'canceling' then return wrong_state(id, at or '-', status, 'cancel') end
 return release_locks(id, finish_canceled(id, key, status, 'request'))

@@ -13,14 +13,17 @@
   KEYS[3] 'gannet:jobs:'         prefix of what spans jobs:
     serial                       string: the last id given out
     live, archived               sorted sets of ids by id
-    ready                        sorted set of ids by priority: queued, waiting for no other job: owed a wake-up
+    ready                        sorted set of ids by priority: queued and waiting for no other job, or parked and
+                                 waiting for no lock: owed a wake-up
     active                       sorted set of ids by ACTIVE_RANK: waiting, canceling, running
     ended                        sorted set of ids by end time (µs): final and not archived
     ends                         hash: how many of those have each final status
     dependants:<id>              set of ids: queued jobs that wait for the end of this one
     changes                      stream, ids '0-<n>' without gaps: <job id> = its status
     drained                      string: present while no job is taken
-    submission:<token>           string: '<first id> <how many>', or 'abandoned'
+    submission:<token>           string: '<first id> <how many>', with ' confirmed' behind it when its key was
+                                 repeated; or 'abandoned'
+    submission-key:<key>         string: '<first id> <how many> <token> <digest>' of the submission that had it first
 
   KEYS[4] 'gannet:lock:'         prefix of the locks, see libs/locking's lock-rules.lua
 
@@ -107,7 +110,8 @@ end
 local function finish(id, key, from, to, time, ...)
   local awaited, undo = unpack(redis.call('HMGET', key, 'awaited', 'undo'))
   redis.call('HSET', key, 'status', to, 'end', time, ...)
-  redis.call('ZREM', jobs .. (from == 'queued' and 'ready' or 'active'), id)
+  if from ~= 'running' then redis.call('ZREM', jobs .. 'ready', id) end
+  if from ~= 'queued' then redis.call('ZREM', jobs .. 'active', id) end
   redis.call('ZADD', jobs .. 'ended', time, id)
   redis.call('HINCRBY', jobs .. 'ends', to, 1)
   if undo then redis.call('DEL', key .. ':undo') end
@@ -158,6 +162,13 @@ local function look_at_dependencies(id, at, depends)
   return nil
 end
 
+local function priority_of(priorities, index)
+  for priority in priorities:gmatch('%S+') do
+    if index == 0 then return priority end
+    index = index - 1
+  end
+end
+
 local function smallest_priority(priorities, from)
   local smallest, index = nil, 0
   for priority in priorities:gmatch('%S+') do
@@ -177,12 +188,14 @@ local function release_locks(id, woken)
   return woken
 end
 
--- As release_locks, for a verb that is repeated because its answer was lost: all whose grant nobody has acted on.
-local function unclaimed_grants()
-  local woken = {}
+-- Those whose grant nobody has acted on, behind `woken`: when an answer was lost nobody may know of it.
+local function unclaimed_grants(woken)
   for _, owner in ipairs(redis.call('SMEMBERS', KEYS[4] .. 'unclaimed')) do
-    woken[#woken + 1] = owner
-    woken[#woken + 1] = redis.call('HGET', job_prefix .. owner, 'priority') or '0'
+    local status, priority, parked = unpack(redis.call('HMGET', job_prefix .. owner, 'status', 'priority', 'parked'))
+    if status == 'waiting' and parked then
+      woken[#woken + 1] = owner
+      woken[#woken + 1] = priority
+    end
   end
   return woken
 end

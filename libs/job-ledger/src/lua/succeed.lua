@@ -1,6 +1,6 @@
 --[[
-  The running opcode ends as success and gives its locks back. After the last one the job does; otherwise the next opcode can be claimed.
-  Does nothing when the opcode has succeeded already.
+  The running opcode ends as success and gives its locks back. After the last one the job does; otherwise the next
+  opcode can be claimed. Does nothing when the opcode has succeeded already.
 
   KEYS    see ledger.lua
   ARGV[1] epoch
@@ -17,7 +17,7 @@ local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
 local status, at, count, priorities, undo =
   unpack(redis.call('HMGET', key, 'status', 'at', 'count', 'priorities', 'undo'))
-if status and tonumber(index) < tonumber(at) then return unclaimed_grants() end
+if status and tonumber(index) < tonumber(at) then return unclaimed_grants({}) end
 if status ~= 'running' or at ~= index then return wrong_state(id, index, status, 'succeed') end
 
 local time = microseconds()

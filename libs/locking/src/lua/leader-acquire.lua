@@ -2,7 +2,7 @@
 --[[
   Take the leader's lease if nobody has it, with a new epoch. Atomic: no two candidates get it, no two an epoch.
 
-  KEYS[1] 'gannet:epoch'    string: the epoch, raised here and nowhere else
+  KEYS[1] 'gannet:epoch'    string: the epoch, raised here and by leader-raise-epoch.lua
   KEYS[2] 'gannet:leader'   hash: token, holder, epoch; exists for as long as the lease lasts
   ARGV[1] token             names this candidacy
   ARGV[2] holder            the candidate's name, for people

@@ -11,7 +11,7 @@ local request = read_request(owner)
 if not request then return {} end
 local before = string.format('(%.0f', position_of(request))
 local result = {}
-for lock, modes in pairs(waiting_claims(owner, request)) do
+for lock, modes in pairs(claims_of(waiting_wishes(owner, request))) do
   local row, seen = { lock }, {}
   local function add(owners)
     for _, other in ipairs(owners) do

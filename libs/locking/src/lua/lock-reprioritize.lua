@@ -14,11 +14,7 @@ if stale then return stale end
 local owner = ARGV[2]
 local request = read_request(owner)
 if not request then return {} end
-local claims = waiting_claims(owner, request)
 local freed, granted = {}, {}
-dequeue(owner, request, claims, freed)
-request.priority = tonumber(ARGV[3])
-enqueue(owner, request, claims)
-settle(owner, request, granted)
+reposition(owner, request, tonumber(ARGV[3]), freed)
 settle_watchers(freed, granted)
 return owners_of(granted)

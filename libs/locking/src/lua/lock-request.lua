@@ -1,19 +1,21 @@
 --[[
-  Ask for locks, all or none. Atomic: the check against holders and earlier waiters, and taking them or queueing.
+  Ask for locks, all or none, and for at least so many of some candidates. Atomic: the check against holders and
+  earlier waiters, and taking them or queueing.
 
   KEYS    as in lock-rules.lua
   ARGV[1] epoch      int
   ARGV[2] owner      int
   ARGV[3] priority   int, -20..19, smaller first
-  ARGV[4] wishes     JSON {'<level>/<name>': 'S'|'X'}, not empty
+  ARGV[4] wishes     JSON {'<level>/<name>': 'S'|'X'}, with those of all candidates
   ARGV[5] levels     JSON {level: rank}, the order of the lock hierarchy
+  ARGV[6] candidates '' or as in read_request; written in one way only
   Answers 1 when granted, 0 when waiting; a repeated request gets its present state.
   Errors  STALE_EPOCH, LOCK
 ]]
 local stale = fence(KEYS[1], ARGV[1])
 if stale then return stale end
 
-local owner = ARGV[2]
+local owner, candidates = ARGV[2], ARGV[6]
 local wishes = cjson.decode(ARGV[4])
 
 local function same(a, b)
@@ -28,13 +30,13 @@ end
 
 local waiting = read_request(owner)
 if waiting then
-  if same(waiting.wishes, wishes) then return 0 end
+  if same(waiting.wishes, wishes) and waiting.candidates == candidates then return 0 end
   return redis.error_reply('LOCK job ' .. owner .. ' has another lock request waiting; release it first')
 end
 
 local held = read_held(owner)
 local missing = missing_of(wishes, held)
-if not next(missing) then
+if has_enough(missing, candidates) then
   redis.call('SREM', UNCLAIMED, owner)
   return 1
 end
@@ -50,21 +52,21 @@ for lock in pairs(missing) do
   end
 end
 
-local now = redis.call('TIME')
 local request = {
   wishes = wishes,
+  candidates = candidates,
   priority = tonumber(ARGV[3]),
   sequence = redis.call('INCR', SEQUENCE),
   growing = highest > 0,
-  since = now[1] * 1000 + math.floor(now[2] / 1000),
+  since = milliseconds(),
 }
-local claims = claims_of(missing)
 local nobody_waits = redis.call('HLEN', REQUESTS) == 0
-local lock, mode = blocked_at(claims, position_of(request), request.growing or nobody_waits)
-if not lock then
-  add_held(owner, wishes)
+local taken, places = obtainable(missing, candidates, position_of(request), request.growing or nobody_waits)
+if taken then
+  add_held(owner, taken)
   return 1
 end
-enqueue(owner, request, claims)
-watch(owner, request, lock, mode)
+enqueue(owner, request, claims_of(missing))
+watch(owner, request, places)
+redis.call('ZADD', ROUNDS, request.since, owner)
 return 0

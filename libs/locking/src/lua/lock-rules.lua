@@ -9,14 +9,21 @@
   then by arrival. A waiter is held up by holders and by those before it. A growing one is held up by holders
   only, because those before it may be waiting for just what it holds.
 
-  Watching. A waiter watches one (lock, mode) that holds it up. Only when something leaves that lock is it looked
-  at; then it is granted or watches the next place. In one watch list, when the head is still held up all those
-  behind it are, too: a release costs the same whether ten or ten thousand wait.
+  Candidates. A request may ask for at least so many of some candidates beside its wishes. While it waits it claims
+  all of them, so that nobody passes it; when it is granted it takes those that are to be had then, and leaves the
+  others to those behind it.
+
+  Watching. A waiter watches a place (lock, mode) that holds it up; one with candidates, such a place of each
+  candidate that it cannot have. Only when something leaves that lock is it looked at; then it is granted or watches
+  other places. In one watch list, when the head is still held up all those behind it are, too: a release costs the
+  same whether ten or ten thousand wait.
 
   KEYS[1] 'gannet:epoch'                       string: the leader's epoch
   KEYS[2] 'gannet:lock:'                       prefix of all the following
           held                                 hash: owner -> JSON {lock: 'S'|'X'}, never empty
           requests                             hash: owner -> JSON of a waiting request (see read_request)
+          rounds                               sorted set: waiting owners by when their present round of waiting
+                                               began (ms since 1970), see lock-age.lua
           sequence                             int: number of requests so far
           unclaimed                            set: owners granted while waiting that have not asked again since
           holders:<mode>:<level>/<name>        set: owners
@@ -26,6 +33,7 @@
 local PREFIX = KEYS[2]
 local HELD = PREFIX .. 'held'
 local REQUESTS = PREFIX .. 'requests'
+local ROUNDS = PREFIX .. 'rounds'
 local SEQUENCE = PREFIX .. 'sequence'
 local UNCLAIMED = PREFIX .. 'unclaimed'
 
@@ -33,6 +41,11 @@ local UNCLAIMED = PREFIX .. 'unclaimed'
 local MEMBER_RIVALS = { S = { 'X' }, X = { 'X', 'S' } }
 local LOCKSET_RIVALS = { S = { 'X', 'x' }, X = { 'X', 'S', 'x', 's' }, s = { 'X' }, x = { 'X', 'S' } }
 local MODES = { 'X', 'S', 'x', 's' }
+
+local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
 local function split(lock)
   return string.match(lock, '^([^/]+)/(.+)$')
@@ -70,7 +83,9 @@ local function read_held(owner)
   return text and cjson.decode(text) or {}
 end
 
--- {wishes: {lock: mode}, priority, sequence, growing, since (ms since 1970), watch: [lock, mode]}, or nil.
+-- {wishes: {lock: mode}, candidates, priority, sequence, growing, since (ms since 1970), watch: [[lock, mode], …]},
+-- or nil. The wishes are with those of all candidates; which are those tells `candidates`, '' or the JSON text of
+-- {least: how many of them, groups: [[lock, …] of each]}.
 local function read_request(owner)
   local text = redis.call('HGET', REQUESTS, owner)
   return text and cjson.decode(text) or nil
@@ -90,9 +105,36 @@ local function missing_of(wishes, held)
   return missing
 end
 
--- What a waiting request claims beyond what its owner holds.
-local function waiting_claims(owner, request)
-  return claims_of(request.growing and missing_of(request.wishes, read_held(owner)) or request.wishes)
+-- What a waiting request asks for beyond what its owner holds.
+local function waiting_wishes(owner, request)
+  return request.growing and missing_of(request.wishes, read_held(owner)) or request.wishes
+end
+
+-- The wishes without those of candidates, and the candidates' wishes, each with its own.
+local function by_candidate(wishes, candidates)
+  local fixed, groups = {}, {}
+  for lock, mode in pairs(wishes) do fixed[lock] = mode end
+  for i, group in ipairs(candidates.groups) do
+    groups[i] = {}
+    for _, lock in ipairs(group) do
+      groups[i][lock] = wishes[lock]
+      fixed[lock] = nil
+    end
+  end
+  return fixed, groups
+end
+
+-- Does a request whose owner lacks `missing` have all that it asks for?
+local function has_enough(missing, candidates)
+  if not next(missing) then return true end
+  if candidates == '' then return false end
+  local choice = cjson.decode(candidates)
+  local fixed, groups = by_candidate(missing, choice)
+  local had = 0
+  for _, group in ipairs(groups) do
+    if not next(group) then had = had + 1 end
+  end
+  return not next(fixed) and had >= choice.least
 end
 
 -- Is `mode` of `lock` taken by a holder, or (unless growing) claimed by a waiter before `position`?
@@ -107,13 +149,40 @@ local function is_blocked(lock, mode, position, growing)
   return false
 end
 
--- A lock and mode that hold the request up; nothing when it can be granted.
-local function blocked_at(claims, position, growing)
-  for lock, modes in pairs(claims) do
+-- A lock and mode of `wishes` that are not to be had; nothing when all are.
+local function blocked_at(wishes, position, growing)
+  for lock, modes in pairs(claims_of(wishes)) do
     for mode in string.gmatch(modes, '.') do
       if is_blocked(lock, mode, position, growing) then return lock, mode end
     end
   end
+end
+
+-- What a request whose owner lacks `missing` gets: {lock: mode}; or nil, and the places that hold it up.
+local function obtainable(missing, candidates, position, growing)
+  if candidates == '' then
+    local lock, mode = blocked_at(missing, position, growing)
+    if lock then return nil, { { lock, mode } } end
+    return missing
+  end
+  local choice = cjson.decode(candidates)
+  local taken, groups = by_candidate(missing, choice)
+  local lock, mode = blocked_at(taken, position, growing)
+  if lock then return nil, { { lock, mode } } end
+
+  local places, had, seen = {}, 0, {}
+  for _, group in ipairs(groups) do
+    lock, mode = blocked_at(group, position, growing)
+    if not lock then
+      had = had + 1
+      for one, its_mode in pairs(group) do taken[one] = its_mode end
+    elseif not seen[mode .. lock] then
+      seen[mode .. lock] = true
+      places[#places + 1] = { lock, mode }
+    end
+  end
+  if had < choice.least then return nil, places end
+  return taken
 end
 
 -- Make `after` what an owner of `before` holds; locks of which something became free are added to `freed`.
@@ -148,16 +217,21 @@ local function add_held(owner, wishes)
   set_held(owner, before, after, {})
 end
 
-local function watch(owner, request, lock, mode)
-  request.watch = { lock, mode }
-  redis.call('ZADD', PREFIX .. 'watchers:' .. mode .. ':' .. lock, position_of(request), owner)
+local function watch(owner, request, places)
+  request.watch = places
+  for _, place in ipairs(places) do
+    redis.call('ZADD', PREFIX .. 'watchers:' .. place[2] .. ':' .. place[1], position_of(request), owner)
+  end
   redis.call('HSET', REQUESTS, owner, cjson.encode(request))
 end
 
 local function unwatch(owner, request)
-  redis.call('ZREM', PREFIX .. 'watchers:' .. request.watch[2] .. ':' .. request.watch[1], owner)
+  for _, place in ipairs(request.watch) do
+    redis.call('ZREM', PREFIX .. 'watchers:' .. place[2] .. ':' .. place[1], owner)
+  end
 end
 
+-- Put a request into its place in every queue.
 local function enqueue(owner, request, claims)
   for lock, modes in pairs(claims) do
     for mode in string.gmatch(modes, '.') do
@@ -166,7 +240,7 @@ local function enqueue(owner, request, claims)
   end
 end
 
--- Out of every queue; the locks it waited for are added to `freed`.
+-- The request waits no longer; the locks it waited for are added to `freed`.
 local function dequeue(owner, request, claims, freed)
   unwatch(owner, request)
   for lock, modes in pairs(claims) do
@@ -175,21 +249,33 @@ local function dequeue(owner, request, claims, freed)
       redis.call('ZREM', PREFIX .. 'waiters:' .. mode .. ':' .. lock, owner)
     end
   end
+  redis.call('HDEL', REQUESTS, owner)
+  redis.call('ZREM', ROUNDS, owner)
 end
 
--- Grant a waiting request, or let it watch what holds it up now. `granted` collects {owner, position}.
-local function settle(owner, request, granted)
+-- Give a waiting request another priority; its time of arrival stays. The locks it waits for are added to `freed`:
+-- settling their watchers settles it, too.
+local function reposition(owner, request, priority, freed)
+  local claims = claims_of(waiting_wishes(owner, request))
+  request.priority = priority
+  enqueue(owner, request, claims)
+  watch(owner, request, request.watch)
+  for lock in pairs(claims) do freed[lock] = true end
+end
+
+-- Grant a waiting request, or let it watch what holds it up now. `granted` collects {owner, position}; candidates
+-- that it leaves to others are added to `freed`.
+local function settle(owner, request, granted, freed)
   local position = position_of(request)
-  local claims = waiting_claims(owner, request)
-  local lock, mode = blocked_at(claims, position, request.growing)
-  if lock then
+  local missing = waiting_wishes(owner, request)
+  local taken, places = obtainable(missing, request.candidates, position, request.growing)
+  if not taken then
     unwatch(owner, request)
-    return watch(owner, request, lock, mode)
+    return watch(owner, request, places)
   end
-  dequeue(owner, request, claims, {})
-  redis.call('HDEL', REQUESTS, owner)
+  dequeue(owner, request, claims_of(missing), request.candidates ~= '' and freed or {})
   redis.call('SADD', UNCLAIMED, owner)
-  add_held(owner, request.wishes)
+  add_held(owner, taken)
   granted[#granted + 1] = { owner, position }
 end
 
@@ -201,26 +287,39 @@ local function next_watcher(list)
 end
 
 -- Something left these locks ({lock: true}): settle those who watched them and are held up there no longer, in
--- the order in which they wait. Granting frees nothing, so a list whose first is still held up is done with.
+-- the order in which they wait. A grant frees nothing but candidates, for those behind; so a list whose first is
+-- still held up is done with, unless it is freed again.
 local function settle_watchers(freed, granted)
   if redis.call('HLEN', REQUESTS) == 0 then return end
   local lists = {}
-  for lock in pairs(freed) do
-    for _, mode in ipairs(MODES) do
-      local list = { lock = lock, mode = mode }
-      if next_watcher(list) then lists[#lists + 1] = list end
+  local function add_lists()
+    for lock in pairs(freed) do
+      for _, mode in ipairs(MODES) do
+        local list = { lock = lock, mode = mode }
+        if next_watcher(list) then lists[#lists + 1] = list end
+      end
     end
+    freed = {}
   end
+  add_lists()
   while #lists > 0 do
     local first = 1
     for i = 2, #lists do
       if lists[i].position < lists[first].position then first = i end
     end
     local list = lists[first]
-    local request = read_request(list.owner)
-    local blocked = is_blocked(list.lock, list.mode, list.position, request.growing)
-    if not blocked then settle(list.owner, request, granted) end
-    if blocked or not next_watcher(list) then table.remove(lists, first) end
+    local owner = list.owner
+    local request = read_request(owner)
+    if is_blocked(list.lock, list.mode, list.position, request.growing) then
+      table.remove(lists, first)
+    else
+      settle(owner, request, granted, freed)
+      -- One with candidates watches several places.
+      for i = #lists, 1, -1 do
+        if lists[i].owner == owner and not next_watcher(lists[i]) then table.remove(lists, i) end
+      end
+      add_lists()
+    end
   end
 end
 
@@ -228,8 +327,7 @@ end
 local function release_all(owner, freed)
   local request = read_request(owner)
   if request then
-    dequeue(owner, request, waiting_claims(owner, request), freed)
-    redis.call('HDEL', REQUESTS, owner)
+    dequeue(owner, request, claims_of(waiting_wishes(owner, request)), freed)
   end
   set_held(owner, read_held(owner), {}, freed)
 end

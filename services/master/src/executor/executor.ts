@@ -6,9 +6,10 @@
  * what it waits for wakes it. It holds no slot, no promise and no timer.
  */
 import { encodeError, GannetError, LockError, OpResultError, StaleEpoch } from "@gannet/errors";
-import type { Fence, Job, JobId, WakeQueue } from "@gannet/job-ledger";
+import type { Fence, Job, JobId, Leftover, WakeQueue } from "@gannet/job-ledger";
 import type { LockWish } from "@gannet/locking";
 import { type Op, type OpcodeDeclaration, parseOpcode } from "@gannet/opcodes";
+import { JobScheduling } from "../scheduling/job-scheduling.ts";
 import { sameWishes } from "./lock-wishes.ts";
 import type { LogicalUnit } from "./logical-unit.ts";
 import { type ExecutionServices, OpcodeContext } from "./opcode-context.ts";
@@ -31,6 +32,8 @@ const STOP_GRACE_MS = 10_000;
 /** While the opcodes of all slots run, as many more are delivered and claimed, so that no slot waits for Redis. */
 const DELIVERIES_PER_SLOT = 2;
 
+const FINAL: ReadonlySet<string> = new Set(["canceled", "error", "success"]);
+
 /** What running one opcode came to: the next one's turn, or nothing more to do in this delivery. */
 type OpcodeOutcome = "done" | "over";
 
@@ -39,6 +42,8 @@ export class Executor {
   readonly #running = new Set<Promise<void>>();
   readonly #abandon = new AbortController();
   readonly #slots: RunningSlots;
+  /** Which jobs may be begun at all: filters and rate limits. */
+  readonly #scheduling: JobScheduling;
   /** Aborted when nothing may be written any more: leadership is lost, or the process has to end now. */
   readonly #over: AbortSignal;
   readonly #unsubscribe: (() => void)[] = [];
@@ -47,15 +52,17 @@ export class Executor {
     this.#options = options;
     this.#over = AbortSignal.any([options.lost, this.#abandon.signal]);
     this.#slots = new RunningSlots(options.configStore.view.cluster.maxRunningJobs);
+    this.#scheduling = new JobScheduling(options);
   }
 
   /** Finish what an older leader left, then take deliveries. */
   async start(): Promise<void> {
-    const { ledger, configStore, queue } = this.#options;
-    await this.#takeOver();
+    const { ledger, configStore, queue, secrets } = this.#options;
+    this.#scheduling.start(await this.#takeOver());
     this.#unsubscribe.push(
       ledger.onChange((change) => {
         if (change.status === "canceling") this.#detached(this.#endCanceled(change.id), "could not end a canceled job");
+        if (FINAL.has(change.status)) secrets.forget(change.id);
       }),
       configStore.onChange(({ cluster: { maxRunningJobs } }) => {
         this.#slots.setLimit(maxRunningJobs);
@@ -64,16 +71,18 @@ export class Executor {
     );
     if (this.#over.aborted) return;
     const concurrency = configStore.view.cluster.maxRunningJobs * DELIVERIES_PER_SLOT;
-    queue.start((id) => this.#deliver(id), { concurrency });
+    queue.start((id) => this.#deliver(id), { concurrency, isHeld: (id) => this.#scheduling.isHeld(id) });
   }
 
   /**
    * Take no more deliveries and wait for the running opcodes. Those that take longer are abandoned where they
-   * are: the next leader undoes and ends them.
+   * are: the next leader undoes and ends them. After a loss of leadership it waits for as long as they take to
+   * notice, which without Redis is until it is back.
    */
   async stop(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     const timer = setTimeout(() => this.#abandon.abort(), STOP_GRACE_MS);
+    await this.#scheduling.stop();
     await this.#options.queue.stop();
     await Promise.allSettled(this.#running);
     clearTimeout(timer);
@@ -92,13 +101,14 @@ export class Executor {
   async #runJob(id: JobId): Promise<void> {
     const { ledger, fence, logger } = this.#options;
     try {
-      let job = await ledger.claim(id, fence);
+      let job = await this.#scheduling.claim(id);
       while (job !== undefined) {
         const index = job.opcodes.findIndex((opcode) => opcode.status === "waiting");
         if (index < 0) return;
         const outcome = await this.#runOpcode(job, index);
         if (outcome !== "done") return;
-        job = index + 1 < job.opcodes.length ? await ledger.claim(id, fence) : undefined;
+        job = await ledger.claim(id, fence);
+        if (job === undefined) this.#scheduling.leave(id);
       }
     } catch (error) {
       if (error instanceof StaleEpoch || this.#over.aborted) {
@@ -115,7 +125,7 @@ export class Executor {
     let result: unknown;
     try {
       const { unit, op } = await this.#prepare(job, index);
-      const ran = await this.#slots.run(async () => {
+      const ran = await this.#slots.run(job.opcodes[index]?.priority ?? 0, async () => {
         if (!(await this.#begin(job, index, unit, op))) return false;
         result = await execute(unit, op, context);
         return true;
@@ -153,25 +163,23 @@ export class Executor {
    * @returns false when the job waits parked, or is over
    */
   async #begin(job: Job, index: number, unit: LogicalUnit, op: Op<OpcodeDeclaration>): Promise<boolean> {
-    const { ledger, locks, configStore, queue, fence } = this.#options;
-    const priority = job.opcodes[index]?.priority ?? 0;
+    const { ledger, configStore, fence } = this.#options;
     const wanted = () => withBigLock(unit.locks(op, configStore.view));
     let wishes = wanted();
     let outcome: "running" | "parked" | "canceled";
     try {
-      outcome = await ledger.begin(job.id, index, fence, { wishes, priority });
+      outcome = await ledger.begin(job.id, index, fence, { wishes });
     } catch (error) {
       if (!(error instanceof LockError)) throw error;
       // It was parked for other locks than it needs by now.
       await this.#releaseAll(job.id);
       wishes = wanted();
-      outcome = await ledger.begin(job.id, index, fence, { wishes, priority });
+      outcome = await ledger.begin(job.id, index, fence, { wishes });
     }
     if (outcome === "canceled") this.#options.secrets.forget(job.id);
     if (outcome !== "running") return false;
     if (sameWishes(wishes, wanted())) return true;
     await ledger.park(job.id, index, fence);
-    await wakeAll(queue, [...(await locks.release(job.id, "all", fence)), job.id]);
     return false;
   }
 
@@ -199,21 +207,35 @@ export class Executor {
     this.#options.secrets.forget(id);
   }
 
-  /** Undo and end the opcodes that an older leader was running, and free the locks of jobs that are over. */
-  async #takeOver(): Promise<void> {
-    const { ledger, locks, fence, logger } = this.#options;
-    for (const { job, opcodeIndex, undo } of await ledger.takeOver(fence)) {
-      logger.warn({ job: job.id, opcode: opcodeIndex, steps: undo.length }, "undoing an opcode of an older leader");
-      const context = this.#contextOf(job.id, opcodeIndex);
-      const problems = await runUndo(context, undo);
-      await context.logged();
-      const text = ["The master stopped while this opcode was running; what it had done was undone", ...problems].join(
-        "; ",
-      );
-      await ledger.fail(job.id, opcodeIndex, ["OpExecError", [text]], fence);
-    }
-    // Every job is queued or final now: no lock has a living owner.
-    await locks.retainOwners([], fence);
+  /**
+   * Undo and end the opcodes that an older leader was running, and free the locks of jobs that are over. The undoing
+   * goes on beside the other jobs: it may have to wait for a node that died together with that leader.
+   *
+   * @returns the jobs of those opcodes
+   */
+  async #takeOver(): Promise<readonly Job[]> {
+    const { ledger, locks, fence } = this.#options;
+    const leftovers = await ledger.takeOver(fence);
+    // All other jobs are queued or final now: no other lock has a living owner.
+    await locks.retainOwners(
+      leftovers.map(({ job }) => job.id),
+      fence,
+    );
+    for (const leftover of leftovers)
+      this.#detached(this.#endLeftover(leftover), "an opcode of an older leader could not be ended");
+    return leftovers.map(({ job }) => job);
+  }
+
+  async #endLeftover({ job, opcodeIndex, undo }: Leftover): Promise<void> {
+    const { ledger, fence, logger } = this.#options;
+    logger.warn({ job: job.id, opcode: opcodeIndex, steps: undo.length }, "undoing an opcode of an older leader");
+    const context = this.#contextOf(job.id, opcodeIndex);
+    const problems = await runUndo(context, undo);
+    await context.logged();
+    const text = ["The master stopped while this opcode was running; what it had done was undone", ...problems].join(
+      "; ",
+    );
+    await ledger.fail(job.id, opcodeIndex, ["OpExecError", [text]], fence);
   }
 
   #contextOf(jobId: JobId, opcodeIndex: number): OpcodeContext {
@@ -251,9 +273,12 @@ async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: Op
   return result;
 }
 
+/** Before all that is queued: these hold locks, for which others may be waiting. */
+const GRANTED_PRIORITY = -20;
+
 /** Tell the wake queue of jobs whose locks were granted. */
 async function wakeAll(queue: WakeQueue, owners: readonly JobId[]): Promise<void> {
-  await Promise.all(owners.map((id) => queue.wake(id, 0)));
+  await Promise.all(owners.map((id) => queue.wake(id, GRANTED_PRIORITY)));
 }
 
 const SHARED_BIG_LOCK: LockWish = { level: "cluster", name: "BGL", mode: "shared" };

@@ -84,7 +84,8 @@ export class OpcodeContext implements ExecContext {
   }
 
   commit(change: Parameters<ConfigStore["commit"]>[0]): Promise<ConfigView> {
-    return this.#services.configStore.commit(change, this.#identity.fence);
+    // An opcode that gave up here could not take back what it has committed before either.
+    return this.#services.configStore.commit(change, this.#identity.fence, { patienceMs: Number.POSITIVE_INFINITY });
   }
 
   async undo(step: UndoStep): Promise<void> {

@@ -1,8 +1,11 @@
-/** How many opcodes run at once (the cluster's `max_running_jobs`); those beyond wait in the order they came. */
+/**
+ * How many opcodes run at once (the cluster's `max_running_jobs`). Those beyond wait by priority, smaller first, and
+ * in the order they came.
+ */
 export class RunningSlots {
   #limit: number;
   #taken = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: { readonly priority: number; readonly admitted: () => void }[] = [];
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -15,9 +18,10 @@ export class RunningSlots {
   }
 
   /** Run `work` in a slot of its own. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  async run<T>(priority: number, work: () => Promise<T>): Promise<T> {
     await new Promise<void>((admitted) => {
-      this.#waiting.push(admitted);
+      const behind = this.#waiting.findIndex((other) => other.priority > priority);
+      this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, { priority, admitted });
       this.#admit();
     });
     try {
@@ -33,7 +37,7 @@ export class RunningSlots {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       this.#taken += 1;
-      next();
+      next.admitted();
     }
   }
 }

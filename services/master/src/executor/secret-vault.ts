@@ -56,6 +56,11 @@ export class SecretVault {
   }
 }
 
+/** Whether one of the jobs has secret OS parameters. */
+export function carriesSecrets(jobs: readonly NewJob[]): boolean {
+  return jobs.some(({ opcodes }) => opcodes.some(({ input }, index) => secretsOf(input, index).length > 0));
+}
+
 function secretsOf(input: OpcodeInput, index: number): [number, Secrets][] {
   const value = input[SECRET_PARAMETER];
   if (typeof value !== "object" || value === null || Object.keys(value).length === 0) return [];

@@ -16,7 +16,10 @@ const PATIENCE_MS = 60_000;
 const RETRY_MS = 500;
 
 /** The part of an opcode's context that undoing needs. */
-export type UndoContext = Pick<ExecContext, "config" | "commit" | "node" | "step" | "feedback" | "logger" | "live">;
+export type UndoContext = Pick<
+  ExecContext,
+  "config" | "commit" | "node" | "step" | "feedback" | "logger" | "live" | "signal"
+>;
 
 interface UndoAction<Args> {
   readonly args: z.ZodType<Args>;
@@ -32,17 +35,23 @@ const onBlockDevice = z.object({ node: nodeUuid, device: z.unknown() });
 
 const UNDO_ACTIONS = {
   "remove-block-device": action(onBlockDevice, async (ctx, { node, device }, step) => {
-    await ctx.node(node).blockDevices.remove({ step: ctx.step(step), device: BlockDevice.fromJSON(device) });
+    await ctx
+      .node(node)
+      .blockDevices.remove({ step: ctx.step(step), device: BlockDevice.fromJSON(device) }, { signal: ctx.signal });
   }),
 
   "shutdown-block-device": action(onBlockDevice, async (ctx, { node, device }, step) => {
-    await ctx.node(node).blockDevices.shutdown({ step: ctx.step(step), device: BlockDevice.fromJSON(device) });
+    await ctx
+      .node(node)
+      .blockDevices.shutdown({ step: ctx.step(step), device: BlockDevice.fromJSON(device) }, { signal: ctx.signal });
   }),
 
   "stop-instance": action(
     z.object({ node: nodeUuid, name: z.string(), hypervisor: z.string() }),
     async (ctx, { node, name, hypervisor }, step) => {
-      await ctx.node(node).instances.stop({ step: ctx.step(step), name, hypervisor, force: true, timeoutMs: 0 });
+      await ctx
+        .node(node)
+        .instances.stop({ step: ctx.step(step), name, hypervisor, force: true, timeoutMs: 0 }, { signal: ctx.signal });
       ctx.live.noteInstanceGone(node, name);
     },
   ),
@@ -72,6 +81,7 @@ export function undoStep<Name extends UndoActionName>(name: Name, args: ArgsOf<N
  * does not keep the others from being undone.
  *
  * @returns what could not be undone, in words
+ * @throws the reason of the context's signal once it is aborted: the next leader undoes it all
  */
 export async function runUndo(ctx: UndoContext, steps: readonly UndoStep[]): Promise<readonly string[]> {
   const problems: string[] = [];
@@ -79,6 +89,7 @@ export async function runUndo(ctx: UndoContext, steps: readonly UndoStep[]): Pro
     try {
       await patiently(ctx, () => undoOne(ctx, step, `undo/${index}/${step.action}`));
     } catch (error) {
+      ctx.signal.throwIfAborted();
       const text = `Could not undo "${step.action}": ${error instanceof Error ? error.message : String(error)}`;
       problems.push(text);
       ctx.logger.error({ err: error, step }, text);
@@ -96,9 +107,9 @@ async function patiently(ctx: UndoContext, undo: () => Promise<void>): Promise<v
       await undo();
       return;
     } catch (error) {
-      if (!(error instanceof NodeUnreachable) || performance.now() > deadline) throw error;
+      if (!(error instanceof NodeUnreachable) || ctx.signal.aborted || performance.now() > deadline) throw error;
       ctx.logger.info({ node: error.node }, "undo waits for the node to be reachable again");
-      await delay(RETRY_MS);
+      await delay(RETRY_MS, undefined, { signal: ctx.signal });
     }
   }
 }

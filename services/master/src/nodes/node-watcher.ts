@@ -42,11 +42,13 @@ export class NodeWatcher {
     }
   }
 
+  /** End all streams; without them nothing that the nodes have said counts any more. */
   async stop(): Promise<void> {
-    const watches = [...this.#watches.values()];
+    const watches = [...this.#watches];
     this.#watches.clear();
-    for (const watch of watches) watch.stop.abort();
-    await Promise.all(watches.map((watch) => watch.done));
+    for (const [, watch] of watches) watch.stop.abort();
+    await Promise.all(watches.map(([, watch]) => watch.done));
+    for (const [uuid] of watches) this.#options.live.lose(uuid);
   }
 
   async #watch(uuid: NodeUuid, name: string, stop: AbortSignal): Promise<void> {

@@ -2,36 +2,29 @@
  * The answers of the lists and of single instances, groups and networks, kept as JSON. What changed in the
  * configuration or on a node marks rows as stale; they are built again when they are asked for next.
  */
+import type { ConfigStore } from "@gannet/config-store";
 import type { GroupUuid, InstanceUuid, NetworkUuid, NodeUuid } from "@gannet/objects";
-import { clusterInfo, groupRow, instanceRow, networkRow, niceSort, nodeRow, type VersionFacts } from "@gannet/query";
+import { clusterInfo, groupRow, instanceRow, networkRow, niceSort, nodeRow } from "@gannet/query";
 import { liveValuesOf } from "../live-state/live-values.ts";
-import { VERSION_FACTS } from "../version.ts";
 import { jsonAnswer } from "./answers.ts";
 import type { Answer } from "./handlers.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
 import { RowCache } from "./row-cache.ts";
 import { RowDependencies, type StaleRows } from "./stale-rows.ts";
+import { VERSIONS } from "./versions.ts";
 
-/** How Ganeti names processors, by Node's name of the master's (spec/rapi.json, `special.info_architecture`). */
-const ARCHITECTURES: Readonly<Record<string, VersionFacts["architecture"]>> = {
-  x64: ["64bits", "x86_64"],
-  arm64: ["64bits", "aarch64"],
-};
-const VERSIONS: VersionFacts = {
-  ...VERSION_FACTS,
-  architecture: ARCHITECTURES[process.arch] ?? ["64bits", process.arch],
-};
+type Configuration = Pick<ConfigStore, "view" | "onChange">;
 
 export class ClusterRows {
   readonly instances: RowCache<InstanceUuid>;
   readonly nodes: RowCache<NodeUuid>;
   readonly groups: RowCache<GroupUuid>;
   readonly networks: RowCache<NetworkUuid>;
-  readonly #configStore: RapiDeps["configStore"];
+  readonly #configStore: Configuration;
   readonly #unsubscribe: readonly (() => void)[];
   #info: Answer | undefined;
 
-  constructor({ configStore, liveState }: Pick<RapiDeps, "configStore" | "liveState">) {
+  constructor({ configStore, liveState }: Pick<RapiDeps, "liveState"> & { readonly configStore: Configuration }) {
     this.#configStore = configStore;
     const live = liveValuesOf(liveState);
     this.instances = new RowCache({

@@ -1,9 +1,13 @@
 /** What the handlers of direct resources work with. */
 import type { ClusterRows } from "./cluster-rows.ts";
+import type { JobRows } from "./job-rows.ts";
 import type { JobWaiters } from "./job-waiters.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
 
 export interface DirectContext extends RapiDeps {
   readonly rows: ClusterRows;
+  readonly jobRows: JobRows;
   readonly waiters: JobWaiters;
+  /** How long a wait for a job lasts before it answers null. */
+  readonly waitMs: number;
 }

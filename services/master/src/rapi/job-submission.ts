@@ -1,5 +1,6 @@
 /** Resources that submit a job: from the request to the durable job's number. */
-import type { OpcodeInput } from "@gannet/job-ledger";
+import { HttpError } from "@gannet/errors";
+import { type OpcodeInput, type SubmissionKey, SubmissionKeyReused } from "@gannet/job-ledger";
 import { type ApiRequest, buildJobRequest, findOpcode, type JobMethod, summaryOf } from "@gannet/opcodes";
 import { jobAnswer } from "./answers.ts";
 import type { Answer, Requester } from "./handlers.ts";
@@ -8,24 +9,37 @@ import { notAvailable } from "./refusals.ts";
 
 type Parts = Pick<RapiDeps, "ledger" | "implemented" | "configStore" | "clock">;
 
+/** Who submits, and what makes a repeated submission the same one. */
+export interface Submitter {
+  readonly requester: Requester;
+  readonly key: SubmissionKey | undefined;
+}
+
 /**
- * Submit what a request asks for.
- * @throws HttpError 400 and 403 for bad input, 501 for an opcode that nothing performs; what the ledger throws
+ * Submit what a request asks for; or, when it was submitted before with the same key, answer that job.
+ * @throws HttpError 400 and 403 for bad input, 422 for a key that another request had, 501 for an opcode that
+ *   nothing performs; what the ledger throws
  */
 export async function submitJob(
   parts: Parts,
   method: JobMethod,
   request: ApiRequest,
-  requester: Requester,
+  { requester, key }: Submitter,
 ): Promise<Answer> {
   const { opcodes } = buildJobRequest(method, request, {
     timeNs: parts.clock() * 1_000_000,
     rapiDefaults: parts.configStore.view.cluster.rapiDefaults,
   });
   for (const { OP_ID: id } of opcodes) if (!parts.implemented.has(id)) throw notAvailable(id);
-  const [job] = await parts.ledger.submit([{ opcodes: opcodes.map(withSummary), requester: requester.name }]);
-  if (job === undefined) throw new Error("The ledger answered no job id");
-  return jobAnswer(job);
+  const job = { opcodes: opcodes.map(withSummary), requester: requester.name };
+  const [id] = await parts.ledger.submit([job], key).catch(refuseReusedKey);
+  if (id === undefined) throw new Error("The ledger answered no job id");
+  return jobAnswer(id);
+}
+
+function refuseReusedKey(error: unknown): never {
+  if (!(error instanceof SubmissionKeyReused)) throw error;
+  throw new HttpError(422, "This Idempotency-Key came with another request before; use a new one", { cause: error });
 }
 
 function withSummary(input: OpcodeInput): { readonly input: OpcodeInput; readonly summary: string } {

@@ -1,6 +1,7 @@
 /** What the remote API needs of the rest of the master; main.ts wires it. */
-import type { ConfigStore } from "@gannet/config-store";
+import type { ConfigStore, Fence } from "@gannet/config-store";
 import type { JobLedger } from "@gannet/job-ledger";
+import type { LockManager } from "@gannet/locking";
 import type { InstanceConsole } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
@@ -12,11 +13,17 @@ export interface TlsIdentity {
 }
 
 /** The part of the ledger that the API uses. `submit` keeps secret parameters to itself (executor/secret-vault.ts). */
-export type RapiLedger = Pick<JobLedger, "submit" | "get" | "list" | "ids" | "cancel" | "onChange">;
+export type RapiLedger = Pick<
+  JobLedger,
+  "submit" | "get" | "getMany" | "ids" | "cancel" | "isDrained" | "lastId" | "onChange" | "caughtUp"
+>;
 
 export interface RapiDeps {
-  readonly configStore: Pick<ConfigStore, "view" | "onChange">;
+  readonly configStore: Pick<ConfigStore, "view" | "onChange" | "commit">;
+  /** Whether this process leads the cluster, and its proof; what changes without a job carries it. */
+  readonly leader: { current(): Fence | undefined };
   readonly ledger: RapiLedger;
+  readonly locks: Pick<LockManager, "list" | "explain">;
   readonly liveState: Pick<LiveState, "node" | "instance" | "onChange">;
   /** The opcodes that a logical unit performs; others are refused at submit. */
   readonly implemented: ReadonlySet<string>;
@@ -29,6 +36,8 @@ export interface RapiDeps {
    * @throws HypervisorError when it does not run, NodeUnreachable
    */
   readonly console: (instanceName: string) => Promise<InstanceConsole>;
+  /** Why no request is served now, whoever makes it; by default all are. */
+  readonly refusal?: () => Error | undefined;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
 }

@@ -7,6 +7,7 @@ import Koa from "koa";
 import { Authenticator } from "./authenticator.ts";
 import { ClusterRows } from "./cluster-rows.ts";
 import { directHandlers } from "./direct/direct-handlers.ts";
+import { JobRows } from "./job-rows.ts";
 import { submitJob } from "./job-submission.ts";
 import { JobWaiters } from "./job-waiters.ts";
 import type { RapiDeps, TlsIdentity } from "./rapi-deps.ts";
@@ -22,7 +23,9 @@ export interface RapiLimits {
   readonly requestMs: number;
   /** Between two requests of a connection. */
   readonly idleMs: number;
-  /** Without a byte moving in either direction; above the time that a wait for a job may take. */
+  /** How long a wait for a job's change lasts before it is answered null (spec/rapi.json, `special.wait`). */
+  readonly waitMs: number;
+  /** Without a byte moving in either direction; above `waitMs`. */
   readonly stallMs: number;
   readonly connections: number;
 }
@@ -31,6 +34,7 @@ const DEFAULT_LIMITS: RapiLimits = {
   headersMs: 10_000,
   requestMs: 60_000,
   idleMs: 60_000,
+  waitMs: 10_000,
   stallMs: 120_000,
   connections: 10_000,
 };
@@ -45,6 +49,8 @@ export interface RapiServerOptions {
 export interface RapiServer {
   /** Where it listens, once started. */
   readonly address: AddressInfo;
+  /** Requests that wait for a job to change, now. */
+  readonly waiting: number;
   /** Use another certificate for connections from now on. */
   setTls(tls: TlsIdentity): void;
   /** Take no more connections, answer what is under way, cut what is left after `graceMs`. */
@@ -54,19 +60,23 @@ export interface RapiServer {
 /** Start the remote API. @throws Error when it cannot listen */
 export async function createRapiServer(deps: RapiDeps, options: RapiServerOptions): Promise<RapiServer> {
   const logger = deps.logger.child({ part: "rapi" });
+  const limits: RapiLimits = { ...DEFAULT_LIMITS, ...options.limits };
   using setUp = new DisposableStack();
   const users = new UsersFile(deps.usersFile, logger);
   setUp.defer(() => users.stop());
   await users.start();
   const rows = new ClusterRows(deps);
   setUp.defer(() => rows.close());
+  const jobRows = new JobRows(deps.ledger);
+  setUp.defer(() => jobRows.close());
   const waiters = new JobWaiters(deps.ledger);
   setUp.defer(() => waiters.close());
   const pipeline = new RequestPipeline({
-    handlers: directHandlers({ ...deps, rows, waiters }),
-    submit: (method, request, requester) => submitJob(deps, method, request, requester),
+    handlers: directHandlers({ ...deps, rows, jobRows, waiters, waitMs: limits.waitMs }),
+    submit: (method, request, submission) => submitJob(deps, method, request, submission),
     authenticator: new Authenticator(users),
     configStore: deps.configStore,
+    refusal: deps.refusal,
     logger,
   });
 
@@ -74,7 +84,7 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   app.use((ctx) => pipeline.serve(ctx));
   // What reaches Koa itself is a connection that broke while it was answered; the pipeline logs all else.
   app.on("error", (error: unknown) => logger.debug({ err: error }, "an answer could not be sent"));
-  const server = createHttps(app, deps.tls, { ...DEFAULT_LIMITS, ...options.limits });
+  const server = createHttps(app, deps.tls, limits);
   server.on("clientError", (error: ParserError, socket: Duplex) => refuseUnparsed(error, socket));
   server.on("tlsClientError", (error) => logger.debug({ err: error }, "a TLS handshake failed"));
   const connections = openConnections(server);
@@ -99,6 +109,9 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   let stopped: Promise<void> | undefined;
   return {
     address,
+    get waiting() {
+      return waiters.size;
+    },
     setTls: (tls) => server.setSecureContext(secureContext(tls)),
     stop: ({ graceMs = 5000 } = {}) => {
       stopped ??= stop(graceMs);

@@ -1,11 +1,11 @@
 /**
  * The way of one request, in the order that clients rely on (spec/README.md, row 3): path (404), method (501),
- * credentials (401), rights (403), body (413, 415, 400), then the resource itself.
+ * credentials (401), rights (403), whether anybody is served now (503), body (413, 415, 400), then the resource itself.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ConfigStore } from "@gannet/config-store";
 import { GannetError, HttpError } from "@gannet/errors";
-import type { JobId } from "@gannet/job-ledger";
+import type { JobId, SubmissionKey } from "@gannet/job-ledger";
 import {
   type Access,
   type ApiRequest,
@@ -20,14 +20,18 @@ import type { Context } from "koa";
 import { errorAnswer } from "./answers.ts";
 import { type Authenticator, CHALLENGE } from "./authenticator.ts";
 import type { Answer, HandlerRequest, Handlers, Requester } from "./handlers.ts";
+import type { Submitter } from "./job-submission.ts";
 import { forbidden, notAvailable, notFound, unauthorized, unspokenVersion, unsupported } from "./refusals.ts";
 import { ClientGone, hasBody, readJsonBody } from "./request-body.ts";
+import { submissionKeyOf } from "./submission-key.ts";
 
 export interface PipelineParts {
   readonly handlers: Handlers;
-  readonly submit: (method: JobMethod, request: ApiRequest, requester: Requester) => Promise<Answer>;
+  readonly submit: (method: JobMethod, request: ApiRequest, submitter: Submitter) => Promise<Answer>;
   readonly authenticator: Authenticator;
   readonly configStore: Pick<ConfigStore, "view">;
+  /** Why no request is served now. */
+  readonly refusal: (() => Error | undefined) | undefined;
   readonly logger: Logger;
 }
 
@@ -84,6 +88,8 @@ export class RequestPipeline {
     if (method === undefined) throw unsupported(name, path);
     const requester = this.#requester(req, method.access);
     trace.requester = requester;
+    const refusal = this.#parts.refusal?.();
+    if (refusal !== undefined) throw refusal;
     const request: ApiRequest = {
       pathParams: found.pathParams,
       query: search === "" ? NO_ARGUMENTS : new URLSearchParams(search),
@@ -91,7 +97,7 @@ export class RequestPipeline {
     };
     const answer =
       method.kind === "job"
-        ? await this.#parts.submit(method, request, requester)
+        ? await this.#parts.submit(method, request, { requester, key: keyOf(req, requester, request.body) })
         : await this.#direct(method, request, res);
     trace.job = answer.job;
     return answer.body;
@@ -214,6 +220,11 @@ class ServedRequest implements HandlerRequest {
     this.#signal ??= this.#open.signalOf(this.#response);
     return this.#signal;
   }
+}
+
+function keyOf(req: IncomingMessage, { name: user }: Requester, body: unknown): SubmissionKey | undefined {
+  const { method = "", url: target = "", headers } = req;
+  return submissionKeyOf(headers["idempotency-key"], { user, method, target, body });
 }
 
 function splitTarget(url: string): Target {

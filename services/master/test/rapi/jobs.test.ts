@@ -97,10 +97,6 @@ describe("submitting", () => {
     const before = await bed.ledger.ids({});
     const reply = await bed.call("PUT", "/2/instances/inst5.gnt.test/migrate", { json: { mode: "live" } });
     expect(reply.json).toMatchObject({ code: 501, message: expect.stringContaining("OP_INSTANCE_MIGRATE") });
-    expect((await bed.call("GET", "/2/query/instance?fields=name")).json).toMatchObject({
-      code: 501,
-      message: expect.stringContaining("/2/query/:resource"),
-    });
     expect(await bed.ledger.ids({})).toEqual(before);
   });
 
@@ -139,6 +135,36 @@ describe("looking", () => {
     expect(bulk.at(-1)).toEqual(row);
     expect(bulk).toHaveLength(plain.length);
   });
+
+  test("a list may begin after an id and have a limit", async () => {
+    const all = (await bed.get("/2/jobs")).json as { id: number }[];
+    const after = all[1]?.id ?? 0;
+    const rest = all.filter(({ id }) => id > after);
+    for (const [query, ids] of [
+      [`after=${after}`, rest],
+      [`after=${after}&limit=1`, rest.slice(0, 1)],
+      ["limit=2", all.slice(0, 2)],
+      ["limit=&after=", all],
+      [`limit=${all.length + 1}`, all],
+      ["after=999999", []],
+    ] as const) {
+      expect((await bed.get(`/2/jobs?${query}`)).json, query).toEqual(ids);
+      const bulk = (await bed.get(`/2/jobs?bulk=1&${query}`)).json as { id: number }[];
+      expect(
+        bulk.map(({ id }) => id),
+        query,
+      ).toEqual(ids.map(({ id }) => id));
+    }
+  });
+
+  test.for(["limit=0", "limit=-1", "limit=x", "after=-1", "after=1.5", "limit=99999999999999999999"])(
+    "a list with %s is refused",
+    async (query) => {
+      const [named = ""] = query.split("=");
+      for (const path of [`/2/jobs?${query}`, `/2/jobs?bulk=1&${query}`])
+        expect((await bed.get(path)).json).toMatchObject({ code: 400, message: expect.stringContaining(`'${named}'`) });
+    },
+  );
 
   test.for(["0", "999999", "99999999999999999999", "abc", "-1", "1.5"])("job %s is not there", async (id) => {
     expect((await bed.get(`/2/jobs/${id}`)).json).toMatchObject({ code: 404, message: "Not Found" });
@@ -275,5 +301,66 @@ describe("waiting", () => {
   test("without a body is refused", async () => {
     const id = await submit("PUT", STARTUP);
     expect((await bed.get(`/2/jobs/${id}/wait`)).status).toBe(400);
+  });
+});
+
+describe("what a job waits for", () => {
+  const blockers = async (id: number | string) => (await bed.get(`/2/jobs/${id}/blockers`)).json;
+  const lock = { level: "instance", name: "inst5.gnt.test", mode: "exclusive" } as const;
+
+  test("locks, each with the jobs that hold it or come before", async () => {
+    const [holder, first, second] = [
+      await submit("PUT", STARTUP),
+      await submit("PUT", STARTUP),
+      await submit("PUT", STARTUP),
+    ];
+    for (const owner of [holder, first, second]) {
+      await bed.ledger.claim(owner, FENCE);
+      await bed.locks.request({ owner, priority: 0, wishes: [lock] }, FENCE);
+    }
+    const name = "instance/inst5.gnt.test";
+    expect(await blockers(holder)).toEqual([]);
+    expect(await blockers(first)).toEqual([{ lock: name, blocked_by: [holder] }]);
+    expect(await blockers(second)).toEqual([{ lock: name, blocked_by: [holder, first] }]);
+    await bed.locks.release(holder, "all", FENCE);
+    expect(await blockers(first)).toEqual([]);
+    expect(await blockers(second)).toEqual([{ lock: name, blocked_by: [first] }]);
+    for (const owner of [first, second]) await bed.locks.release(owner, "all", FENCE);
+  });
+
+  test("the end of other jobs", async () => {
+    const [over, one, other] = [
+      await submit("PUT", STARTUP),
+      await submit("PUT", STARTUP),
+      await submit("PUT", STARTUP),
+    ];
+    await run(over);
+    await bed.ledger.succeed(over, 0, null, FENCE);
+    const id = await submit("PUT", STARTUP, {
+      depends: [
+        [over, []],
+        [one, ["success"]],
+        [-1, []],
+      ],
+    });
+    expect(await blockers(id)).toEqual([{ lock: null, blocked_by: [one, other] }]);
+    for (const dependency of [one, other]) {
+      await run(dependency);
+      await bed.ledger.succeed(dependency, 0, null, FENCE);
+    }
+    expect(await blockers(id)).toEqual([]);
+  });
+
+  test("nothing, when it is over; and there is no such list of an unknown job, or for anybody", async () => {
+    const id = await submit("PUT", STARTUP);
+    expect(await blockers(id)).toEqual([]);
+    await bed.ledger.cancel(id);
+    expect(await blockers(id)).toEqual([]);
+    await bed.ledger.archive(id);
+    expect(await blockers(id)).toEqual([]);
+    for (const unknown of [999_999, "99999999999999999999"])
+      expect(await blockers(unknown)).toMatchObject({ code: 404, message: "Not Found" });
+    expect((await bed.get(`/2/jobs/${id}/blockers`, { user: "operator" })).status).toBe(200);
+    expect((await bed.get(`/2/jobs/${id}/blockers`, { user: "reader" })).status).toBe(403);
   });
 });

@@ -7,16 +7,18 @@ import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
 import { createCommandRunner } from "@gannet/exec";
-import { RedisJobLedger } from "@gannet/job-ledger";
+import type { RedisJobLedger } from "@gannet/job-ledger";
+import { RedisLockManager } from "@gannet/locking";
 import { OPCODES } from "@gannet/opcodes";
 import { createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
 import { EPOCH_KEY } from "@gannet/redis";
 import type { InstanceConsole } from "@gannet/rpc";
 import { type Logger, silentLogger } from "@gannet/telemetry";
-import { startTestRedis } from "@gannet/testing";
+import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { MemoryLiveState } from "../../src/live-state/live-state.ts";
 import { createRapiServer, type RapiLimits, type RapiServer } from "../../src/rapi/rapi-server.ts";
 import { guest, NODE1, NODE2, smallCluster, snapshot, uuidOf } from "./cluster-fixture.ts";
+import { openLedger } from "./ledger-testbed.ts";
 
 export const FENCE = { epoch: 1 } as const;
 export const SERVER_NAME = "cluster.gnt.test";
@@ -49,8 +51,12 @@ export interface RapiTestbed extends AsyncDisposable {
   readonly server: RapiServer;
   readonly identity: Identity;
   readonly configStore: RedisConfigStore;
+  readonly redis: TestRedis;
   readonly ledger: RedisJobLedger;
+  readonly locks: RedisLockManager;
   readonly live: MemoryLiveState;
+  /** Whether this master leads the cluster; it does at first. */
+  leads: boolean;
   readonly usersFile: string;
   /** What an agent is to answer when it is asked for a console. */
   consoleOf: (name: string) => Promise<InstanceConsole>;
@@ -87,19 +93,22 @@ export async function startRapiTestbed(
   await initialiseConfiguration(redis.client, smallCluster());
   const configStore = await RedisConfigStore.open({ address: redis.address, name: "test", logger });
   stack.defer(() => configStore.close());
-  const wakeQueue = { wake: async () => undefined, reprioritize: async () => undefined };
-  const ledger = new RedisJobLedger({ address: redis.address, name: "test", wakeQueue, logger });
+  const ledger = openLedger(redis.address, logger);
   stack.defer(() => ledger.close());
+  const locks = new RedisLockManager(redis.client);
   const live = new MemoryLiveState();
   live.apply(uuidOf(NODE1), snapshot(NODE1));
   live.apply(uuidOf(NODE2), snapshot(NODE2, [guest("inst1.gnt.test")]));
   let consoleOf = async (_name: string): Promise<InstanceConsole> => {
     throw new Error("no test has said what the agent answers");
   };
+  let leads = true;
   const server = await createRapiServer(
     {
       configStore,
+      leader: { current: () => (leads ? FENCE : undefined) },
       ledger,
+      locks,
       liveState: live,
       implemented: options.implemented ?? new Set(OPCODES.keys()),
       logger: options.logger ?? logger,
@@ -125,9 +134,17 @@ export async function startRapiTestbed(
     server,
     identity,
     configStore,
+    redis,
     ledger,
+    locks,
     live,
     usersFile,
+    get leads() {
+      return leads;
+    },
+    set leads(value) {
+      leads = value;
+    },
     get consoleOf() {
       return consoleOf;
     },

@@ -5,6 +5,7 @@
 import { decodeGrpcError, encodeGrpcError, OpPrereqError, StaleEpoch } from "@gannet/errors";
 import type { MethodDefinition, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
+import type { ExecutionLog } from "./execution-log.ts";
 import type { Fence } from "./fence.ts";
 import type { ResourceQueue } from "./resource-queue.ts";
 import type { StepJournal } from "./step-journal.ts";
@@ -32,13 +33,21 @@ export class Steps {
   readonly #fence: Fence;
   readonly #journal: StepJournal;
   readonly #queue: ResourceQueue;
+  readonly #executions: ExecutionLog | undefined;
   readonly #logger: Logger;
   readonly #running = new Map<string, RunningStep>();
 
-  constructor(parts: { fence: Fence; journal: StepJournal; queue: ResourceQueue; logger: Logger }) {
+  constructor(parts: {
+    fence: Fence;
+    journal: StepJournal;
+    queue: ResourceQueue;
+    executions: ExecutionLog | undefined;
+    logger: Logger;
+  }) {
     this.#fence = parts.fence;
     this.#journal = parts.journal;
     this.#queue = parts.queue;
+    this.#executions = parts.executions;
     this.#logger = parts.logger;
   }
 
@@ -89,7 +98,10 @@ export class Steps {
         epoch: step.epoch,
         signal,
         check: () => this.#fence.check(step.epoch),
-        perform: request.work,
+        perform: async (running) => {
+          await this.#executions?.begun(step, request.method.path);
+          return await request.work(running);
+        },
       });
       await this.#journal.record(key, { reply: request.method.responseSerialize(reply) });
       this.#logger.info(entry(), "step done");

@@ -134,6 +134,32 @@ describe("repeated steps", () => {
   });
 });
 
+test("executions are noted before they begin, answers are not", async () => {
+  await agent.stop();
+  const executionsFile = path.join(cluster.root, `executions-${runs}.log`);
+  const startNoting = () => startTestAgent(cluster, { leadersFolder: agent.leadersFolder, executionsFile });
+  const noted = async () =>
+    (await readFile(executionsFile, "utf8"))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+  agent = await startNoting();
+  let whileWorking: unknown;
+  agent.disks.create.mockImplementation(async () => {
+    whileWorking = await noted();
+  });
+  const first = { job: 7, opcode: 2, step: "create-disk/0", epoch: 3, method: expect.stringContaining("/Create") };
+  const request = { step: step({ jobId: 7, opcodeIndex: 2, step: "create-disk/0", epoch: 3 }), device: disk() };
+  await agent.client.blockDevices.create(request);
+  expect(whileWorking).toEqual([{ ...first, at: expect.any(Number) }]);
+  await agent.client.blockDevices.create(request);
+  await agent.stop();
+  agent = await startNoting();
+  await agent.client.blockDevices.create(request);
+  await agent.client.blockDevices.create({ ...request, step: { ...request.step, step: "other" } });
+  expect(await noted()).toEqual([first, { ...first, step: "other" }].map((line) => expect.objectContaining(line)));
+});
+
 describe("work on one resource", () => {
   test("is done one after another, on different ones at once", async () => {
     const running: string[] = [];

@@ -3,12 +3,14 @@ import type { DirectContext } from "../direct-context.ts";
 import type { Handlers } from "../handlers.ts";
 import { clusterHandlers } from "./cluster.ts";
 import { consoleHandlers } from "./console.ts";
+import { filterHandlers } from "./filters.ts";
 import { groupHandlers } from "./groups.ts";
 import { instanceHandlers } from "./instances.ts";
 import { jobHandlers } from "./jobs.ts";
 import { networkHandlers } from "./networks.ts";
 import { nodeHandlers } from "./nodes.ts";
 import { osHandlers } from "./os.ts";
+import { queryHandlers } from "./query.ts";
 import { rootHandlers } from "./root.ts";
 import { tagHandlers } from "./tags.ts";
 
@@ -24,5 +26,7 @@ export function directHandlers(context: DirectContext): Handlers {
     ...consoleHandlers(context),
     ...tagHandlers(context),
     ...jobHandlers(context),
+    ...filterHandlers(context),
+    ...queryHandlers(context),
   };
 }

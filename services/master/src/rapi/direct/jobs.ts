@@ -1,33 +1,39 @@
-/** `/2/jobs`: lists, one job, cancel, and waiting for a change (spec/rapi.json, `special.wait`). */
+/**
+ * `/2/jobs`: lists, one job, cancel, waiting for a change (spec/rapi.json, `special.wait`), and, beyond Ganeti's API,
+ * what a waiting job waits for.
+ */
 import { isDeepStrictEqual } from "node:util";
 import { OpPrereqError } from "@gannet/errors";
-import type { Job, JobId, LogEntry } from "@gannet/job-ledger";
+import type { Dependency, Job, JobId, LogEntry } from "@gannet/job-ledger";
 import type { JobWaitBody } from "@gannet/opcodes";
-import { jobDetail, jobRow, RESOURCES } from "@gannet/query";
+import { jobDetail, RESOURCES } from "@gannet/query";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
 import { notFound } from "../refusals.ts";
 
-/** How long a wait lasts before it answers null (`special.wait.server_wait_s`). */
-const WAIT_MS = 10_000;
 /** Statuses that a job keeps (spec/jobs.json, `finalized`). */
 const OVER: ReadonlySet<string> = new Set(["canceled", "error", "success"]);
 
-export function jobHandlers({ ledger, waiters }: DirectContext): Handlers {
+export function jobHandlers({ ledger, locks, jobRows, waiters, waitMs }: DirectContext): Handlers {
   return {
     listJobs: async ({ params }) => {
-      if (params.bulk !== true)
-        return jsonAnswer((await ledger.ids({ archived: false })).map((id) => ({ id, uri: `/2/jobs/${id}` })));
-      return jsonAnswer((await ledger.list({ archived: false })).map(jobRow));
+      const page = { after: Number(params.after ?? 0), limit: Number(params.limit ?? Number.MAX_SAFE_INTEGER) };
+      if (params.bulk === true) return await jobRows.bulk(page);
+      const ids = await ledger.ids({ archived: false, ...page });
+      return jsonAnswer(ids.map((id) => ({ id, uri: `/2/jobs/${id}` })));
     },
     getJob: async (request) => jsonAnswer(jobDetail(known(await ledger.get(jobIdOf(request))))),
     cancelJob: async (request) => jsonAnswer(await ledger.cancel(jobIdOf(request))),
     waitForJob: async (request) => {
       const id = jobIdOf(request);
       const wait = waitOf(request.body as JobWaitBody);
-      const look = async () => newsOf(known(await ledger.get(id)), wait);
-      return jsonAnswer((await waiters.until(id, look, WAIT_MS, request.signal)) ?? null);
+      const look = (job: Job | undefined) => newsOf(known(job), wait);
+      return jsonAnswer((await waiters.until(id, look, waitMs, request.signal)) ?? null);
+    },
+    jobBlockers: async (request) => {
+      const job = known(await ledger.get(jobIdOf(request)));
+      return jsonAnswer([...(await unfinishedDependencies(ledger, job)), ...(await heldLocks(locks, job))]);
     },
   };
 }
@@ -83,4 +89,29 @@ function newsOf(job: Job, { fields, previousInfo, previousSerial }: Wait): News 
 /** Log entries of all opcodes with a serial above `after`; all when it is null. */
 function logEntriesAfter(job: Job, after: number | null): readonly LogEntry[] {
   return job.opcodes.flatMap(({ log }) => log).filter(([serial]) => after === null || serial > after);
+}
+
+/** What a waiting job waits for, and the jobs that must end or let go first. */
+interface Blocker {
+  /** The lock's name; null for the jobs whose end the job depends on. */
+  readonly lock: string | null;
+  readonly blocked_by: readonly JobId[];
+}
+
+/** The jobs that must be over before a queued job's next opcode can begin; their numbers are absolute by now. */
+async function unfinishedDependencies(ledger: DirectContext["ledger"], job: Job): Promise<readonly Blocker[]> {
+  if (job.status !== "queued") return [];
+  const next = job.opcodes.find(({ status }) => status === "queued");
+  const ids = ((next?.input.depends ?? []) as readonly Dependency[]).map(([id]) => id);
+  if (ids.length === 0) return [];
+  const unfinished = (await ledger.getMany(ids)).flatMap((other) =>
+    other === undefined || OVER.has(other.status) ? [] : [other.id],
+  );
+  return unfinished.length === 0 ? [] : [{ lock: null, blocked_by: unfinished }];
+}
+
+/** The locks that a job has asked for and not been granted. */
+async function heldLocks(locks: DirectContext["locks"], job: Job): Promise<readonly Blocker[]> {
+  if (OVER.has(job.status)) return [];
+  return (await locks.explain(job.id)).map(({ lock, blockedBy }) => ({ lock, blocked_by: blockedBy }));
 }
