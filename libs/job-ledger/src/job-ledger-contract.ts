@@ -163,7 +163,7 @@ export interface WakeQueue {
    * promise resolves nevertheless.
    */
   wake(id: JobId, priority: number): Promise<void>;
-  /** Move a job's pending wake-up to another priority, if there is one. */
+  /** Move a job's pending wake-up to another priority. When there is none a delivery may follow nevertheless. */
   reprioritize(id: JobId, priority: number): Promise<void>;
   /** Start deliveries; the handler's promise holds one of `concurrency` slots until it settles. */
   start(handler: (id: JobId) => Promise<void>, options: DeliveryOptions): void;

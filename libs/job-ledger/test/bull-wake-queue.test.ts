@@ -1,5 +1,6 @@
 /** Deliveries: none lost, the most urgent first, no more at once than allowed. */
 import { BullWakeQueue, type JobId, type ReadyJob } from "@gannet/job-ledger";
+import { connectRedis } from "@gannet/redis";
 import { silentLogger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -55,7 +56,7 @@ function gate() {
 }
 
 /** Entries that BullMQ has, in whatever state. */
-const entries = async () => (await server.client.keys("gannet:wake:job-*")).filter((key) => !key.endsWith(":lock"));
+const entries = async () => (await server.client.keys("gannet:wake:jobs-*")).filter((key) => !key.endsWith(":lock"));
 
 test("what is woken is delivered, also when it was woken before deliveries began", async () => {
   const queue = openQueue();
@@ -69,29 +70,76 @@ test("what is woken is delivered, also when it was woken before deliveries began
 
 test("the most urgent come first, and among equals the earliest", async () => {
   const queue = openQueue();
+  const { handler, delivered, letGo, letAllGo } = gate();
+  queue.start(handler, { concurrency: 1 });
   const wakes = [
     [1, 10],
-    [2, 0],
-    [3, -20],
-    [4, 0],
+    [2, 10],
+    [3, 0],
+    [4, -20],
+    [5, 0],
+    [6, 19],
+    [7, -10],
+    // Once more: at the better of both places.
     [5, 19],
-    [6, -10],
+    [6, -15],
   ] as const;
   for (const [id, priority] of wakes) await queue.wake(id, priority);
-  const delivered: JobId[] = [];
-  queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-  await eventually(() => expect(delivered).toHaveLength(6));
-  expect(delivered).toEqual([3, 6, 2, 4, 1, 5]);
+  const order = [1, 4, 6, 7, 3, 5, 2];
+  for (const [index, id] of order.entries()) {
+    await eventually(() => expect(delivered).toHaveLength(index + 1));
+    letGo(id);
+  }
+  expect(delivered).toEqual(order);
+  letAllGo();
 });
 
 test("a pending wake-up can change its priority", async () => {
   const queue = openQueue();
-  for (const id of [1, 2, 11]) await queue.wake(id, 0);
+  const { handler, delivered, letGo, letAllGo } = gate();
+  queue.start(handler, { concurrency: 1 });
+  for (const id of [1, 2, 3, 11]) await queue.wake(id, 0);
   await queue.reprioritize(11, -10);
+  await queue.reprioritize(2, 10);
   await queue.reprioritize(99, -10);
-  const delivered: JobId[] = [];
-  queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-  await eventually(() => expect(delivered).toEqual([11, 1, 2]));
+  for (const [index, id] of [1, 11, 3, 2].entries()) {
+    await eventually(() => expect(delivered).toHaveLength(index + 1));
+    letGo(id);
+  }
+  expect(delivered).toEqual([1, 11, 3, 2]);
+  letAllGo();
+});
+
+describe("wake-ups of another process", () => {
+  test("arrive where deliveries are started, those of a burst together", async () => {
+    const sender = openQueue();
+    const ids = Array.from({ length: 1_000 }, (_, index) => index + 1);
+    await Promise.all(ids.map((id) => sender.wake(id, 0)));
+    expect((await entries()).length).toBeLessThan(10);
+    const queue = openQueue();
+    const delivered: JobId[] = [];
+    queue.start(async (id) => void delivered.push(id), { concurrency: 5 });
+    await eventually(() => expect(delivered).toHaveLength(ids.length));
+    expect(delivered).toEqual(ids);
+    await eventually(async () => expect(await entries()).toEqual([]));
+  });
+
+  test("stand in line with the others", async () => {
+    const [sender, queue] = [openQueue(), openQueue()];
+    const { handler, delivered, letGo, letAllGo } = gate();
+    queue.start(handler, { concurrency: 1 });
+    for (const id of [1, 2]) await queue.wake(id, 0);
+    await sender.wake(3, -10);
+    await sender.wake(4, 0);
+    await sender.reprioritize(2, -5);
+    await eventually(async () => expect(await entries()).toEqual([]));
+    for (const [index, id] of [1, 3, 2, 4].entries()) {
+      await eventually(() => expect(delivered).toHaveLength(index + 1));
+      letGo(id);
+    }
+    expect(delivered).toEqual([1, 3, 2, 4]);
+    letAllGo();
+  });
 });
 
 describe("a wake-up during an earlier delivery of the same job is not lost", () => {
@@ -172,7 +220,7 @@ describe("concurrency", () => {
     await eventually(() => expect(delivered).toEqual([1, 2, 3, 4]));
     queue.setConcurrency(1);
     for (const id of [1, 2, 3]) letGo(id);
-    await eventually(async () => expect(await entries()).toHaveLength(5));
+    await new Promise((resolve) => setImmediate(resolve));
     expect(delivered).toHaveLength(4);
     letGo(4);
     await eventually(() => expect(delivered).toHaveLength(5));
@@ -209,7 +257,7 @@ describe("the sweeper", () => {
     const before = sweeps;
     await eventually(() => expect(sweeps).toBeGreaterThan(before + 5));
     // One that is under way and two that wait, however often it was swept.
-    expect(await entries()).toHaveLength(3);
+    expect(delivered).toEqual([1]);
     ready = [];
     for (const expected of [2, 3]) {
       letAllGo();
@@ -240,6 +288,33 @@ describe("the sweeper", () => {
     expect(delivered).toEqual([5]);
     letAllGo();
   });
+
+  test("looks as soon as Redis is back: what it delivered last may not have arrived", async () => {
+    const queue = openQueue();
+    const delivered: JobId[] = [];
+    queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
+    await eventually(() => expect(sweeps).toBe(1));
+    ready = [{ id: 4, priority: 0 }];
+    await server.kill();
+    await server.start();
+    await eventually(() => expect(delivered).toContain(4));
+  });
+});
+
+test("a worker that fell asleep with a wake-up in its hand does not keep it from another for long", async () => {
+  const redis = connectRedis(server.address, { name: "frozen", blocking: true });
+  // What a frozen worker has sent to Redis: it is the first to be told of the next wake-up.
+  const asleep = redis.bzpopmin("gannet:wake:marker", 0);
+  const [sender, queue] = [openQueue(), openQueue()];
+  const delivered: JobId[] = [];
+  queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
+  await eventually(async () => expect(await server.client.info("clients")).toMatch(/blocked_clients:2/));
+  await sender.wake(6, 0);
+  await asleep;
+  const startedAt = performance.now();
+  await eventually(() => expect(delivered).toEqual([6]));
+  expect(performance.now() - startedAt).toBeLessThan(2_500);
+  redis.disconnect();
 });
 
 describe("stop", () => {
@@ -261,7 +336,26 @@ describe("stop", () => {
 
     const delivered: JobId[] = [];
     queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-    await eventually(() => expect(delivered).toEqual([2, 3]));
+    await eventually(() => expect(delivered.toSorted()).toEqual([2, 3]));
+  });
+
+  test("hands over what stands in line, and what is woken meanwhile", async () => {
+    const [queue, next] = [openQueue(), openQueue()];
+    const { handler, delivered, letAllGo } = gate();
+    queue.start(handler, { concurrency: 1 });
+    const ids = Array.from({ length: 1_500 }, (_, index) => index + 1);
+    for (const id of ids) await queue.wake(id, 0);
+    await eventually(() => expect(delivered).toEqual([1]));
+    const later: JobId[] = [];
+    next.start(async (id) => void later.push(id), { concurrency: 1 });
+    const stopping = queue.stop();
+    await queue.wake(2_000, 0);
+    await eventually(() => expect(later).toHaveLength(ids.length));
+    letAllGo();
+    await stopping;
+    expect(delivered).toEqual([1]);
+    // In whatever order: the worker that stops may have fetched one of its own entries.
+    expect(later.toSorted((a, b) => a - b)).toEqual([...ids.slice(1), 2_000]);
   });
 
   test("does not hang while Redis is away", async () => {
@@ -280,13 +374,13 @@ describe("stop", () => {
 });
 
 test("a wake-up while Redis is away is kept, and delivered when it is back", async () => {
-  const queue = openQueue();
+  const [sender, queue] = [openQueue(), openQueue()];
   const delivered: JobId[] = [];
   queue.start(async (id) => void delivered.push(id), { concurrency: 1 });
-  await queue.wake(1, 0);
+  await sender.wake(1, 0);
   await eventually(() => expect(delivered).toEqual([1]));
   await server.kill();
-  await queue.wake(2, 0);
+  await sender.wake(2, 0);
   await server.start();
   await eventually(() => expect(delivered).toEqual([1, 2]));
 });

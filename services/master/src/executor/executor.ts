@@ -82,8 +82,8 @@ export class Executor {
   async stop(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     const timer = setTimeout(() => this.#abandon.abort(), STOP_GRACE_MS);
-    await this.#scheduling.stop();
-    await this.#options.queue.stop();
+    // Together: what is woken from here on is for the next leader, who may be there already.
+    await Promise.all([this.#scheduling.stop(), this.#options.queue.stop()]);
     await Promise.allSettled(this.#running);
     clearTimeout(timer);
   }
@@ -277,7 +277,7 @@ async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: Op
 const GRANTED_PRIORITY = -20;
 
 /** Tell the wake queue of jobs whose locks were granted. */
-async function wakeAll(queue: WakeQueue, owners: readonly JobId[]): Promise<void> {
+export async function wakeAll(queue: Pick<WakeQueue, "wake">, owners: readonly JobId[]): Promise<void> {
   await Promise.all(owners.map((id) => queue.wake(id, GRANTED_PRIORITY)));
 }
 

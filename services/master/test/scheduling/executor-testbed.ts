@@ -38,7 +38,7 @@ export interface ExecutorTestbed extends AsyncDisposable {
   /** How often the wake queue has delivered each job. */
   readonly deliveries: ReadonlyMap<JobId, number>;
   /** Jobs that are to be delivered and are not yet, in order. */
-  queued(): Promise<readonly JobId[]>;
+  readonly queued: readonly JobId[];
   /** How often the wake queue has looked for jobs that it lost. */
   readonly sweeps: number;
   /** A job of one opcode for each sketch. */
@@ -68,6 +68,7 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
 
   const deliveries = new Map<JobId, number>();
   const waking = new Set<Promise<void>>();
+  let underWay = 0;
   let sweeps = 0;
   const bull: BullWakeQueue = new BullWakeQueue({
     address,
@@ -88,9 +89,12 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
     },
     reprioritize: (id, priority) => bull.reprioritize(id, priority),
     start: (handler, options) =>
-      bull.start((id) => {
+      bull.start(async (id) => {
         deliveries.set(id, (deliveries.get(id) ?? 0) + 1);
-        return handler(id);
+        underWay += 1;
+        await handler(id).finally(() => {
+          underWay -= 1;
+        });
       }, options),
     setConcurrency: (concurrency) => bull.setConcurrency(concurrency),
     stop: () => bull.stop(),
@@ -148,16 +152,6 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
   stack.defer(() => die());
   const resources = stack.move();
 
-  /** How many jobs the wake queue has, waiting and under way. */
-  const entries = async () => {
-    const [waiting, prioritized, active] = await Promise.all([
-      client.llen("gannet:wake:wait"),
-      client.zcard("gannet:wake:prioritized"),
-      client.llen("gannet:wake:active"),
-    ]);
-    return { waiting: waiting + prioritized, active };
-  };
-
   return {
     ledger,
     locks,
@@ -165,8 +159,9 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
     running,
     begun,
     deliveries,
-    queued: async () =>
-      (await client.zrange("gannet:wake:prioritized", "0", "-1")).map((name) => Number(name.split("-")[1])),
+    get queued() {
+      return bull.line;
+    },
     get sweeps() {
       return sweeps;
     },
@@ -206,7 +201,7 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
         async () => {
           await Promise.all(waking);
           expect([...running].toSorted(ascending)).toEqual([...expected].toSorted(ascending));
-          expect(await entries()).toEqual({ waiting: 0, active: expected.length });
+          expect({ waiting: bull.line, underWay }).toEqual({ waiting: [], underWay: expected.length });
         },
         { timeout: 10_000, interval: 10 },
       ),

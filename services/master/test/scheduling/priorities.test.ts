@@ -50,7 +50,7 @@ describe("with one slot", () => {
     const c = await bed.submit({});
     expect(await bed.ledger.changePriority(c, -10)).toEqual([true, expect.any(String)]);
     await bed.ledger.changePriority(a, 10);
-    await vi.waitFor(async () => expect(await bed.queued()).toEqual([c, b, a]));
+    await vi.waitFor(() => expect(bed.queued).toEqual([c, b, a]));
     expect(await orderOf(5)).toEqual([...first, c, b, a]);
   });
 });
