@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { Unavailable } from "@gannet/errors";
-import { type JobId, skipJobIds } from "@gannet/job-ledger";
+import { skipJobIds } from "@gannet/job-ledger";
 import { raiseEpoch } from "@gannet/locking";
 import { connectRedis, type Redis, type RedisAddress } from "@gannet/redis";
 import type { Logger } from "@gannet/telemetry";
@@ -47,7 +47,7 @@ export class RedisGuard {
   #refusal: Unavailable | undefined;
   /** Aborted when Redis turns out to have lost data; another one begins when they are back. */
   #trust = new AbortController();
-  /** Settled at each change of the three above. */
+  /** Settled, and replaced, when trust is gained or lost. */
   #changed = Promise.withResolvers<void>();
   /** Looks happen one after another. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -114,9 +114,9 @@ export class RedisGuard {
     return this.#isTrusted();
   }
 
-  /** A job got this id: a Redis that does not know it any more has lost it. */
-  sawJob(id: JobId): void {
-    if (this.#known !== undefined && id > this.#known.lastJob) this.#known = { ...this.#known, lastJob: id };
+  /** What Redis has answered meanwhile: if it does not know that any more, it has lost it. */
+  saw(seen: Partial<Pick<Marks, "lastJob" | "configurationSerial">>): void {
+    if (this.#known !== undefined) this.#known = furthest(this.#known, { ...this.#known, ...seen });
   }
 
   async close(): Promise<void> {
@@ -180,7 +180,6 @@ export class RedisGuard {
       this.#refusal = undefined;
       this.#trust = new AbortController();
     }
-    if (this.#looked) return;
     this.#looked = true;
     this.#tell();
   }

@@ -81,7 +81,10 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     view: () => configStore.view,
     connect: ({ name, address: agent }) => createNodeClient({ nodeName: name, address: agent, identity }),
   });
-  configStore.onChange((view) => nodes.refresh(view));
+  configStore.onChange((view) => {
+    nodes.refresh(view);
+    guard.saw({ configurationSerial: view.serial });
+  });
 
   const rapi = await createRapiServer(
     {
@@ -93,7 +96,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
           if (leadership === undefined && carriesSecrets(jobs))
             throw new Unavailable("Jobs with secret OS parameters are taken by the leader only, and this is a standby");
           const ids = await secrets.submit(jobs, (stored) => ledger.submit(stored, key));
-          guard.sawJob(ids.at(-1) ?? 0);
+          guard.saw({ lastJob: ids.at(-1) ?? 0 });
           return ids;
         },
         get: (id) => ledger.get(id),
@@ -121,15 +124,11 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   while (!stop.aborted) {
     try {
       const trust = await guard.trusted(stop);
-      const lease = await election.campaign(AbortSignal.any([stop, trust]));
-      leadership = {
-        epoch: lease.epoch,
-        lost: AbortSignal.any([lease.lost, trust]),
-        resign: () => lease.resign(),
-      };
+      leadership = await election.campaign(AbortSignal.any([stop, trust]));
       await lead(
         {
           leadership,
+          trust,
           guard,
           ledger,
           locks,

@@ -4,6 +4,7 @@
 import type { WakeQueue } from "@gannet/job-ledger";
 import type { Leadership } from "@gannet/locking";
 import { Executor, type ExecutorOptions } from "./executor/executor.ts";
+import { keepAging } from "./executor/lock-aging.ts";
 import type { RedisGuard } from "./leader-watermark-guard.ts";
 import type { MemoryLiveState } from "./live-state/live-state.ts";
 import { NodeWatcher } from "./nodes/node-watcher.ts";
@@ -11,13 +12,16 @@ import { NodeWatcher } from "./nodes/node-watcher.ts";
 export interface TermOptions extends Omit<ExecutorOptions, "fence" | "lost" | "live"> {
   readonly live: MemoryLiveState;
   readonly leadership: Leadership;
+  /** Aborted when Redis has lost data: the term is over as if the lease were lost. */
+  readonly trust: AbortSignal;
   readonly guard: Pick<RedisGuard, "confirm" | "trusted">;
 }
 
 /** Lead until the lease is lost or `stop` is aborted; everything of the term has ended when it resolves. */
 export async function lead(options: TermOptions, stop: AbortSignal): Promise<void> {
   const { leadership, configStore, live, node, logger } = options;
-  const { epoch, lost } = leadership;
+  const { epoch } = leadership;
+  const lost = AbortSignal.any([leadership.lost, options.trust]);
   logger.info({ epoch }, "leading");
   const watcher = new NodeWatcher({ live, node, epoch, logger });
   const unfollow = configStore.onChange((view) => watcher.follow(view));
@@ -29,14 +33,16 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     if (!(await options.guard.confirm())) return;
     watcher.follow(configStore.view);
     await executor.start();
+    // A look that is under way at the end is not waited for: it is fenced, like all that a term writes.
+    void keepAging({ ...options, fence: { epoch } }, over);
     await aborted(over);
   } finally {
     unfollow();
     await executor.stop();
     await watcher.stop();
-    const wasLost = lost.aborted;
-    if (!wasLost) await leadership.resign();
-    logger.info({ epoch }, wasLost ? "the lease was lost; no longer leading" : "resigned");
+    const leaseWasLost = leadership.lost.aborted;
+    if (!leaseWasLost) await leadership.resign();
+    logger.info({ epoch }, leaseWasLost ? "the lease was lost; no longer leading" : "resigned");
   }
 }
 
