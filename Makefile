@@ -10,7 +10,7 @@ NODE := $(CURDIR)/node_modules/.bin/node
 
 STAMP := node_modules/.gannet-installed
 
-.PHONY: help setup system-packages run tour test check bench lab generate format
+.PHONY: help setup system-packages run tour test check bench faults lab generate format
 
 help: ## Print every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: setup ## Types, lint, layering, generated files and documents in step
 
 bench: setup ## Measure, and print the figures as JSON lines
 	@$(NODE) test/bench/run.ts
+
+faults: setup ## Kill and freeze daemons under load a hundred times, and print what was lost (GANNET_FAULT_SEED repeats a run)
+	@$(NODE) test/faults/run.ts
 
 lab: setup ## Run the hardware lab (node VMs with real LVM, DRBD and Xen)
 	@$(NODE) test/lab/run.ts

@@ -18,6 +18,8 @@ interface PlannedInstance {
 const INSTANCES = 50;
 const MEMORY_MIB = 16;
 const LONGEST_WAIT_MS = 300;
+/** From before a fault until after it. */
+const BURST_MS = 2_500;
 
 /** Draws jobs that make sense if those before them succeed, which under faults not all do. */
 export class Load {
@@ -38,7 +40,12 @@ export class Load {
     for (const instance of this.#instances) instance.exists = names.includes(instance.name);
   }
 
-  next(): PlannedJob {
+  /** @returns a job, and when it is submitted: at some moment of its burst */
+  next(): { readonly job: PlannedJob; readonly afterMs: number } {
+    return { job: this.#draw(), afterMs: this.#random.integer(0, BURST_MS) };
+  }
+
+  #draw(): PlannedJob {
     if (this.#random.chance(0.15)) return this.#delay();
     const instance = this.#random.pick(this.#instances);
     if (!instance.exists) return this.#create(instance);

@@ -57,24 +57,6 @@ export async function runUnderLoad(options: RunOptions): Promise<RunResult> {
     const verdict = await judge(cluster, client);
     const jobs = await allJobs(client.ledger);
     const ours = jobs.filter(({ id }) => client.accepted.has(id));
-    if (process.env.DEBUG_HIST) {
-      const h = new Map<string, number>();
-      for (const j of ours)
-        if (j.status === "error") {
-          const r = j.opcodes.find((o) => o.status === "error")?.result as [string, [string]];
-          const k =
-            r[0] +
-            " " +
-            String(r[1][0])
-              .replace(/[\w.-]*gannet.test/g, "X")
-              .replace(/\d+/g, "N")
-              .slice(0, 200) +
-            " | " +
-            client.accepted.get(j.id);
-          h.set(k, (h.get(k) ?? 0) + 1);
-        }
-      for (const [k, n] of [...h].sort((a, b) => b[1] - a[1])) console.log(n, k);
-    }
     const result = {
       ...verdict,
       accepted: client.accepted.size,
@@ -98,13 +80,19 @@ export async function runUnderLoad(options: RunOptions): Promise<RunResult> {
   }
 }
 
-/** Submit jobs, and have the fault among them. */
+/** Submit jobs, each at its moment, and have the fault among them. */
 async function burst(
   cluster: OneMachineCluster,
   client: SubmittingClient,
   { load, jobs, kill }: { readonly load: Load; readonly jobs: number; readonly kill: Kill },
 ): Promise<void> {
-  const submitted = client.submitAll(Array.from({ length: jobs }, () => load.next()));
+  const submitted = Promise.all(
+    Array.from({ length: jobs }, async () => {
+      const { job, afterMs } = load.next();
+      await delay(afterMs);
+      await client.submit(job);
+    }),
+  );
   const suffered = delay(kill.afterMs).then(() => inflict(cluster, kill));
   await Promise.all([submitted, suffered]);
 }
