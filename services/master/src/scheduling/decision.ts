@@ -79,6 +79,16 @@ export function decide(rules: readonly JobRule[], job: FilteredJob, taken: (limi
   return { action: limits.every((limit) => taken(limit) < limit.capacity) ? "run" : "wait", limits };
 }
 
+/**
+ * The rule that keeps a queued job from running, or lets only so many run of which it is one; undefined when none has
+ * a say. Whether a limit has a place left is known to the leader's books only.
+ */
+export function holdingRule(rules: readonly JobRule[], job: FilteredJob): string | undefined {
+  const rule = applyingRule(rules, job);
+  const holds = typeof rule?.effect === "object" || (rule?.effect === "pause" && !hasBegun(job));
+  return holds ? rule.uuid : undefined;
+}
+
 /** The limits in which a job takes a place while it runs. */
 export function limitsOf(rule: JobRule | undefined, job: FilteredJob): readonly Limit[] {
   const limits = adHocLimits(job);

@@ -88,6 +88,22 @@ test("lists are sorted", async () => {
   expect((await filters()).map((rule) => rule.uuid)).toEqual(uuids.toSorted());
 });
 
+test("a job that a rule holds names it as what it waits for", async () => {
+  const everything = [["jobid", [">", "id", 0]]];
+  const uuid = await add({ priority: 0, predicates: everything, action: "PAUSE", reason: [] });
+  const id = (await bed.call("PUT", "/2/instances/inst5.gnt.test/startup")).json;
+  const blockers = async () => (await bed.get(`/2/jobs/${id}/blockers`)).json;
+  expect(await blockers()).toEqual([{ filter: uuid }]);
+  for (const [action, expected] of [
+    [["RATE_LIMIT", 1], [{ filter: uuid }]],
+    ["ACCEPT", []],
+    ["CONTINUE", []],
+  ]) {
+    await bed.call("PUT", `/2/filters/${uuid}`, { json: { priority: 0, predicates: everything, action, reason: [] } });
+    expect(await blockers()).toEqual(expected);
+  }
+});
+
 describe("refused", () => {
   test.for<[label: string, change: object, told: string]>([
     ["an unknown action", { action: "BOGUS" }, "RATE_LIMIT"],

@@ -5,8 +5,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { OpPrereqError } from "@gannet/errors";
 import type { Dependency, Job, JobId, LogEntry } from "@gannet/job-ledger";
+import type { FilterRule } from "@gannet/objects";
 import type { JobWaitBody } from "@gannet/opcodes";
 import { jobDetail, RESOURCES } from "@gannet/query";
+import type { Logger } from "@gannet/telemetry";
+import { holdingRule, orderedRules } from "../../scheduling/decision.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
@@ -15,7 +18,7 @@ import { notFound } from "../refusals.ts";
 /** Statuses that a job keeps (spec/jobs.json, `finalized`). */
 const OVER: ReadonlySet<string> = new Set(["canceled", "error", "success"]);
 
-export function jobHandlers({ ledger, locks, jobRows, waiters, waitMs }: DirectContext): Handlers {
+export function jobHandlers({ configStore, ledger, locks, jobRows, waiters, waitMs, logger }: DirectContext): Handlers {
   return {
     listJobs: async ({ params }) => {
       const page = { after: Number(params.after ?? 0), limit: Number(params.limit ?? Number.MAX_SAFE_INTEGER) };
@@ -33,7 +36,9 @@ export function jobHandlers({ ledger, locks, jobRows, waiters, waitMs }: DirectC
     },
     jobBlockers: async (request) => {
       const job = known(await ledger.get(jobIdOf(request)));
-      return jsonAnswer([...(await unfinishedDependencies(ledger, job)), ...(await heldLocks(locks, job))]);
+      const blockers = [...(await unfinishedDependencies(ledger, job)), ...(await heldLocks(locks, job))];
+      // What else a job waits for is looked at first, so that a rule is named only where nothing else holds the job.
+      return jsonAnswer(blockers.length > 0 ? blockers : filterOf(configStore.view.filters.values(), job, logger));
     },
   };
 }
@@ -92,10 +97,20 @@ function logEntriesAfter(job: Job, after: number | null): readonly LogEntry[] {
 }
 
 /** What a waiting job waits for, and the jobs that must end or let go first. */
-interface Blocker {
-  /** The lock's name; null for the jobs whose end the job depends on. */
-  readonly lock: string | null;
-  readonly blocked_by: readonly JobId[];
+type Blocker =
+  | {
+      /** The lock's name; null for the jobs whose end the job depends on. */
+      readonly lock: string | null;
+      readonly blocked_by: readonly JobId[];
+    }
+  /** The UUID of a filter rule that pauses the job, or lets only some of its kind run at once. */
+  | { readonly filter: string };
+
+function filterOf(filters: Iterable<FilterRule>, job: Job, logger: Logger): readonly Blocker[] {
+  if (job.status !== "queued") return [];
+  const rules = orderedRules(filters, ({ uuid }) => logger.warn({ filter: uuid }, "a filter rule cannot be read"));
+  const uuid = holdingRule(rules, job);
+  return uuid === undefined ? [] : [{ filter: uuid }];
 }
 
 /** The jobs that must be over before a queued job's next opcode can begin; their numbers are absolute by now. */
