@@ -56,7 +56,14 @@ test("resources and methods are the specification's, and what else there is says
   const names = (some: readonly ResourceMethod[]) => some.map(({ method, path }) => `${method} ${path}`).sort();
   expect(names(ours)).toEqual(CASES.map(({ name }) => name).sort());
   expect([new Set(ours.map(({ path }) => path)).size, ours.length]).toEqual([61, 84]);
-  expect(names(methods.filter(isExtension))).toEqual(["GET /2/jobs/:job_id/blockers"]);
+  expect(names(methods.filter(isExtension))).toEqual([
+    "GET /2/jobs/:job_id/blockers",
+    "GET /2/queue",
+    "POST /2/jobs/:job_id/archive",
+    "POST /2/queue/archive",
+    "PUT /2/jobs/:job_id/priority",
+    "PUT /2/queue",
+  ]);
 });
 
 test.each(CASES)("$name has the specification's access right", ({ path, method, facts }) => {

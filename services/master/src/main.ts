@@ -90,23 +90,14 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     {
       configStore,
       leader: { current: () => (leadership?.lost.aborted === false ? { epoch: leadership.epoch } : undefined) },
-      ledger: {
-        submit: async (jobs, key) => {
-          await guard.admit();
-          if (leadership === undefined && carriesSecrets(jobs))
-            throw new Unavailable("Jobs with secret OS parameters are taken by the leader only, and this is a standby");
-          const ids = await secrets.submit(jobs, (stored) => ledger.submit(stored, key));
-          guard.saw({ lastJob: ids.at(-1) ?? 0 });
-          return ids;
-        },
-        get: (id) => ledger.get(id),
-        getMany: (ids) => ledger.getMany(ids),
-        ids: (query) => ledger.ids(query),
-        cancel: (id) => ledger.cancel(id),
-        isDrained: () => ledger.isDrained(),
-        lastId: () => ledger.lastId(),
-        onChange: (listener, onGap) => ledger.onChange(listener, onGap),
-        caughtUp: () => ledger.caughtUp(),
+      ledger,
+      submit: async (jobs, key) => {
+        await guard.admit();
+        if (leadership === undefined && carriesSecrets(jobs))
+          throw new Unavailable("Jobs with secret OS parameters are taken by the leader only, and this is a standby");
+        const ids = await secrets.submit(jobs, (stored) => ledger.submit(stored, key));
+        guard.saw({ lastJob: ids.at(-1) ?? 0 });
+        return ids;
       },
       locks,
       liveState: live,

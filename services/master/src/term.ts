@@ -4,6 +4,7 @@
 import type { WakeQueue } from "@gannet/job-ledger";
 import type { Leadership } from "@gannet/locking";
 import { Executor, type ExecutorOptions } from "./executor/executor.ts";
+import { keepArchiving } from "./executor/job-archiving.ts";
 import { keepAging } from "./executor/lock-aging.ts";
 import type { RedisGuard } from "./leader-watermark-guard.ts";
 import type { MemoryLiveState } from "./live-state/live-state.ts";
@@ -35,6 +36,7 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     await executor.start();
     // A look that is under way at the end is not waited for: it is fenced, like all that a term writes.
     void keepAging({ ...options, fence: { epoch } }, over);
+    void keepArchiving(options, over);
     await aborted(over);
   } finally {
     unfollow();

@@ -33,6 +33,15 @@ export const jobWaitBody = body({
 });
 export type JobWaitBody = z.output<typeof jobWaitBody>;
 
+/** One of Ganeti's three priorities (spec/jobs.json, `change_priority.valid`), which the ledger checks. */
+export const jobPriorityBody = body({ priority: p.required(z.int(), "-10, 0 or 10; smaller runs first.") });
+export type JobPriorityBody = z.output<typeof jobPriorityBody>;
+
+export const jobQueueBody = body({
+  drained: p.required(z.boolean(), "Take no new jobs; those that are queued still run."),
+});
+export type JobQueueBody = z.output<typeof jobQueueBody>;
+
 const queryFilter = z.array(z.unknown());
 /** A query; `filter` is the older name of `qfilter`, used when that is absent. */
 export const queryBody = body({

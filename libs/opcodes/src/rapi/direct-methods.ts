@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { HttpMethod, QueryArguments } from "../define.ts";
 import * as r from "../results.ts";
 import { flag } from "../route.ts";
-import { filterRuleBody, jobWaitBody, queryBody } from "./bodies.ts";
+import { filterRuleBody, jobPriorityBody, jobQueueBody, jobWaitBody, queryBody } from "./bodies.ts";
 import type { DirectCall, DirectMethod } from "./methods.ts";
 
 const bulk = { bulk: flag };
@@ -16,7 +16,12 @@ const object = r.anyObject;
 const listing = z.array(object);
 const uuid = z.string();
 const role = z.enum(["drained", "master", "master-candidate", "offline", "regular"]);
-const blockers = z.array(z.object({ lock: z.string().nullable(), blocked_by: z.array(z.int()) }));
+const blockers = z.array(
+  z.union([z.object({ lock: z.string().nullable(), blocked_by: z.array(z.int()) }), z.object({ filter: z.string() })]),
+);
+/** Whether it was done, and why or why not. */
+const verdict = z.tuple([z.boolean(), z.string()]);
+const jobQueue = z.object({ drained: z.boolean(), jobs: z.record(z.string(), z.int()) });
 const jobChange = z.object({ job_info: z.array(z.unknown()), log_entries: z.array(z.unknown()) }).nullable();
 
 type Options = Partial<Omit<DirectMethod, "kind" | "method" | "path" | "call" | "doc" | "result">>;
@@ -74,14 +79,7 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
     query: { ...bulk, ...page },
   }),
   direct("GET", "/2/jobs/:job_id", "getJob", "Describe a job.", object),
-  direct(
-    "DELETE",
-    "/2/jobs/:job_id",
-    "cancelJob",
-    "Cancel a job that has not begun.",
-    z.tuple([z.boolean(), z.string()]),
-    { access: "write" },
-  ),
+  direct("DELETE", "/2/jobs/:job_id", "cancelJob", "Cancel a job that has not begun.", verdict, { access: "write" }),
   direct("GET", "/2/jobs/:job_id/wait", "waitForJob", "Wait until something of a job changes.", jobChange, {
     access: "write",
     body: jobWaitBody,
@@ -90,9 +88,40 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
     "GET",
     "/2/jobs/:job_id/blockers",
     "jobBlockers",
-    "Tell which jobs a waiting job waits for, for each lock, and with null for the jobs whose end it waits for.",
+    "Which jobs a waiting job waits for, for each lock, with null for the jobs whose end it waits for; or which filter.",
     blockers,
     { access: "read", extension: true },
+  ),
+  // Ganeti has the following on its command line only.
+  direct("PUT", "/2/jobs/:job_id/priority", "changeJobPriority", "Change how urgent a pending job is.", verdict, {
+    access: "write",
+    body: jobPriorityBody,
+    extension: true,
+  }),
+  direct(
+    "POST",
+    "/2/jobs/:job_id/archive",
+    "archiveJob",
+    "Take a job that is over out of the lists; false when it is not over.",
+    z.boolean(),
+    { access: "write", extension: true },
+  ),
+  direct("GET", "/2/queue", "jobQueue", "How the job queue is: whether drained, and its jobs by status.", jobQueue, {
+    access: "read",
+    extension: true,
+  }),
+  direct("PUT", "/2/queue", "setJobQueue", "Drain the job queue, or open it again.", jobQueue, {
+    access: "write",
+    body: jobQueueBody,
+    extension: true,
+  }),
+  direct(
+    "POST",
+    "/2/queue/archive",
+    "archiveJobs",
+    "Archive the jobs that have been over for longer than `age` seconds; all that are over when it is absent.",
+    z.object({ archived: z.int(), left: z.int() }),
+    { access: "write", query: { age: { type: "count" } }, extension: true },
   ),
 
   direct("GET", "/2/query/:resource", "query", "List objects of one kind by fields.", r.queryResponse, {

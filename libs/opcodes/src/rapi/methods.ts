@@ -5,7 +5,10 @@ import type { Access, HttpMethod, JobRoute, OpcodeDeclaration, QueryArguments, R
 /** What answers a request; the remote API's service has one handler for each. */
 export const DIRECT_CALLS = [
   "addFilter",
+  "archiveJob",
+  "archiveJobs",
   "cancelJob",
+  "changeJobPriority",
   "deleteFilter",
   "features",
   "getFilter",
@@ -19,6 +22,7 @@ export const DIRECT_CALLS = [
   "info",
   "instanceConsole",
   "jobBlockers",
+  "jobQueue",
   "listFilters",
   "listGroups",
   "listInstances",
@@ -30,6 +34,7 @@ export const DIRECT_CALLS = [
   "queryFields",
   "replaceFilter",
   "root",
+  "setJobQueue",
   "version",
   "waitForJob",
 ] as const;

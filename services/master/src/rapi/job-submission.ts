@@ -7,7 +7,7 @@ import type { Answer, Requester } from "./handlers.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
 import { notAvailable } from "./refusals.ts";
 
-type Parts = Pick<RapiDeps, "ledger" | "implemented" | "configStore" | "clock">;
+type Parts = Pick<RapiDeps, "submit" | "implemented" | "configStore" | "clock">;
 
 /** Who submits, and what makes a repeated submission the same one. */
 export interface Submitter {
@@ -32,7 +32,7 @@ export async function submitJob(
   });
   for (const { OP_ID: id } of opcodes) if (!parts.implemented.has(id)) throw notAvailable(id);
   const job = { opcodes: opcodes.map(withSummary), requester: requester.name };
-  const [id] = await parts.ledger.submit([job], key).catch(refuseReusedKey);
+  const [id] = await parts.submit([job], key).catch(refuseReusedKey);
   if (id === undefined) throw new Error("The ledger answered no job id");
   return jobAnswer(id);
 }

@@ -12,17 +12,13 @@ export interface TlsIdentity {
   readonly key: string | Buffer;
 }
 
-/** The part of the ledger that the API uses. `submit` keeps secret parameters to itself (executor/secret-vault.ts). */
-export type RapiLedger = Pick<
-  JobLedger,
-  "submit" | "get" | "getMany" | "ids" | "cancel" | "isDrained" | "lastId" | "onChange" | "caughtUp"
->;
-
 export interface RapiDeps {
   readonly configStore: Pick<ConfigStore, "view" | "onChange" | "commit">;
   /** Whether this process leads the cluster, and its proof; what changes without a job carries it. */
   readonly leader: { current(): Fence | undefined };
-  readonly ledger: RapiLedger;
+  readonly ledger: Omit<JobLedger, "submit">;
+  /** Submits to the ledger, and keeps secret parameters out of it (executor/secret-vault.ts). */
+  readonly submit: JobLedger["submit"];
   readonly locks: Pick<LockManager, "list" | "explain">;
   readonly liveState: Pick<LiveState, "node" | "instance" | "onChange">;
   /** The opcodes that a logical unit performs; others are refused at submit. */

@@ -364,3 +364,64 @@ describe("what a job waits for", () => {
     expect((await bed.get(`/2/jobs/${id}/blockers`, { user: "reader" })).status).toBe(403);
   });
 });
+
+describe("what Ganeti has on its command line only", () => {
+  test("a pending job's priority is changed, and one that is over keeps its own", async () => {
+    const id = await submit("PUT", STARTUP);
+    const change = (json: unknown) => bed.call("PUT", `/2/jobs/${id}/priority`, { json });
+    expect((await change({ priority: -10 })).json).toEqual([true, expect.any(String)]);
+    expect((await bed.ledger.get(id))?.opcodes.map(({ priority }) => priority)).toEqual([-10]);
+    for (const wrong of [{ priority: 7 }, { priority: "high" }, {}, { priority: 0, colour: "red" }])
+      expect((await change(wrong)).json).toMatchObject({ code: 400 });
+    await bed.ledger.cancel(id);
+    expect((await change({ priority: 10 })).json).toEqual([false, expect.any(String)]);
+    expect((await bed.call("PUT", "/2/jobs/999999/priority", { json: { priority: 0 } })).status).toBe(404);
+  });
+
+  test("jobs are archived one by one, and by age, when they are over", async () => {
+    const [one, other, pending] = [
+      await submit("PUT", STARTUP),
+      await submit("PUT", STARTUP),
+      await submit("PUT", STARTUP),
+    ];
+    const archive = async (id: number) => (await bed.call("POST", `/2/jobs/${id}/archive`)).json;
+    expect(await archive(one)).toBe(false);
+    for (const id of [one, other]) await bed.ledger.cancel(id);
+    expect(await archive(one)).toBe(true);
+    const listed = async () => ((await bed.get("/2/jobs")).json as { id: number }[]).map(({ id }) => id);
+    expect(await listed()).toEqual(expect.arrayContaining([other, pending]));
+    expect(await listed()).not.toContain(one);
+    const byAge = async (query: string) => (await bed.call("POST", `/2/queue/archive${query}`)).json;
+    expect(await byAge("?age=3600")).toEqual({ archived: 0, left: 0 });
+    expect(await byAge("")).toMatchObject({ left: 0 });
+    expect(await listed()).not.toContain(other);
+    expect(await listed()).toContain(pending);
+    expect((await bed.call("POST", "/2/queue/archive?age=-1")).status).toBe(400);
+  });
+
+  test("the queue is drained and opened again", async () => {
+    const queue = async () => (await bed.get("/2/queue")).json as { drained: boolean; jobs: Record<string, number> };
+    const { jobs } = await queue();
+    const set = async (drained: unknown) => await bed.call("PUT", "/2/queue", { json: { drained } });
+    expect((await set(true)).json).toEqual({ drained: true, jobs });
+    const refused = await bed.call("PUT", STARTUP);
+    expect(refused.status).toBeGreaterThanOrEqual(400);
+    expect(refused.text).toMatch(/drained/i);
+    expect((await set("no")).status).toBe(400);
+    expect((await set(false)).json).toEqual({ drained: false, jobs });
+    await submit("PUT", STARTUP);
+    expect((await queue()).jobs.queued).toBe((jobs.queued ?? 0) + 1);
+  });
+
+  test("none of it is for those who may not write", async () => {
+    const id = await submit("PUT", STARTUP);
+    for (const [method, path, json] of [
+      ["PUT", `/2/jobs/${id}/priority`, { priority: 0 }],
+      ["POST", `/2/jobs/${id}/archive`, {}],
+      ["POST", "/2/queue/archive", {}],
+      ["PUT", "/2/queue", { drained: true }],
+    ] as const)
+      expect((await bed.call(method, path, { json, user: "operator" })).status).toBe(403);
+    expect((await bed.get("/2/queue", { user: "operator" })).json).toMatchObject({ drained: false });
+  });
+});

@@ -108,6 +108,7 @@ export async function startRapiTestbed(
       configStore,
       leader: { current: () => (leads ? FENCE : undefined) },
       ledger,
+      submit: (jobs, key) => ledger.submit(jobs, key),
       locks,
       liveState: live,
       implemented: options.implemented ?? new Set(OPCODES.keys()),

@@ -1,12 +1,12 @@
 /**
- * `/2/jobs`: lists, one job, cancel, waiting for a change (spec/rapi.json, `special.wait`), and, beyond Ganeti's API,
- * what a waiting job waits for.
+ * `/2/jobs`: lists, one job, cancel, waiting for a change (spec/rapi.json, `special.wait`); and, beyond Ganeti's API,
+ * what a waiting job waits for, its priority, archiving, and `/2/queue`, the queue as a whole.
  */
 import { isDeepStrictEqual } from "node:util";
 import { OpPrereqError } from "@gannet/errors";
 import type { Dependency, Job, JobId, LogEntry } from "@gannet/job-ledger";
 import type { FilterRule } from "@gannet/objects";
-import type { JobWaitBody } from "@gannet/opcodes";
+import type { JobPriorityBody, JobQueueBody, JobWaitBody } from "@gannet/opcodes";
 import { jobDetail, RESOURCES } from "@gannet/query";
 import type { Logger } from "@gannet/telemetry";
 import { holdingRule, orderedRules } from "../../scheduling/decision.ts";
@@ -15,6 +15,8 @@ import type { DirectContext } from "../direct-context.ts";
 import { type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
 import { notFound } from "../refusals.ts";
 
+/** How long a request may archive; what is left then is told (spec/jobs.json, `archive`). */
+const ARCHIVE_MS = 30_000;
 /** Statuses that a job keeps (spec/jobs.json, `finalized`). */
 const OVER: ReadonlySet<string> = new Set(["canceled", "error", "success"]);
 
@@ -34,6 +36,20 @@ export function jobHandlers({ configStore, ledger, locks, jobRows, waiters, wait
       const look = (job: Job | undefined) => newsOf(known(job), wait);
       return jsonAnswer((await waiters.until(id, look, waitMs, request.signal)) ?? null);
     },
+    changeJobPriority: async (request) => {
+      const { id } = known(await ledger.get(jobIdOf(request)));
+      return jsonAnswer(await ledger.changePriority(id, (request.body as JobPriorityBody).priority));
+    },
+    archiveJob: async (request) => {
+      const { id } = known(await ledger.get(jobIdOf(request)));
+      return jsonAnswer(await ledger.archive(id));
+    },
+    archiveJobs: async ({ params }) => jsonAnswer(await ledger.autoArchive(Number(params.age ?? -1), ARCHIVE_MS)),
+    jobQueue: async () => jsonAnswer(await jobQueue(ledger)),
+    setJobQueue: async ({ body }) => {
+      await ledger.setDrained((body as JobQueueBody).drained);
+      return jsonAnswer(await jobQueue(ledger));
+    },
     jobBlockers: async (request) => {
       const job = known(await ledger.get(jobIdOf(request)));
       const blockers = [...(await unfinishedDependencies(ledger, job)), ...(await heldLocks(locks, job))];
@@ -41,6 +57,11 @@ export function jobHandlers({ configStore, ledger, locks, jobRows, waiters, wait
       return jsonAnswer(blockers.length > 0 ? blockers : filterOf(configStore.view.filters.values(), job, logger));
     },
   };
+}
+
+async function jobQueue(ledger: DirectContext["ledger"]) {
+  const [drained, jobs] = await Promise.all([ledger.isDrained(), ledger.counts()]);
+  return { drained, jobs };
 }
 
 /** A number too large to be exact names no job. */
