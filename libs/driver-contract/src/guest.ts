@@ -17,6 +17,22 @@ export interface GuestDisk {
    * `loop` when absent; without meaning for a block device.
    */
   readonly fileDriver?: string;
+  /** How a hypervisor reaches it without the kernel's help, by the hypervisor's name; where it can. */
+  readonly uris?: Readonly<Partial<Record<HypervisorName, string>>>;
+  /** Its template is mirrored externally: every node sees the same data, so that no cache of one node may keep them. */
+  readonly seenByAllNodes?: boolean;
+}
+
+/** What scripts are told of the network that a NIC is in; null where the network has none. */
+export interface GuestNetwork {
+  readonly name: string;
+  readonly uuid: string;
+  readonly subnet: string | null;
+  readonly gateway: string | null;
+  readonly subnet6: string | null;
+  readonly gateway6: string | null;
+  readonly macPrefix: string | null;
+  readonly tags: readonly string[];
 }
 
 /** One network interface of a guest. `link` is a bridge, an Open vSwitch switch or a routing table by mode. */
@@ -26,10 +42,16 @@ export interface GuestNic {
   readonly name: string | null;
   readonly mac: string;
   readonly ip: string | null;
-  /** `user` is qemu's own network of the one-machine cluster without root; it needs no link. */
-  readonly mode: "bridged" | "routed" | "openvswitch" | "user";
+  /**
+   * `ext` is connected by the site's own script alone. `user` is qemu's own network of the one-machine cluster without
+   * root; it needs no link.
+   */
+  readonly mode: "bridged" | "routed" | "openvswitch" | "ext" | "user";
   readonly link: string;
+  /** `.10` untagged, `:10:20` tagged, `.10:20` both; a plain number counts as `.10`. */
   readonly vlan: string;
+  /** Absent when it is in none. */
+  readonly network?: GuestNetwork | undefined;
 }
 
 export interface GuestSpec {
@@ -46,11 +68,15 @@ export interface GuestSpec {
   readonly hvparams: Parameters;
   /** TCP port for VNC or SPICE, allocated by the master; null where the hypervisor needs none. */
   readonly networkPort: number | null;
+  /** The instance's own, for scripts. */
+  readonly tags?: readonly string[];
+  /** User ids that guests may run as, `[first, last]` each (the cluster's `uid_pool`). */
+  readonly uidPool?: readonly (readonly [first: number, last: number])[];
 }
 
 /**
- * A guest that ended by itself is known until it is stopped or started: as `shutdown` when it ended in order, as
- * `crashed` when it did not. A guest that still holds resources but will never run again is `crashed` too.
+ * A guest that ended by itself is known until it is stopped or started: as `shutdown` when it ended in order and by its
+ * own wish, as `crashed` when it did not, or nobody knows. A guest that still holds resources but will never run again is `crashed` too.
  */
 export type GuestStatus = "running" | "paused" | "shutdown" | "crashed";
 

@@ -1,6 +1,6 @@
 /** What every hypervisor driver does. Optional abilities are interfaces of their own, never flags in this one. */
 import type { HypervisorName } from "@gannet/objects";
-import type { GuestConsole, GuestSpec, GuestState } from "./guest.ts";
+import type { GuestConsole, GuestDisk, GuestNic, GuestSpec, GuestState } from "./guest.ts";
 
 export interface StopOptions {
   /** Kill at once; without it the guest is asked first. */
@@ -69,4 +69,118 @@ export interface HypervisorDriver {
 
   /** Let go of sockets and timers. Guests go on. */
   close(): Promise<void>;
+}
+
+/** How a migration goes, in bytes of memory. */
+export interface MigrationProgress {
+  readonly status: "active" | "completed" | "failed" | "cancelled";
+  readonly transferredBytes: number;
+  readonly totalBytes: number;
+  /** Of the pause, once it is over; null where the hypervisor does not tell. */
+  readonly downtimeMs: number | null;
+  /** Why it failed. */
+  readonly problem: string;
+}
+
+export interface MigrationTarget {
+  /** Of the target node, on the network that migrations use. */
+  readonly address: string;
+  readonly port: number;
+  /** Names the target in its certificate. */
+  readonly nodeName: string;
+}
+
+/**
+ * Moving a running guest to another node. Between the two nodes nothing is said but the guest's memory itself; the
+ * master carries `info` and the target's port across, and finishes the target first, in success and in failure: a
+ * source goes on only when nothing can run at the target any more. Every step may be repeated.
+ */
+export interface MigratingDriver {
+  /**
+   * On the source: what the target must know of the guest as it runs, such as its machine type.
+   * @throws HypervisorError when it does not run
+   */
+  migrationInfo(guestName: string, signal: AbortSignal): Promise<string>;
+  /**
+   * On the target: take a listening place for it. Until it is finished, the guest is not shown here.
+   * @returns the port, where the guest's memory is to be sent
+   * @throws HypervisorError when this node cannot take it as it runs; nothing of it is left then
+   */
+  acceptMigration(
+    guest: GuestSpec,
+    options: { readonly info: string; readonly address: string },
+    signal: AbortSignal,
+  ): Promise<number>;
+  /**
+   * On the source: send it, and tell the progress until it is over, at least once a second. Aborting the signal cancels
+   * it: the guest goes on here. After `failed` and `cancelled` it runs as before; after `completed` it stands still.
+   * @throws HypervisorError when it cannot even begin
+   * @param live - false pauses the guest first
+   */
+  migrate(
+    guest: GuestSpec,
+    target: MigrationTarget,
+    options: { readonly live: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<MigrationProgress>;
+  /**
+   * On the source, after it is over: forget the guest when it has gone, let it run on when it has not, or shall not.
+   * Idempotent.
+   * @throws HypervisorError when it has not gone and that was said
+   */
+  finishMigrationSource(guestName: string, succeeded: boolean, signal: AbortSignal): Promise<void>;
+  /**
+   * On the target: take the guest over when it has come, remove every trace of it when not. Idempotent.
+   * @throws HypervisorError when it has not come, or runs here, and the opposite was said
+   */
+  finishMigrationTarget(guest: GuestSpec, succeeded: boolean, signal: AbortSignal): Promise<void>;
+}
+
+/** Changing the memory of a running guest between its bounds. */
+export interface BallooningDriver {
+  /** Resolves when the guest has reached it. @throws HypervisorError telling how far it went */
+  setMemory(guestName: string, memoryMib: number, signal: AbortSignal): Promise<void>;
+}
+
+/** A device that comes or goes while the guest runs. */
+export type HotplugDevice =
+  | { readonly kind: "disk"; readonly disk: GuestDisk }
+  | { readonly kind: "nic"; readonly nic: GuestNic };
+
+/** Adding, removing and changing devices of a running guest; each is remembered for its next reboot and migration. */
+export interface HotpluggingDriver {
+  /** @throws HypervisorError telling why it is not possible with this guest */
+  checkHotplug(guestName: string, signal: AbortSignal): Promise<void>;
+  /** At its index, the others moving on. @throws HypervisorError; the guest has what it had then */
+  plug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void>;
+  /** One that it has not is no error. @throws HypervisorError when the guest does not let go */
+  unplug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void>;
+  /** Another link, mode or MAC of a NIC; of a disk another medium. */
+  replug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void>;
+  /** Tell the guest of a disk's new size. */
+  resizeDisk(guestName: string, disk: GuestDisk, signal: AbortSignal): Promise<void>;
+}
+
+/** Stopping a whole node at once (`powercycle`). */
+export interface PowercyclingDriver {
+  powercycle(signal: AbortSignal): Promise<void>;
+}
+
+/** What the machine below a hypervisor has, where the node's own kernel sees only a part of it: Xen. */
+export interface HostResources {
+  readonly memoryTotalMib: number;
+  readonly memoryFreeMib: number;
+  /** Of the node's own system (domain 0). */
+  readonly memoryNodeMib: number;
+  readonly cpuTotal: number;
+  readonly cpuSockets: number;
+  readonly cpuNumaNodes: number;
+  /** Virtual processors of the node's own system. */
+  readonly cpuNode: number;
+}
+
+/** A hypervisor that runs below the node's kernel, and knows the machine better. */
+export interface MeasuringDriver {
+  /** @throws HypervisorError */
+  hostResources(signal: AbortSignal): Promise<HostResources>;
 }

@@ -11,16 +11,16 @@ import { configuration, inPrivateFolder, NEW_KEY, openssl, randomSerial, seal, s
 
 /**
  * What a certificate may be used for. The organizational unit names the daemon's role, which the other side
- * checks; the extended key usage makes TLS itself refuse a node's certificate as a client's.
+ * checks; the extended key usage makes TLS itself refuse the master's and the remote API's where they do not belong.
  */
 export const CERTIFICATE_USAGES = {
-  /** A node's agent: serves calls. */
-  node: { unit: "node", extendedKeyUsage: "serverAuth", oid: "1.3.6.1.5.5.7.3.1" },
+  /** A node: its agent serves calls, and it takes guests and disks from other nodes and sends them there. */
+  node: { unit: "node", extendedKeyUsages: ["serverAuth", "clientAuth"] },
   /** The master towards agents: makes calls. */
-  master: { unit: "master", extendedKeyUsage: "clientAuth", oid: "1.3.6.1.5.5.7.3.2" },
+  master: { unit: "master", extendedKeyUsages: ["clientAuth"] },
   /** The remote API's HTTPS server. */
-  rapi: { unit: "rapi", extendedKeyUsage: "serverAuth", oid: "1.3.6.1.5.5.7.3.1" },
-} as const;
+  rapi: { unit: "rapi", extendedKeyUsages: ["serverAuth"] },
+} as const satisfies Record<string, { unit: string; extendedKeyUsages: readonly (keyof typeof USAGE_OIDS)[] }>;
 export type CertificateUsage = keyof typeof CERTIFICATE_USAGES;
 
 export interface CertificateRequest {
@@ -35,6 +35,8 @@ export interface CertificateRequest {
   readonly runner: CommandRunner;
 }
 
+/** As certificates name them (RFC 5280, 4.2.1.12). */
+const USAGE_OIDS = { serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2" } as const;
 /** As long as Ganeti's; the authority's own end comes first. */
 const VALID_DAYS = 5 * 365;
 /** A certificate that ends sooner is issued anew. */
@@ -99,7 +101,7 @@ function requestConfiguration(request: CertificateRequest, names: readonly strin
     extensions: {
       basicConstraints: "critical, CA:FALSE",
       keyUsage: "critical, digitalSignature",
-      extendedKeyUsage: usage.extendedKeyUsage,
+      extendedKeyUsage: usage.extendedKeyUsages.join(", "),
       subjectKeyIdentifier: "hash",
       authorityKeyIdentifier: "keyid",
       subjectAltName: names.map((name) => `${isIP(name) === 0 ? "DNS" : "IP"}:${name}`).join(", "),
@@ -124,7 +126,10 @@ async function isCurrent(request: CertificateRequest, names: readonly string[]):
   const subject = [`OU=${usage.unit}`, ...commonName(request.name).map(([field, value]) => `${field}=${value}`)];
   return (
     cert.subject === subject.join("\n") &&
-    cert.keyUsage.includes(usage.oid) &&
+    isSameSet(
+      cert.keyUsage,
+      usage.extendedKeyUsages.map((name) => USAGE_OIDS[name]),
+    ) &&
     isSameSet(alternativeNames(cert), names) &&
     cert.validToDate.getTime() - Date.now() > Math.min(RENEW_DAYS, validDays(request.ca) - 1) * DAY_MS
   );

@@ -1,3 +1,4 @@
 export * from "./certificate.ts";
 export * from "./certificate-authority.ts";
 export * from "./identity.ts";
+export * from "./self-signed-certificate.ts";

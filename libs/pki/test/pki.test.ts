@@ -89,11 +89,15 @@ test("a node and the master know each other by certificates of one authority", a
 
 test("openssl itself agrees on chain, purpose, key type and modes", async () => {
   await issue("node1.gannet.test", "node", ["127.0.0.1", "::1"]);
+  await issue("rapi.gannet.test", "rapi");
   const cert = path.join(dirOf("node1.gannet.test-node"), "cert.pem");
-  const verify = (purpose: string) =>
-    run("openssl", ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca.certFile, cert]);
+  const verify = (purpose: string, file = cert) =>
+    run("openssl", ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca.certFile, file]);
   await verify("sslserver");
-  await expect(verify("sslclient")).rejects.toThrow(/unsuitable certificate purpose|unsupported certificate purpose/);
+  await verify("sslclient");
+  await expect(verify("sslclient", path.join(dirOf("rapi.gannet.test-rapi"), "cert.pem"))).rejects.toThrow(
+    /unsuitable certificate purpose|unsupported certificate purpose/,
+  );
   const { stdout } = await run("openssl", ["x509", "-in", cert, "-noout", "-text"]);
   expect(stdout).toContain("ASN1 OID: prime256v1");
   expect(stdout).toContain("DNS:node1.gannet.test, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1");
@@ -110,11 +114,29 @@ test("serial numbers are random", async () => {
   for (const serial of [...serials, ca.certificate.serialNumber]) expect(serial).toMatch(/^[4-7][0-9A-F]{31}$/);
 });
 
-test("a node's certificate is refused as a client's, the master's as a server's", async () => {
+test("a node talks to nodes; the remote API's certificate is refused as a client's, the master's as a server's", async () => {
   const node = await issue("node1.gannet.test", "node", ["127.0.0.1", "::1"]);
+  const other = await issue("node2.gannet.test", "node");
   const master = await issue("master.gannet.test", "master");
-  await expect(handshake({ server: node, client: node, name: "node1.gannet.test" })).rejects.toThrow(/INVALID_PURPOSE/);
+  const rapi = await issue("rapi.gannet.test", "rapi");
+  // What a node may not do towards an agent, its role decides there (libs/rpc).
+  const peer = await handshake({ server: node, client: other, name: "node1.gannet.test" });
+  expect(peer.subject).toMatchObject({ CN: "node2.gannet.test", OU: "node" });
+  await expect(handshake({ server: node, client: rapi, name: "node1.gannet.test" })).rejects.toThrow(/INVALID_PURPOSE/);
   await expect(handshake({ server: master, client: master, name: "master.gannet.test" })).rejects.toThrow(/purpose/);
+});
+
+test("a node's certificate from when nodes did not talk to each other is issued anew", async () => {
+  const name = "older.gannet.test";
+  await issue(name, "node");
+  const [extensions, request] = [path.join(root, "older.cnf"), path.join(root, "older.csr")];
+  const [key, cert] = ["key.pem", "cert.pem"].map((file) => path.join(dirOf(`${name}-node`), file)) as [string, string];
+  await writeFile(extensions, `extendedKeyUsage=serverAuth\nsubjectAltName=DNS:${name}\n`);
+  await run("openssl", ["req", "-new", "-key", key, "-subj", `/OU=node/CN=${name}`, "-out", request]);
+  const issuer = ["-CA", ca.certFile, "-CAkey", ca.keyFile, "-days", "400", "-extfile", extensions];
+  await run("openssl", ["x509", "-req", "-in", request, ...issuer, "-out", cert]);
+  expect(new X509Certificate(await readFile(cert)).keyUsage).toHaveLength(1);
+  expect(new X509Certificate((await issue(name, "node")).cert).keyUsage).toHaveLength(2);
 });
 
 test("a certificate of another authority, another name or a past time is refused", async () => {

@@ -9,6 +9,8 @@ const HOUR = 60 * MINUTE;
 const URGENT = MINUTE;
 const FAST = 5 * MINUTE;
 const NORMAL = 15 * MINUTE;
+const SLOW = HOUR;
+const DAY = 24 * HOUR;
 /** For the way there and back, and for the kill of what did not end in time. */
 const MARGIN = 30 * SECOND;
 
@@ -21,7 +23,8 @@ export const DEADLINES_MS: {
   node: {
     describe: URGENT,
     /** The master opens the next one when this ends. */
-    watch: 24 * HOUR,
+    watch: DAY,
+    verify: NORMAL,
     delay: (request) => request.durationMs + MARGIN,
   },
   blockDevices: {
@@ -31,6 +34,20 @@ export const DEADLINES_MS: {
     remove: NORMAL,
     grow: NORMAL,
     status: URGENT,
+    rename: NORMAL,
+    snapshot: NORMAL,
+    adoptable: URGENT,
+    wipe: SLOW,
+    /** As much as there is. */
+    convert: DAY,
+    standBy: NORMAL,
+    seed: NORMAL,
+    connect: NORMAL,
+    disconnect: NORMAL,
+    attachVolumes: NORMAL,
+    detachVolumes: NORMAL,
+    pauseSync: NORMAL,
+    mirrorStatus: URGENT,
   },
   instances: {
     validate: NORMAL,
@@ -39,11 +56,40 @@ export const DEADLINES_MS: {
     reboot: (request) => request.timeoutMs + NORMAL,
     state: URGENT,
     console: URGENT,
+    setMemory: NORMAL,
+    migrationInfo: FAST,
+    acceptMigration: NORMAL,
+    /** As much as the guest writes. */
+    migrate: DAY,
+    finishMigrationSource: NORMAL,
+    finishMigrationTarget: NORMAL,
+    checkHotplug: FAST,
+    hotplug: NORMAL,
   },
   os: {
     diagnose: FAST,
     validate: FAST,
     /** An operating system's installation may fetch a whole distribution. */
-    create: 24 * HOUR,
+    create: DAY,
+    rename: NORMAL,
+  },
+  storage: {
+    listUnits: URGENT,
+    setAllocatable: NORMAL,
+    repair: NORMAL,
+    listVolumes: URGENT,
+    describeDrbd: URGENT,
+  },
+  transfers: {
+    startImport: NORMAL,
+    startExport: NORMAL,
+    follow: DAY,
+    end: NORMAL,
+    createCertificate: FAST,
+    removeCertificate: FAST,
+    finalizeExport: FAST,
+    listExports: FAST,
+    exportInfo: FAST,
+    removeExport: FAST,
   },
 };

@@ -6,6 +6,8 @@ export * from "./generated/gannet/node/v1/common.ts";
 export * from "./generated/gannet/node/v1/instance.ts";
 export * from "./generated/gannet/node/v1/node.ts";
 export * from "./generated/gannet/node/v1/os.ts";
+export * from "./generated/gannet/node/v1/storage.ts";
+export * from "./generated/gannet/node/v1/transfer.ts";
 export * from "./node-client.ts";
 export * from "./parameters.ts";
 export * from "./services.ts";

@@ -3,6 +3,8 @@ import { BlockDeviceServiceService } from "./generated/gannet/node/v1/block_devi
 import { InstanceServiceService } from "./generated/gannet/node/v1/instance.ts";
 import { NodeServiceService } from "./generated/gannet/node/v1/node.ts";
 import { OsServiceService } from "./generated/gannet/node/v1/os.ts";
+import { StorageServiceService } from "./generated/gannet/node/v1/storage.ts";
+import { TransferServiceService } from "./generated/gannet/node/v1/transfer.ts";
 
 /** Each service under the name it has on clients and servers. A new service is added here and to `DEADLINES_MS`. */
 export const SERVICES = {
@@ -10,6 +12,8 @@ export const SERVICES = {
   blockDevices: BlockDeviceServiceService,
   instances: InstanceServiceService,
   os: OsServiceService,
+  storage: StorageServiceService,
+  transfers: TransferServiceService,
 } as const;
 
 export type Services = typeof SERVICES;

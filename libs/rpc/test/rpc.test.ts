@@ -132,9 +132,12 @@ test("a client without a certificate, and one that speaks only TLS 1.2, does not
 test("a node's certificate and one of another authority are no master's", async () => {
   const otherCa = await createCa({ dir: path.join(root, "other-ca"), runner });
   const stranger = await issue("stranger.gannet.test", "master", otherCa);
-  for (const identity of [node, { ...stranger, ca: node.ca }]) {
+  for (const [identity, refusal] of [
+    [node, ConfigurationError],
+    [{ ...stranger, ca: node.ca }, NodeUnreachable],
+  ] as const) {
     const other = clientOf(identity);
-    await expect(delay(other, { timeoutMs: 10_000 })).rejects.toThrow(NodeUnreachable);
+    await expect(delay(other, { timeoutMs: 10_000 })).rejects.toThrow(refusal);
     other.close();
   }
   expect(onDelay).not.toHaveBeenCalled();
@@ -342,7 +345,7 @@ test("reflection lists the services in development only", async () => {
   expect(await reflectedServices(server.port)).toBeUndefined();
   const developing = await startServer({ development: true });
   expect(await reflectedServices(developing.port)).toEqual(
-    ["BlockDeviceService", "InstanceService", "NodeService", "OsService"].map((name) => `gannet.node.v1.${name}`),
+    ["BlockDevice", "Instance", "Node", "Os", "Storage", "Transfer"].map((name) => `gannet.node.v1.${name}Service`),
   );
   await developing.stop(0);
 });
@@ -455,6 +458,7 @@ test("parameters keep their values and kinds over the wire", () => {
           index: 0,
           children: [],
           name: undefined,
+          link: undefined,
           params: encodeParameters(parameters),
         },
       });

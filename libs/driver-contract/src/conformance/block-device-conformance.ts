@@ -83,7 +83,7 @@ export const BLOCK_DEVICE_CHECKS: readonly BlockDeviceCheck[] = [
 
   check("the place of a removed disk can be used by another", async (subject, device) => {
     const { driver } = subject;
-    const successor = { ...device, uuid: subject.newDevice().uuid };
+    const successor = another(device, subject);
     await driver.create(device, never());
     await driver.remove(device, never());
     await driver.create(successor, never());
@@ -137,7 +137,7 @@ export const BLOCK_DEVICE_CHECKS: readonly BlockDeviceCheck[] = [
 
   check("another disk at the same place is refused and keeps its contents", async (subject, device) => {
     const { driver } = subject;
-    const usurper = { ...device, uuid: subject.newDevice().uuid };
+    const usurper = another(device, subject);
     await driver.create(device, never());
     await subject.write(await driver.assemble(device, never()), CONTENTS);
     await assert.rejects(driver.create(usurper, never()), BlockDeviceError);
@@ -204,6 +204,12 @@ function check(
       assert.deepEqual(await subject.inventory(), before, "something is left after the disk was removed");
     },
   };
+}
+
+/** Another disk at the same place: its volumes are others, too. */
+function another(device: BlockDeviceSpec, subject: BlockDeviceSubject): BlockDeviceSpec {
+  const uuid = () => subject.newDevice().uuid;
+  return { ...device, uuid: uuid(), children: device.children.map((child) => ({ ...child, uuid: uuid() })) };
 }
 
 async function contentsOf(subject: BlockDeviceSubject, device: BlockDeviceSpec): Promise<string> {

@@ -5,52 +5,34 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import type { GuestSpec, GuestState } from "../guest.ts";
-import type { HypervisorDriver, StopOptions } from "../hypervisor-driver.ts";
-
-/** The part of a driver that the checks use. Over gRPC an unknown guest's state may be one with status shutdown. */
-export type ConformanceDriver = Pick<
-  HypervisorDriver,
-  "recover" | "validate" | "start" | "stop" | "reboot" | "state" | "list" | "console" | "onChange" | "close"
->;
+import type { StopOptions } from "../hypervisor-driver.ts";
+import {
+  assertGone,
+  type CheckedNode,
+  type ConformanceDriver,
+  FORCED,
+  type HypervisorChecks,
+  NEVER,
+  namedChecks,
+  RUNNING,
+  stateOf,
+} from "./hypervisor-check.ts";
 
 /** A hypervisor on a node, with what the checks need around it. */
-export interface HypervisorSubject {
-  /** A new driver on the same node and state. The one before has been closed. */
-  open(): Promise<ConformanceDriver>;
+export interface HypervisorSubject extends CheckedNode<ConformanceDriver> {
   /** A small guest that this node can run; the same name always gives the same guest. */
   guest(name: string): GuestSpec;
   /** A guest that passes for one until its start, which fails. */
   failingGuest(name: string): GuestSpec;
   /** End a running guest behind the driver's back. */
   crash(guestName: string): Promise<void>;
-  /** Processes, files and interfaces on the node that belong to guests of this subject, each in words. */
-  leftovers(): Promise<readonly string[]>;
 }
 
-export interface HypervisorCheck {
-  readonly name: string;
-  /** @throws AssertionError, or whatever the driver threw */
-  readonly run: (subject: HypervisorSubject) => Promise<void>;
-}
-
-const NEVER = new AbortController().signal;
-const RUNNING = { paused: false } as const;
-const FORCED: StopOptions = { force: true, timeoutMs: 10_000 };
 /** Guests of the subject need not obey; this is how long they are given. */
 const SOFT: StopOptions = { force: false, timeoutMs: 500 };
 const NOTICE_MS = 10_000;
 
-interface CheckContext {
-  readonly subject: HypervisorSubject;
-  /** For this check alone. */
-  readonly guestName: string;
-  /** The present driver. */
-  readonly driver: ConformanceDriver;
-  /** The agent ends and starts again. */
-  restart(): Promise<ConformanceDriver>;
-}
-
-const CHECKS: Readonly<Record<string, (context: CheckContext) => Promise<void>>> = {
+const CHECKS: HypervisorChecks<ConformanceDriver, HypervisorSubject> = {
   "a started guest runs and is listed": async ({ subject, driver, guestName }) => {
     const guest = subject.guest(guestName);
     await driver.validate(guest, NEVER);
@@ -215,48 +197,7 @@ const CHECKS: Readonly<Record<string, (context: CheckContext) => Promise<void>>>
 };
 
 /** In an order that goes from simple to composed. Each leaves the node as it found it. */
-export const HYPERVISOR_CHECKS: readonly HypervisorCheck[] = Object.entries(CHECKS).map(([name, check], index) => ({
-  name,
-  run: (subject) => runCheck(subject, `conformance-${index}.example`, check),
-}));
-
-async function runCheck(
-  subject: HypervisorSubject,
-  guestName: string,
-  check: (context: CheckContext) => Promise<void>,
-): Promise<void> {
-  let driver = await subject.open();
-  await driver.recover();
-  async function restart(): Promise<ConformanceDriver> {
-    await driver.close();
-    driver = await subject.open();
-    await driver.recover();
-    return driver;
-  }
-  try {
-    await check({ subject, guestName, driver, restart });
-    await driver.stop(guestName, FORCED, NEVER);
-    assert.deepEqual(await subject.leftovers(), [], "nothing is left on the node");
-  } finally {
-    await driver.stop(guestName, FORCED, NEVER).catch(() => {});
-    await driver.close();
-  }
-}
-
-async function stateOf(driver: ConformanceDriver, guestName: string): Promise<GuestState> {
-  const state = await driver.state(guestName);
-  assert.ok(state !== undefined, `the driver knows ${guestName}`);
-  return state;
-}
-
-async function assertGone(driver: ConformanceDriver, guestName: string): Promise<void> {
-  const state = await driver.state(guestName);
-  assert.ok(state === undefined || state.status === "shutdown", `${guestName} is gone`);
-  assert.deepEqual(
-    (await driver.list()).map(({ name }) => name).filter((name) => name === guestName),
-    [],
-  );
-}
+export const HYPERVISOR_CHECKS = namedChecks("conformance", CHECKS);
 
 /** The uptime seen when it had reached the given seconds. */
 async function uptimeReaches(driver: ConformanceDriver, guestName: string, seconds: number): Promise<number> {

@@ -20,6 +20,17 @@ import {
 } from "@grpc/grpc-js";
 import { Empty, ParameterValue, Step } from "./common.ts";
 
+/** Both ends of a DRBD disk, as seen from the node that is asked. */
+export interface DrbdLink {
+  localAddress: string;
+  localMinor: number;
+  peerAddress: string;
+  peerMinor: number;
+  port: number;
+  /** Never logged. */
+  secret: string;
+}
+
 /** One disk. Its template says what the parts of its logical id mean (spec/config.json, logical_id). */
 export interface BlockDevice {
   uuid: string;
@@ -33,7 +44,11 @@ export interface BlockDevice {
   params: { [key: string]: ParameterValue };
   children: BlockDevice[];
   /** The name its user gave it, where one did. */
-  name?: string | undefined;
+  name?:
+    | string
+    | undefined;
+  /** Of a DRBD disk, whose logical id holds no secret here. */
+  link: DrbdLink | undefined;
 }
 
 export interface BlockDevice_ParamsEntry {
@@ -63,12 +78,285 @@ export interface AttachedDevice {
   kind: string;
   /** "raw" or "qcow2". */
   format: string;
+  /** How a hypervisor reaches it without the kernel's help, by the hypervisor's name. */
+  uris: { [key: string]: string };
+}
+
+export interface AttachedDevice_UrisEntry {
+  key: string;
+  value: string;
 }
 
 export interface BlockDeviceStatus {
   exists: boolean;
   sizeMib: number;
 }
+
+export interface RenameBlockDeviceRequest {
+  step: Step | undefined;
+  device: BlockDevice | undefined;
+  logicalId: string[];
+}
+
+export interface SnapshotRequest {
+  step: Step | undefined;
+  device:
+    | BlockDevice
+    | undefined;
+  /** The driver's choice when absent. */
+  name?:
+    | string
+    | undefined;
+  /** For what is written to the origin meanwhile. */
+  sizeMib: number;
+}
+
+export interface AdoptableRequest {
+  candidates: AdoptableRequest_Candidate[];
+}
+
+export interface AdoptableRequest_Candidate {
+  template: string;
+  logicalId: string[];
+}
+
+/** In the order asked. */
+export interface AdoptableReply {
+  candidates: AdoptableReply_Candidate[];
+}
+
+export interface AdoptableReply_Candidate {
+  exists: boolean;
+  sizeMib: number;
+  inUse: boolean;
+}
+
+export interface WipeRequest {
+  step: Step | undefined;
+  device: BlockDevice | undefined;
+  offsetMib: number;
+  sizeMib: number;
+}
+
+export interface ConvertRequest {
+  step: Step | undefined;
+  source: BlockDevice | undefined;
+  target: BlockDevice | undefined;
+}
+
+export interface ConnectRequest {
+  step: Step | undefined;
+  device:
+    | BlockDevice
+    | undefined;
+  /** Both ends may be primary, as a live migration needs. */
+  dualPrimary: boolean;
+}
+
+export interface PauseSyncRequest {
+  step: Step | undefined;
+  device: BlockDevice | undefined;
+  paused: boolean;
+}
+
+export interface MirrorStatusRequest {
+  devices: BlockDevice[];
+}
+
+/** How far one mirrored disk is from being whole, seen from one node. */
+export interface MirrorStatus {
+  /** "primary", "secondary", "unknown". */
+  role: string;
+  peerRole: string;
+  /** "connected", "connecting", "syncing", "standalone", "unconfigured". */
+  connection: string;
+  /** "uptodate", "syncing", "outdated", "diskless", "unknown". */
+  localDisk: string;
+  peerDisk: string;
+  /** Absent when nothing is being synchronised. */
+  syncPercent?: number | undefined;
+  estimatedSeconds?: number | undefined;
+  degraded: boolean;
+  splitBrain: boolean;
+}
+
+/** In the order asked. */
+export interface MirrorStatusReply {
+  disks: MirrorStatusReply_Disk[];
+}
+
+export interface MirrorStatusReply_Disk {
+  status:
+    | MirrorStatus
+    | undefined;
+  /** Why there is no status; empty when there is. */
+  problem: string;
+}
+
+function createBaseDrbdLink(): DrbdLink {
+  return { localAddress: "", localMinor: 0, peerAddress: "", peerMinor: 0, port: 0, secret: "" };
+}
+
+export const DrbdLink: MessageFns<DrbdLink> = {
+  encode(message: DrbdLink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.localAddress !== "") {
+      writer.uint32(10).string(message.localAddress);
+    }
+    if (message.localMinor !== 0) {
+      writer.uint32(16).uint32(message.localMinor);
+    }
+    if (message.peerAddress !== "") {
+      writer.uint32(26).string(message.peerAddress);
+    }
+    if (message.peerMinor !== 0) {
+      writer.uint32(32).uint32(message.peerMinor);
+    }
+    if (message.port !== 0) {
+      writer.uint32(40).uint32(message.port);
+    }
+    if (message.secret !== "") {
+      writer.uint32(50).string(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrbdLink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrbdLink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.localAddress = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.localMinor = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.peerAddress = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.peerMinor = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.secret = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrbdLink {
+    return {
+      localAddress: isSet(object.localAddress)
+        ? globalThis.String(object.localAddress)
+        : isSet(object.local_address)
+        ? globalThis.String(object.local_address)
+        : "",
+      localMinor: isSet(object.localMinor)
+        ? globalThis.Number(object.localMinor)
+        : isSet(object.local_minor)
+        ? globalThis.Number(object.local_minor)
+        : 0,
+      peerAddress: isSet(object.peerAddress)
+        ? globalThis.String(object.peerAddress)
+        : isSet(object.peer_address)
+        ? globalThis.String(object.peer_address)
+        : "",
+      peerMinor: isSet(object.peerMinor)
+        ? globalThis.Number(object.peerMinor)
+        : isSet(object.peer_minor)
+        ? globalThis.Number(object.peer_minor)
+        : 0,
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      secret: isSet(object.secret) ? globalThis.String(object.secret) : "",
+    };
+  },
+
+  toJSON(message: DrbdLink): unknown {
+    const obj: any = {};
+    if (message.localAddress !== "") {
+      obj.localAddress = message.localAddress;
+    }
+    if (message.localMinor !== 0) {
+      obj.localMinor = Math.round(message.localMinor);
+    }
+    if (message.peerAddress !== "") {
+      obj.peerAddress = message.peerAddress;
+    }
+    if (message.peerMinor !== 0) {
+      obj.peerMinor = Math.round(message.peerMinor);
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.secret !== "") {
+      obj.secret = message.secret;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DrbdLink>, I>>(base?: I): DrbdLink {
+    return DrbdLink.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DrbdLink>, I>>(object: I): DrbdLink {
+    const message = createBaseDrbdLink();
+    message.localAddress = object.localAddress ?? "";
+    message.localMinor = object.localMinor ?? 0;
+    message.peerAddress = object.peerAddress ?? "";
+    message.peerMinor = object.peerMinor ?? 0;
+    message.port = object.port ?? 0;
+    message.secret = object.secret ?? "";
+    return message;
+  },
+};
 
 function createBaseBlockDevice(): BlockDevice {
   return {
@@ -82,6 +370,7 @@ function createBaseBlockDevice(): BlockDevice {
     params: {},
     children: [],
     name: undefined,
+    link: undefined,
   };
 }
 
@@ -116,6 +405,9 @@ export const BlockDevice: MessageFns<BlockDevice> = {
     }
     if (message.name !== undefined) {
       writer.uint32(82).string(message.name);
+    }
+    if (message.link !== undefined) {
+      DrbdLink.encode(message.link, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -216,6 +508,14 @@ export const BlockDevice: MessageFns<BlockDevice> = {
             message.name = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.link = DrbdLink.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -267,6 +567,7 @@ export const BlockDevice: MessageFns<BlockDevice> = {
         ? object.children.map((e: any) => BlockDevice.fromJSON(e))
         : [],
       name: isSet(object.name) ? globalThis.String(object.name) : undefined,
+      link: isSet(object.link) ? DrbdLink.fromJSON(object.link) : undefined,
     };
   },
 
@@ -308,6 +609,9 @@ export const BlockDevice: MessageFns<BlockDevice> = {
     if (message.name !== undefined) {
       obj.name = message.name;
     }
+    if (message.link !== undefined) {
+      obj.link = DrbdLink.toJSON(message.link);
+    }
     return obj;
   },
 
@@ -334,6 +638,7 @@ export const BlockDevice: MessageFns<BlockDevice> = {
     );
     message.children = object.children?.map((e) => BlockDevice.fromPartial(e)) || [];
     message.name = object.name ?? undefined;
+    message.link = (object.link !== undefined && object.link !== null) ? DrbdLink.fromPartial(object.link) : undefined;
     return message;
   },
 };
@@ -689,7 +994,7 @@ export const BlockDeviceStatusRequest: MessageFns<BlockDeviceStatusRequest> = {
 };
 
 function createBaseAttachedDevice(): AttachedDevice {
-  return { path: "", kind: "", format: "" };
+  return { path: "", kind: "", format: "", uris: {} };
 }
 
 export const AttachedDevice: MessageFns<AttachedDevice> = {
@@ -703,6 +1008,9 @@ export const AttachedDevice: MessageFns<AttachedDevice> = {
     if (message.format !== "") {
       writer.uint32(26).string(message.format);
     }
+    globalThis.Object.entries(message.uris).forEach(([key, value]: [string, string]) => {
+      AttachedDevice_UrisEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
     return writer;
   },
 
@@ -743,6 +1051,17 @@ export const AttachedDevice: MessageFns<AttachedDevice> = {
             message.format = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = AttachedDevice_UrisEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.uris[entry4.key] = entry4.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -760,6 +1079,20 @@ export const AttachedDevice: MessageFns<AttachedDevice> = {
       path: isSet(object.path) ? globalThis.String(object.path) : "",
       kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
       format: isSet(object.format) ? globalThis.String(object.format) : "",
+      uris: isObject(object.uris)
+        ? (globalThis.Object.entries(object.uris) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
     };
   },
 
@@ -774,6 +1107,15 @@ export const AttachedDevice: MessageFns<AttachedDevice> = {
     if (message.format !== "") {
       obj.format = message.format;
     }
+    if (message.uris) {
+      const entries = globalThis.Object.entries(message.uris) as [string, string][];
+      if (entries.length > 0) {
+        obj.uris = {};
+        entries.forEach(([k, v]) => {
+          obj.uris[k] = v;
+        });
+      }
+    }
     return obj;
   },
 
@@ -785,6 +1127,100 @@ export const AttachedDevice: MessageFns<AttachedDevice> = {
     message.path = object.path ?? "";
     message.kind = object.kind ?? "";
     message.format = object.format ?? "";
+    message.uris = (globalThis.Object.entries(object.uris ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseAttachedDevice_UrisEntry(): AttachedDevice_UrisEntry {
+  return { key: "", value: "" };
+}
+
+export const AttachedDevice_UrisEntry: MessageFns<AttachedDevice_UrisEntry> = {
+  encode(message: AttachedDevice_UrisEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachedDevice_UrisEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachedDevice_UrisEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AttachedDevice_UrisEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: AttachedDevice_UrisEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AttachedDevice_UrisEntry>, I>>(base?: I): AttachedDevice_UrisEntry {
+    return AttachedDevice_UrisEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AttachedDevice_UrisEntry>, I>>(object: I): AttachedDevice_UrisEntry {
+    const message = createBaseAttachedDevice_UrisEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -878,6 +1314,1476 @@ export const BlockDeviceStatus: MessageFns<BlockDeviceStatus> = {
   },
 };
 
+function createBaseRenameBlockDeviceRequest(): RenameBlockDeviceRequest {
+  return { step: undefined, device: undefined, logicalId: [] };
+}
+
+export const RenameBlockDeviceRequest: MessageFns<RenameBlockDeviceRequest> = {
+  encode(message: RenameBlockDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.logicalId) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenameBlockDeviceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenameBlockDeviceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.logicalId.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenameBlockDeviceRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+      logicalId: globalThis.Array.isArray(object?.logicalId)
+        ? object.logicalId.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.logical_id)
+        ? object.logical_id.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: RenameBlockDeviceRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    if (message.logicalId?.length) {
+      obj.logicalId = message.logicalId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RenameBlockDeviceRequest>, I>>(base?: I): RenameBlockDeviceRequest {
+    return RenameBlockDeviceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenameBlockDeviceRequest>, I>>(object: I): RenameBlockDeviceRequest {
+    const message = createBaseRenameBlockDeviceRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    message.logicalId = object.logicalId?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSnapshotRequest(): SnapshotRequest {
+  return { step: undefined, device: undefined, name: undefined, sizeMib: 0 };
+}
+
+export const SnapshotRequest: MessageFns<SnapshotRequest> = {
+  encode(message: SnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    if (message.name !== undefined) {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(32).uint64(message.sizeMib);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sizeMib = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : undefined,
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+    };
+  },
+
+  toJSON(message: SnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    if (message.name !== undefined) {
+      obj.name = message.name;
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SnapshotRequest>, I>>(base?: I): SnapshotRequest {
+    return SnapshotRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SnapshotRequest>, I>>(object: I): SnapshotRequest {
+    const message = createBaseSnapshotRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    message.name = object.name ?? undefined;
+    message.sizeMib = object.sizeMib ?? 0;
+    return message;
+  },
+};
+
+function createBaseAdoptableRequest(): AdoptableRequest {
+  return { candidates: [] };
+}
+
+export const AdoptableRequest: MessageFns<AdoptableRequest> = {
+  encode(message: AdoptableRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.candidates) {
+      AdoptableRequest_Candidate.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptableRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptableRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.candidates.push(AdoptableRequest_Candidate.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdoptableRequest {
+    return {
+      candidates: globalThis.Array.isArray(object?.candidates)
+        ? object.candidates.map((e: any) => AdoptableRequest_Candidate.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AdoptableRequest): unknown {
+    const obj: any = {};
+    if (message.candidates?.length) {
+      obj.candidates = message.candidates.map((e) => AdoptableRequest_Candidate.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdoptableRequest>, I>>(base?: I): AdoptableRequest {
+    return AdoptableRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdoptableRequest>, I>>(object: I): AdoptableRequest {
+    const message = createBaseAdoptableRequest();
+    message.candidates = object.candidates?.map((e) => AdoptableRequest_Candidate.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAdoptableRequest_Candidate(): AdoptableRequest_Candidate {
+  return { template: "", logicalId: [] };
+}
+
+export const AdoptableRequest_Candidate: MessageFns<AdoptableRequest_Candidate> = {
+  encode(message: AdoptableRequest_Candidate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.template !== "") {
+      writer.uint32(10).string(message.template);
+    }
+    for (const v of message.logicalId) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptableRequest_Candidate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptableRequest_Candidate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.template = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.logicalId.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdoptableRequest_Candidate {
+    return {
+      template: isSet(object.template) ? globalThis.String(object.template) : "",
+      logicalId: globalThis.Array.isArray(object?.logicalId)
+        ? object.logicalId.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.logical_id)
+        ? object.logical_id.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AdoptableRequest_Candidate): unknown {
+    const obj: any = {};
+    if (message.template !== "") {
+      obj.template = message.template;
+    }
+    if (message.logicalId?.length) {
+      obj.logicalId = message.logicalId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdoptableRequest_Candidate>, I>>(base?: I): AdoptableRequest_Candidate {
+    return AdoptableRequest_Candidate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdoptableRequest_Candidate>, I>>(object: I): AdoptableRequest_Candidate {
+    const message = createBaseAdoptableRequest_Candidate();
+    message.template = object.template ?? "";
+    message.logicalId = object.logicalId?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAdoptableReply(): AdoptableReply {
+  return { candidates: [] };
+}
+
+export const AdoptableReply: MessageFns<AdoptableReply> = {
+  encode(message: AdoptableReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.candidates) {
+      AdoptableReply_Candidate.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptableReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptableReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.candidates.push(AdoptableReply_Candidate.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdoptableReply {
+    return {
+      candidates: globalThis.Array.isArray(object?.candidates)
+        ? object.candidates.map((e: any) => AdoptableReply_Candidate.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AdoptableReply): unknown {
+    const obj: any = {};
+    if (message.candidates?.length) {
+      obj.candidates = message.candidates.map((e) => AdoptableReply_Candidate.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdoptableReply>, I>>(base?: I): AdoptableReply {
+    return AdoptableReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdoptableReply>, I>>(object: I): AdoptableReply {
+    const message = createBaseAdoptableReply();
+    message.candidates = object.candidates?.map((e) => AdoptableReply_Candidate.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAdoptableReply_Candidate(): AdoptableReply_Candidate {
+  return { exists: false, sizeMib: 0, inUse: false };
+}
+
+export const AdoptableReply_Candidate: MessageFns<AdoptableReply_Candidate> = {
+  encode(message: AdoptableReply_Candidate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.exists !== false) {
+      writer.uint32(8).bool(message.exists);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(16).uint64(message.sizeMib);
+    }
+    if (message.inUse !== false) {
+      writer.uint32(24).bool(message.inUse);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptableReply_Candidate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptableReply_Candidate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.exists = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeMib = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.inUse = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdoptableReply_Candidate {
+    return {
+      exists: isSet(object.exists) ? globalThis.Boolean(object.exists) : false,
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+      inUse: isSet(object.inUse)
+        ? globalThis.Boolean(object.inUse)
+        : isSet(object.in_use)
+        ? globalThis.Boolean(object.in_use)
+        : false,
+    };
+  },
+
+  toJSON(message: AdoptableReply_Candidate): unknown {
+    const obj: any = {};
+    if (message.exists !== false) {
+      obj.exists = message.exists;
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    if (message.inUse !== false) {
+      obj.inUse = message.inUse;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdoptableReply_Candidate>, I>>(base?: I): AdoptableReply_Candidate {
+    return AdoptableReply_Candidate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdoptableReply_Candidate>, I>>(object: I): AdoptableReply_Candidate {
+    const message = createBaseAdoptableReply_Candidate();
+    message.exists = object.exists ?? false;
+    message.sizeMib = object.sizeMib ?? 0;
+    message.inUse = object.inUse ?? false;
+    return message;
+  },
+};
+
+function createBaseWipeRequest(): WipeRequest {
+  return { step: undefined, device: undefined, offsetMib: 0, sizeMib: 0 };
+}
+
+export const WipeRequest: MessageFns<WipeRequest> = {
+  encode(message: WipeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    if (message.offsetMib !== 0) {
+      writer.uint32(24).uint64(message.offsetMib);
+    }
+    if (message.sizeMib !== 0) {
+      writer.uint32(32).uint64(message.sizeMib);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WipeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWipeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offsetMib = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sizeMib = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WipeRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+      offsetMib: isSet(object.offsetMib)
+        ? globalThis.Number(object.offsetMib)
+        : isSet(object.offset_mib)
+        ? globalThis.Number(object.offset_mib)
+        : 0,
+      sizeMib: isSet(object.sizeMib)
+        ? globalThis.Number(object.sizeMib)
+        : isSet(object.size_mib)
+        ? globalThis.Number(object.size_mib)
+        : 0,
+    };
+  },
+
+  toJSON(message: WipeRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    if (message.offsetMib !== 0) {
+      obj.offsetMib = Math.round(message.offsetMib);
+    }
+    if (message.sizeMib !== 0) {
+      obj.sizeMib = Math.round(message.sizeMib);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WipeRequest>, I>>(base?: I): WipeRequest {
+    return WipeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WipeRequest>, I>>(object: I): WipeRequest {
+    const message = createBaseWipeRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    message.offsetMib = object.offsetMib ?? 0;
+    message.sizeMib = object.sizeMib ?? 0;
+    return message;
+  },
+};
+
+function createBaseConvertRequest(): ConvertRequest {
+  return { step: undefined, source: undefined, target: undefined };
+}
+
+export const ConvertRequest: MessageFns<ConvertRequest> = {
+  encode(message: ConvertRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.source !== undefined) {
+      BlockDevice.encode(message.source, writer.uint32(18).fork()).join();
+    }
+    if (message.target !== undefined) {
+      BlockDevice.encode(message.target, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConvertRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConvertRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConvertRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      source: isSet(object.source) ? BlockDevice.fromJSON(object.source) : undefined,
+      target: isSet(object.target) ? BlockDevice.fromJSON(object.target) : undefined,
+    };
+  },
+
+  toJSON(message: ConvertRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.source !== undefined) {
+      obj.source = BlockDevice.toJSON(message.source);
+    }
+    if (message.target !== undefined) {
+      obj.target = BlockDevice.toJSON(message.target);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConvertRequest>, I>>(base?: I): ConvertRequest {
+    return ConvertRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConvertRequest>, I>>(object: I): ConvertRequest {
+    const message = createBaseConvertRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.source = (object.source !== undefined && object.source !== null)
+      ? BlockDevice.fromPartial(object.source)
+      : undefined;
+    message.target = (object.target !== undefined && object.target !== null)
+      ? BlockDevice.fromPartial(object.target)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseConnectRequest(): ConnectRequest {
+  return { step: undefined, device: undefined, dualPrimary: false };
+}
+
+export const ConnectRequest: MessageFns<ConnectRequest> = {
+  encode(message: ConnectRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    if (message.dualPrimary !== false) {
+      writer.uint32(24).bool(message.dualPrimary);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConnectRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConnectRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dualPrimary = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConnectRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+      dualPrimary: isSet(object.dualPrimary)
+        ? globalThis.Boolean(object.dualPrimary)
+        : isSet(object.dual_primary)
+        ? globalThis.Boolean(object.dual_primary)
+        : false,
+    };
+  },
+
+  toJSON(message: ConnectRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    if (message.dualPrimary !== false) {
+      obj.dualPrimary = message.dualPrimary;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConnectRequest>, I>>(base?: I): ConnectRequest {
+    return ConnectRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConnectRequest>, I>>(object: I): ConnectRequest {
+    const message = createBaseConnectRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    message.dualPrimary = object.dualPrimary ?? false;
+    return message;
+  },
+};
+
+function createBasePauseSyncRequest(): PauseSyncRequest {
+  return { step: undefined, device: undefined, paused: false };
+}
+
+export const PauseSyncRequest: MessageFns<PauseSyncRequest> = {
+  encode(message: PauseSyncRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    if (message.paused !== false) {
+      writer.uint32(24).bool(message.paused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseSyncRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseSyncRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.paused = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseSyncRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+      paused: isSet(object.paused) ? globalThis.Boolean(object.paused) : false,
+    };
+  },
+
+  toJSON(message: PauseSyncRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    if (message.paused !== false) {
+      obj.paused = message.paused;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PauseSyncRequest>, I>>(base?: I): PauseSyncRequest {
+    return PauseSyncRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PauseSyncRequest>, I>>(object: I): PauseSyncRequest {
+    const message = createBasePauseSyncRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    message.paused = object.paused ?? false;
+    return message;
+  },
+};
+
+function createBaseMirrorStatusRequest(): MirrorStatusRequest {
+  return { devices: [] };
+}
+
+export const MirrorStatusRequest: MessageFns<MirrorStatusRequest> = {
+  encode(message: MirrorStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      BlockDevice.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MirrorStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMirrorStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(BlockDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MirrorStatusRequest {
+    return {
+      devices: globalThis.Array.isArray(object?.devices) ? object.devices.map((e: any) => BlockDevice.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: MirrorStatusRequest): unknown {
+    const obj: any = {};
+    if (message.devices?.length) {
+      obj.devices = message.devices.map((e) => BlockDevice.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MirrorStatusRequest>, I>>(base?: I): MirrorStatusRequest {
+    return MirrorStatusRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MirrorStatusRequest>, I>>(object: I): MirrorStatusRequest {
+    const message = createBaseMirrorStatusRequest();
+    message.devices = object.devices?.map((e) => BlockDevice.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMirrorStatus(): MirrorStatus {
+  return {
+    role: "",
+    peerRole: "",
+    connection: "",
+    localDisk: "",
+    peerDisk: "",
+    syncPercent: undefined,
+    estimatedSeconds: undefined,
+    degraded: false,
+    splitBrain: false,
+  };
+}
+
+export const MirrorStatus: MessageFns<MirrorStatus> = {
+  encode(message: MirrorStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.peerRole !== "") {
+      writer.uint32(18).string(message.peerRole);
+    }
+    if (message.connection !== "") {
+      writer.uint32(26).string(message.connection);
+    }
+    if (message.localDisk !== "") {
+      writer.uint32(34).string(message.localDisk);
+    }
+    if (message.peerDisk !== "") {
+      writer.uint32(42).string(message.peerDisk);
+    }
+    if (message.syncPercent !== undefined) {
+      writer.uint32(49).double(message.syncPercent);
+    }
+    if (message.estimatedSeconds !== undefined) {
+      writer.uint32(57).double(message.estimatedSeconds);
+    }
+    if (message.degraded !== false) {
+      writer.uint32(64).bool(message.degraded);
+    }
+    if (message.splitBrain !== false) {
+      writer.uint32(72).bool(message.splitBrain);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MirrorStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMirrorStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.peerRole = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.connection = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.localDisk = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.peerDisk = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.syncPercent = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.estimatedSeconds = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.degraded = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.splitBrain = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MirrorStatus {
+    return {
+      role: isSet(object.role) ? globalThis.String(object.role) : "",
+      peerRole: isSet(object.peerRole)
+        ? globalThis.String(object.peerRole)
+        : isSet(object.peer_role)
+        ? globalThis.String(object.peer_role)
+        : "",
+      connection: isSet(object.connection) ? globalThis.String(object.connection) : "",
+      localDisk: isSet(object.localDisk)
+        ? globalThis.String(object.localDisk)
+        : isSet(object.local_disk)
+        ? globalThis.String(object.local_disk)
+        : "",
+      peerDisk: isSet(object.peerDisk)
+        ? globalThis.String(object.peerDisk)
+        : isSet(object.peer_disk)
+        ? globalThis.String(object.peer_disk)
+        : "",
+      syncPercent: isSet(object.syncPercent)
+        ? globalThis.Number(object.syncPercent)
+        : isSet(object.sync_percent)
+        ? globalThis.Number(object.sync_percent)
+        : undefined,
+      estimatedSeconds: isSet(object.estimatedSeconds)
+        ? globalThis.Number(object.estimatedSeconds)
+        : isSet(object.estimated_seconds)
+        ? globalThis.Number(object.estimated_seconds)
+        : undefined,
+      degraded: isSet(object.degraded) ? globalThis.Boolean(object.degraded) : false,
+      splitBrain: isSet(object.splitBrain)
+        ? globalThis.Boolean(object.splitBrain)
+        : isSet(object.split_brain)
+        ? globalThis.Boolean(object.split_brain)
+        : false,
+    };
+  },
+
+  toJSON(message: MirrorStatus): unknown {
+    const obj: any = {};
+    if (message.role !== "") {
+      obj.role = message.role;
+    }
+    if (message.peerRole !== "") {
+      obj.peerRole = message.peerRole;
+    }
+    if (message.connection !== "") {
+      obj.connection = message.connection;
+    }
+    if (message.localDisk !== "") {
+      obj.localDisk = message.localDisk;
+    }
+    if (message.peerDisk !== "") {
+      obj.peerDisk = message.peerDisk;
+    }
+    if (message.syncPercent !== undefined) {
+      obj.syncPercent = floatToJson(message.syncPercent);
+    }
+    if (message.estimatedSeconds !== undefined) {
+      obj.estimatedSeconds = floatToJson(message.estimatedSeconds);
+    }
+    if (message.degraded !== false) {
+      obj.degraded = message.degraded;
+    }
+    if (message.splitBrain !== false) {
+      obj.splitBrain = message.splitBrain;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MirrorStatus>, I>>(base?: I): MirrorStatus {
+    return MirrorStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MirrorStatus>, I>>(object: I): MirrorStatus {
+    const message = createBaseMirrorStatus();
+    message.role = object.role ?? "";
+    message.peerRole = object.peerRole ?? "";
+    message.connection = object.connection ?? "";
+    message.localDisk = object.localDisk ?? "";
+    message.peerDisk = object.peerDisk ?? "";
+    message.syncPercent = object.syncPercent ?? undefined;
+    message.estimatedSeconds = object.estimatedSeconds ?? undefined;
+    message.degraded = object.degraded ?? false;
+    message.splitBrain = object.splitBrain ?? false;
+    return message;
+  },
+};
+
+function createBaseMirrorStatusReply(): MirrorStatusReply {
+  return { disks: [] };
+}
+
+export const MirrorStatusReply: MessageFns<MirrorStatusReply> = {
+  encode(message: MirrorStatusReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.disks) {
+      MirrorStatusReply_Disk.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MirrorStatusReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMirrorStatusReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.disks.push(MirrorStatusReply_Disk.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MirrorStatusReply {
+    return {
+      disks: globalThis.Array.isArray(object?.disks)
+        ? object.disks.map((e: any) => MirrorStatusReply_Disk.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: MirrorStatusReply): unknown {
+    const obj: any = {};
+    if (message.disks?.length) {
+      obj.disks = message.disks.map((e) => MirrorStatusReply_Disk.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MirrorStatusReply>, I>>(base?: I): MirrorStatusReply {
+    return MirrorStatusReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MirrorStatusReply>, I>>(object: I): MirrorStatusReply {
+    const message = createBaseMirrorStatusReply();
+    message.disks = object.disks?.map((e) => MirrorStatusReply_Disk.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMirrorStatusReply_Disk(): MirrorStatusReply_Disk {
+  return { status: undefined, problem: "" };
+}
+
+export const MirrorStatusReply_Disk: MessageFns<MirrorStatusReply_Disk> = {
+  encode(message: MirrorStatusReply_Disk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      MirrorStatus.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    if (message.problem !== "") {
+      writer.uint32(18).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MirrorStatusReply_Disk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMirrorStatusReply_Disk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = MirrorStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MirrorStatusReply_Disk {
+    return {
+      status: isSet(object.status) ? MirrorStatus.fromJSON(object.status) : undefined,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+    };
+  },
+
+  toJSON(message: MirrorStatusReply_Disk): unknown {
+    const obj: any = {};
+    if (message.status !== undefined) {
+      obj.status = MirrorStatus.toJSON(message.status);
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MirrorStatusReply_Disk>, I>>(base?: I): MirrorStatusReply_Disk {
+    return MirrorStatusReply_Disk.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MirrorStatusReply_Disk>, I>>(object: I): MirrorStatusReply_Disk {
+    const message = createBaseMirrorStatusReply_Disk();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? MirrorStatus.fromPartial(object.status)
+      : undefined;
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
 /** Disks of instances on one node. Every call is idempotent. */
 export type BlockDeviceServiceService = typeof BlockDeviceServiceService;
 export const BlockDeviceServiceService = {
@@ -936,6 +2842,130 @@ export const BlockDeviceServiceService = {
     responseSerialize: (value: BlockDeviceStatus): Buffer => Buffer.from(BlockDeviceStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer): BlockDeviceStatus => BlockDeviceStatus.decode(value),
   },
+  /** Give devices other names. */
+  rename: {
+    path: "/gannet.node.v1.BlockDeviceService/Rename" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RenameBlockDeviceRequest): Buffer =>
+      Buffer.from(RenameBlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RenameBlockDeviceRequest => RenameBlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  snapshot: {
+    path: "/gannet.node.v1.BlockDeviceService/Snapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SnapshotRequest): Buffer => Buffer.from(SnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SnapshotRequest => SnapshotRequest.decode(value),
+    responseSerialize: (value: BlockDevice): Buffer => Buffer.from(BlockDevice.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BlockDevice => BlockDevice.decode(value),
+  },
+  /** What of existing devices may become disks. */
+  adoptable: {
+    path: "/gannet.node.v1.BlockDeviceService/Adoptable" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AdoptableRequest): Buffer => Buffer.from(AdoptableRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AdoptableRequest => AdoptableRequest.decode(value),
+    responseSerialize: (value: AdoptableReply): Buffer => Buffer.from(AdoptableReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AdoptableReply => AdoptableReply.decode(value),
+  },
+  /** Overwrite a part of an assembled disk with zeros. */
+  wipe: {
+    path: "/gannet.node.v1.BlockDeviceService/Wipe" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WipeRequest): Buffer => Buffer.from(WipeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WipeRequest => WipeRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Copy one disk's contents to another on the same node, as a change of its template needs. */
+  convert: {
+    path: "/gannet.node.v1.BlockDeviceService/Convert" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConvertRequest): Buffer => Buffer.from(ConvertRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConvertRequest => ConvertRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Bring the end up as the secondary. */
+  standBy: {
+    path: "/gannet.node.v1.BlockDeviceService/StandBy" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BlockDeviceRequest): Buffer => Buffer.from(BlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BlockDeviceRequest => BlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Take this end's data as the truth: once, when both ends are new. */
+  seed: {
+    path: "/gannet.node.v1.BlockDeviceService/Seed" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BlockDeviceRequest): Buffer => Buffer.from(BlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BlockDeviceRequest => BlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  connect: {
+    path: "/gannet.node.v1.BlockDeviceService/Connect" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConnectRequest): Buffer => Buffer.from(ConnectRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConnectRequest => ConnectRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  disconnect: {
+    path: "/gannet.node.v1.BlockDeviceService/Disconnect" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BlockDeviceRequest): Buffer => Buffer.from(BlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BlockDeviceRequest => BlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  attachVolumes: {
+    path: "/gannet.node.v1.BlockDeviceService/AttachVolumes" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BlockDeviceRequest): Buffer => Buffer.from(BlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BlockDeviceRequest => BlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  detachVolumes: {
+    path: "/gannet.node.v1.BlockDeviceService/DetachVolumes" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BlockDeviceRequest): Buffer => Buffer.from(BlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BlockDeviceRequest => BlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  pauseSync: {
+    path: "/gannet.node.v1.BlockDeviceService/PauseSync" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PauseSyncRequest): Buffer => Buffer.from(PauseSyncRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PauseSyncRequest => PauseSyncRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  mirrorStatus: {
+    path: "/gannet.node.v1.BlockDeviceService/MirrorStatus" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MirrorStatusRequest): Buffer => Buffer.from(MirrorStatusRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MirrorStatusRequest => MirrorStatusRequest.decode(value),
+    responseSerialize: (value: MirrorStatusReply): Buffer => Buffer.from(MirrorStatusReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MirrorStatusReply => MirrorStatusReply.decode(value),
+  },
 } as const;
 
 export interface BlockDeviceServiceServer extends UntypedServiceImplementation {
@@ -945,6 +2975,25 @@ export interface BlockDeviceServiceServer extends UntypedServiceImplementation {
   remove: handleUnaryCall<BlockDeviceRequest, Empty>;
   grow: handleUnaryCall<GrowRequest, Empty>;
   status: handleUnaryCall<BlockDeviceStatusRequest, BlockDeviceStatus>;
+  /** Give devices other names. */
+  rename: handleUnaryCall<RenameBlockDeviceRequest, Empty>;
+  snapshot: handleUnaryCall<SnapshotRequest, BlockDevice>;
+  /** What of existing devices may become disks. */
+  adoptable: handleUnaryCall<AdoptableRequest, AdoptableReply>;
+  /** Overwrite a part of an assembled disk with zeros. */
+  wipe: handleUnaryCall<WipeRequest, Empty>;
+  /** Copy one disk's contents to another on the same node, as a change of its template needs. */
+  convert: handleUnaryCall<ConvertRequest, Empty>;
+  /** Bring the end up as the secondary. */
+  standBy: handleUnaryCall<BlockDeviceRequest, Empty>;
+  /** Take this end's data as the truth: once, when both ends are new. */
+  seed: handleUnaryCall<BlockDeviceRequest, Empty>;
+  connect: handleUnaryCall<ConnectRequest, Empty>;
+  disconnect: handleUnaryCall<BlockDeviceRequest, Empty>;
+  attachVolumes: handleUnaryCall<BlockDeviceRequest, Empty>;
+  detachVolumes: handleUnaryCall<BlockDeviceRequest, Empty>;
+  pauseSync: handleUnaryCall<PauseSyncRequest, Empty>;
+  mirrorStatus: handleUnaryCall<MirrorStatusRequest, MirrorStatusReply>;
 }
 
 export interface BlockDeviceServiceClient extends Client {
@@ -1029,6 +3078,195 @@ export interface BlockDeviceServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BlockDeviceStatus) => void,
   ): ClientUnaryCall;
+  /** Give devices other names. */
+  rename(
+    request: RenameBlockDeviceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  rename(
+    request: RenameBlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  rename(
+    request: RenameBlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  snapshot(
+    request: SnapshotRequest,
+    callback: (error: ServiceError | null, response: BlockDevice) => void,
+  ): ClientUnaryCall;
+  snapshot(
+    request: SnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BlockDevice) => void,
+  ): ClientUnaryCall;
+  snapshot(
+    request: SnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BlockDevice) => void,
+  ): ClientUnaryCall;
+  /** What of existing devices may become disks. */
+  adoptable(
+    request: AdoptableRequest,
+    callback: (error: ServiceError | null, response: AdoptableReply) => void,
+  ): ClientUnaryCall;
+  adoptable(
+    request: AdoptableRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AdoptableReply) => void,
+  ): ClientUnaryCall;
+  adoptable(
+    request: AdoptableRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AdoptableReply) => void,
+  ): ClientUnaryCall;
+  /** Overwrite a part of an assembled disk with zeros. */
+  wipe(request: WipeRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  wipe(
+    request: WipeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  wipe(
+    request: WipeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Copy one disk's contents to another on the same node, as a change of its template needs. */
+  convert(request: ConvertRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  convert(
+    request: ConvertRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  convert(
+    request: ConvertRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Bring the end up as the secondary. */
+  standBy(
+    request: BlockDeviceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  standBy(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  standBy(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Take this end's data as the truth: once, when both ends are new. */
+  seed(request: BlockDeviceRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  seed(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  seed(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  connect(request: ConnectRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  connect(
+    request: ConnectRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  connect(
+    request: ConnectRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  disconnect(
+    request: BlockDeviceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  disconnect(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  disconnect(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  attachVolumes(
+    request: BlockDeviceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  attachVolumes(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  attachVolumes(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  detachVolumes(
+    request: BlockDeviceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  detachVolumes(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  detachVolumes(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  pauseSync(
+    request: PauseSyncRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  pauseSync(
+    request: PauseSyncRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  pauseSync(
+    request: PauseSyncRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  mirrorStatus(
+    request: MirrorStatusRequest,
+    callback: (error: ServiceError | null, response: MirrorStatusReply) => void,
+  ): ClientUnaryCall;
+  mirrorStatus(
+    request: MirrorStatusRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MirrorStatusReply) => void,
+  ): ClientUnaryCall;
+  mirrorStatus(
+    request: MirrorStatusRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MirrorStatusReply) => void,
+  ): ClientUnaryCall;
 }
 
 export const BlockDeviceServiceClient = makeGenericClientConstructor(
@@ -1039,6 +3277,10 @@ export const BlockDeviceServiceClient = makeGenericClientConstructor(
   service: typeof BlockDeviceServiceService;
   serviceName: string;
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -21,15 +23,34 @@ import {
 import { BlockDevice } from "./block_device.ts";
 import { Empty, ParameterValue, Step } from "./common.ts";
 
+/** The network that a NIC is in, as scripts are told of it; empty where it has none. */
+export interface Network {
+  uuid: string;
+  name: string;
+  subnet: string;
+  gateway: string;
+  subnet6: string;
+  gateway6: string;
+  macPrefix: string;
+  tags: string[];
+}
+
 export interface Nic {
   uuid: string;
   name: string;
   mac: string;
   ip: string;
-  /** "bridged", "routed", "openvswitch", "user". */
+  /** "bridged", "routed", "openvswitch", "ext", "user". */
   mode: string;
   link: string;
   vlan: string;
+  network: Network | undefined;
+}
+
+/** Both ends included. */
+export interface UidRange {
+  first: number;
+  last: number;
 }
 
 /** A guest with everything its start needs. Disks are named, not opened: the agent assembles them. */
@@ -46,6 +67,9 @@ export interface Instance {
   hvparams: { [key: string]: ParameterValue };
   /** TCP port for a graphical console; 0 for none. */
   networkPort: number;
+  tags: string[];
+  /** User ids that guests may run as. */
+  uidPool: UidRange[];
 }
 
 export interface Instance_HvparamsEntry {
@@ -102,8 +126,331 @@ export interface InstanceConsole {
   display: number;
 }
 
+export interface SetMemoryRequest {
+  step: Step | undefined;
+  name: string;
+  hypervisor: string;
+  memoryMib: number;
+}
+
+export interface MigrationInfoReply {
+  /** The hypervisor's own text. */
+  info: string;
+}
+
+export interface AcceptMigrationRequest {
+  step: Step | undefined;
+  instance: Instance | undefined;
+  info: string;
+  /** Of this node, to listen on. */
+  address: string;
+}
+
+export interface AcceptMigrationReply {
+  port: number;
+}
+
+export interface MigrateRequest {
+  step: Step | undefined;
+  instance: Instance | undefined;
+  targetAddress: string;
+  targetPort: number;
+  /** Names the target in its certificate. */
+  targetNode: string;
+  /** The guest is paused first otherwise. */
+  live: boolean;
+}
+
+export interface MigrationProgress {
+  /** "active", "completed", "failed", "cancelled". */
+  status: string;
+  transferredBytes: number;
+  totalBytes: number;
+  /** Of the pause, once it is over. */
+  downtimeMs?:
+    | number
+    | undefined;
+  /** Why it failed. */
+  problem: string;
+}
+
+export interface FinishMigrationSourceRequest {
+  step: Step | undefined;
+  name: string;
+  hypervisor: string;
+  succeeded: boolean;
+}
+
+export interface FinishMigrationTargetRequest {
+  step: Step | undefined;
+  instance: Instance | undefined;
+  succeeded: boolean;
+}
+
+export interface HotplugRequest {
+  step: Step | undefined;
+  name: string;
+  hypervisor: string;
+  action: HotplugRequest_Action;
+  device:
+    | { $case: "disk"; value: BlockDevice }
+    | { $case: "nic"; value: Nic }
+    | undefined;
+  /** The device's place among the instance's disks or NICs. */
+  index: number;
+}
+
+export const HotplugRequest_Action = {
+  ACTION_UNSPECIFIED: 0,
+  ACTION_ADD: 1,
+  ACTION_REMOVE: 2,
+  /** ACTION_MODIFY - Another link, mode or MAC of a NIC. */
+  ACTION_MODIFY: 3,
+  /** ACTION_RESIZE - Tell the guest of a disk's new size. */
+  ACTION_RESIZE: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type HotplugRequest_Action = typeof HotplugRequest_Action[keyof typeof HotplugRequest_Action];
+
+export namespace HotplugRequest_Action {
+  export type ACTION_UNSPECIFIED = typeof HotplugRequest_Action.ACTION_UNSPECIFIED;
+  export type ACTION_ADD = typeof HotplugRequest_Action.ACTION_ADD;
+  export type ACTION_REMOVE = typeof HotplugRequest_Action.ACTION_REMOVE;
+  export type ACTION_MODIFY = typeof HotplugRequest_Action.ACTION_MODIFY;
+  export type ACTION_RESIZE = typeof HotplugRequest_Action.ACTION_RESIZE;
+  export type UNRECOGNIZED = typeof HotplugRequest_Action.UNRECOGNIZED;
+}
+
+export function hotplugRequest_ActionFromJSON(object: any): HotplugRequest_Action {
+  switch (object) {
+    case 0:
+    case "ACTION_UNSPECIFIED":
+      return HotplugRequest_Action.ACTION_UNSPECIFIED;
+    case 1:
+    case "ACTION_ADD":
+      return HotplugRequest_Action.ACTION_ADD;
+    case 2:
+    case "ACTION_REMOVE":
+      return HotplugRequest_Action.ACTION_REMOVE;
+    case 3:
+    case "ACTION_MODIFY":
+      return HotplugRequest_Action.ACTION_MODIFY;
+    case 4:
+    case "ACTION_RESIZE":
+      return HotplugRequest_Action.ACTION_RESIZE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return HotplugRequest_Action.UNRECOGNIZED;
+  }
+}
+
+export function hotplugRequest_ActionToJSON(object: HotplugRequest_Action): string {
+  switch (object) {
+    case HotplugRequest_Action.ACTION_UNSPECIFIED:
+      return "ACTION_UNSPECIFIED";
+    case HotplugRequest_Action.ACTION_ADD:
+      return "ACTION_ADD";
+    case HotplugRequest_Action.ACTION_REMOVE:
+      return "ACTION_REMOVE";
+    case HotplugRequest_Action.ACTION_MODIFY:
+      return "ACTION_MODIFY";
+    case HotplugRequest_Action.ACTION_RESIZE:
+      return "ACTION_RESIZE";
+    case HotplugRequest_Action.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+function createBaseNetwork(): Network {
+  return { uuid: "", name: "", subnet: "", gateway: "", subnet6: "", gateway6: "", macPrefix: "", tags: [] };
+}
+
+export const Network: MessageFns<Network> = {
+  encode(message: Network, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== "") {
+      writer.uint32(10).string(message.uuid);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.subnet !== "") {
+      writer.uint32(26).string(message.subnet);
+    }
+    if (message.gateway !== "") {
+      writer.uint32(34).string(message.gateway);
+    }
+    if (message.subnet6 !== "") {
+      writer.uint32(42).string(message.subnet6);
+    }
+    if (message.gateway6 !== "") {
+      writer.uint32(50).string(message.gateway6);
+    }
+    if (message.macPrefix !== "") {
+      writer.uint32(58).string(message.macPrefix);
+    }
+    for (const v of message.tags) {
+      writer.uint32(66).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Network {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subnet = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.subnet6 = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.gateway6 = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.macPrefix = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Network {
+    return {
+      uuid: isSet(object.uuid) ? globalThis.String(object.uuid) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      subnet: isSet(object.subnet) ? globalThis.String(object.subnet) : "",
+      gateway: isSet(object.gateway) ? globalThis.String(object.gateway) : "",
+      subnet6: isSet(object.subnet6) ? globalThis.String(object.subnet6) : "",
+      gateway6: isSet(object.gateway6) ? globalThis.String(object.gateway6) : "",
+      macPrefix: isSet(object.macPrefix)
+        ? globalThis.String(object.macPrefix)
+        : isSet(object.mac_prefix)
+        ? globalThis.String(object.mac_prefix)
+        : "",
+      tags: globalThis.Array.isArray(object?.tags) ? object.tags.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: Network): unknown {
+    const obj: any = {};
+    if (message.uuid !== "") {
+      obj.uuid = message.uuid;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.subnet !== "") {
+      obj.subnet = message.subnet;
+    }
+    if (message.gateway !== "") {
+      obj.gateway = message.gateway;
+    }
+    if (message.subnet6 !== "") {
+      obj.subnet6 = message.subnet6;
+    }
+    if (message.gateway6 !== "") {
+      obj.gateway6 = message.gateway6;
+    }
+    if (message.macPrefix !== "") {
+      obj.macPrefix = message.macPrefix;
+    }
+    if (message.tags?.length) {
+      obj.tags = message.tags;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Network>, I>>(base?: I): Network {
+    return Network.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Network>, I>>(object: I): Network {
+    const message = createBaseNetwork();
+    message.uuid = object.uuid ?? "";
+    message.name = object.name ?? "";
+    message.subnet = object.subnet ?? "";
+    message.gateway = object.gateway ?? "";
+    message.subnet6 = object.subnet6 ?? "";
+    message.gateway6 = object.gateway6 ?? "";
+    message.macPrefix = object.macPrefix ?? "";
+    message.tags = object.tags?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseNic(): Nic {
-  return { uuid: "", name: "", mac: "", ip: "", mode: "", link: "", vlan: "" };
+  return { uuid: "", name: "", mac: "", ip: "", mode: "", link: "", vlan: "", network: undefined };
 }
 
 export const Nic: MessageFns<Nic> = {
@@ -128,6 +475,9 @@ export const Nic: MessageFns<Nic> = {
     }
     if (message.vlan !== "") {
       writer.uint32(58).string(message.vlan);
+    }
+    if (message.network !== undefined) {
+      Network.encode(message.network, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -201,6 +551,14 @@ export const Nic: MessageFns<Nic> = {
             message.vlan = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.network = Network.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -222,6 +580,7 @@ export const Nic: MessageFns<Nic> = {
       mode: isSet(object.mode) ? globalThis.String(object.mode) : "",
       link: isSet(object.link) ? globalThis.String(object.link) : "",
       vlan: isSet(object.vlan) ? globalThis.String(object.vlan) : "",
+      network: isSet(object.network) ? Network.fromJSON(object.network) : undefined,
     };
   },
 
@@ -248,6 +607,9 @@ export const Nic: MessageFns<Nic> = {
     if (message.vlan !== "") {
       obj.vlan = message.vlan;
     }
+    if (message.network !== undefined) {
+      obj.network = Network.toJSON(message.network);
+    }
     return obj;
   },
 
@@ -263,6 +625,94 @@ export const Nic: MessageFns<Nic> = {
     message.mode = object.mode ?? "";
     message.link = object.link ?? "";
     message.vlan = object.vlan ?? "";
+    message.network = (object.network !== undefined && object.network !== null)
+      ? Network.fromPartial(object.network)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUidRange(): UidRange {
+  return { first: 0, last: 0 };
+}
+
+export const UidRange: MessageFns<UidRange> = {
+  encode(message: UidRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0) {
+      writer.uint32(8).uint32(message.first);
+    }
+    if (message.last !== 0) {
+      writer.uint32(16).uint32(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UidRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUidRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UidRange {
+    return {
+      first: isSet(object.first) ? globalThis.Number(object.first) : 0,
+      last: isSet(object.last) ? globalThis.Number(object.last) : 0,
+    };
+  },
+
+  toJSON(message: UidRange): unknown {
+    const obj: any = {};
+    if (message.first !== 0) {
+      obj.first = Math.round(message.first);
+    }
+    if (message.last !== 0) {
+      obj.last = Math.round(message.last);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UidRange>, I>>(base?: I): UidRange {
+    return UidRange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UidRange>, I>>(object: I): UidRange {
+    const message = createBaseUidRange();
+    message.first = object.first ?? 0;
+    message.last = object.last ?? 0;
     return message;
   },
 };
@@ -279,6 +729,8 @@ function createBaseInstance(): Instance {
     nics: [],
     hvparams: {},
     networkPort: 0,
+    tags: [],
+    uidPool: [],
   };
 }
 
@@ -313,6 +765,12 @@ export const Instance: MessageFns<Instance> = {
     });
     if (message.networkPort !== 0) {
       writer.uint32(80).uint32(message.networkPort);
+    }
+    for (const v of message.tags) {
+      writer.uint32(90).string(v!);
+    }
+    for (const v of message.uidPool) {
+      UidRange.encode(v!, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -413,6 +871,22 @@ export const Instance: MessageFns<Instance> = {
             message.networkPort = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.uidPool.push(UidRange.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -462,6 +936,14 @@ export const Instance: MessageFns<Instance> = {
         : isSet(object.network_port)
         ? globalThis.Number(object.network_port)
         : 0,
+      tags: globalThis.Array.isArray(object?.tags)
+        ? object.tags.map((e: any) => globalThis.String(e))
+        : [],
+      uidPool: globalThis.Array.isArray(object?.uidPool)
+        ? object.uidPool.map((e: any) => UidRange.fromJSON(e))
+        : globalThis.Array.isArray(object?.uid_pool)
+        ? object.uid_pool.map((e: any) => UidRange.fromJSON(e))
+        : [],
     };
   },
 
@@ -503,6 +985,12 @@ export const Instance: MessageFns<Instance> = {
     if (message.networkPort !== 0) {
       obj.networkPort = Math.round(message.networkPort);
     }
+    if (message.tags?.length) {
+      obj.tags = message.tags;
+    }
+    if (message.uidPool?.length) {
+      obj.uidPool = message.uidPool.map((e) => UidRange.toJSON(e));
+    }
     return obj;
   },
 
@@ -529,6 +1017,8 @@ export const Instance: MessageFns<Instance> = {
       {},
     );
     message.networkPort = object.networkPort ?? 0;
+    message.tags = object.tags?.map((e) => e) || [];
+    message.uidPool = object.uidPool?.map((e) => UidRange.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1340,6 +1830,1089 @@ export const InstanceConsole: MessageFns<InstanceConsole> = {
   },
 };
 
+function createBaseSetMemoryRequest(): SetMemoryRequest {
+  return { step: undefined, name: "", hypervisor: "", memoryMib: 0 };
+}
+
+export const SetMemoryRequest: MessageFns<SetMemoryRequest> = {
+  encode(message: SetMemoryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(26).string(message.hypervisor);
+    }
+    if (message.memoryMib !== 0) {
+      writer.uint32(32).uint64(message.memoryMib);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMemoryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMemoryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.memoryMib = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetMemoryRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+      memoryMib: isSet(object.memoryMib)
+        ? globalThis.Number(object.memoryMib)
+        : isSet(object.memory_mib)
+        ? globalThis.Number(object.memory_mib)
+        : 0,
+    };
+  },
+
+  toJSON(message: SetMemoryRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    if (message.memoryMib !== 0) {
+      obj.memoryMib = Math.round(message.memoryMib);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetMemoryRequest>, I>>(base?: I): SetMemoryRequest {
+    return SetMemoryRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetMemoryRequest>, I>>(object: I): SetMemoryRequest {
+    const message = createBaseSetMemoryRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.name = object.name ?? "";
+    message.hypervisor = object.hypervisor ?? "";
+    message.memoryMib = object.memoryMib ?? 0;
+    return message;
+  },
+};
+
+function createBaseMigrationInfoReply(): MigrationInfoReply {
+  return { info: "" };
+}
+
+export const MigrationInfoReply: MessageFns<MigrationInfoReply> = {
+  encode(message: MigrationInfoReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.info !== "") {
+      writer.uint32(10).string(message.info);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MigrationInfoReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMigrationInfoReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.info = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MigrationInfoReply {
+    return { info: isSet(object.info) ? globalThis.String(object.info) : "" };
+  },
+
+  toJSON(message: MigrationInfoReply): unknown {
+    const obj: any = {};
+    if (message.info !== "") {
+      obj.info = message.info;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MigrationInfoReply>, I>>(base?: I): MigrationInfoReply {
+    return MigrationInfoReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MigrationInfoReply>, I>>(object: I): MigrationInfoReply {
+    const message = createBaseMigrationInfoReply();
+    message.info = object.info ?? "";
+    return message;
+  },
+};
+
+function createBaseAcceptMigrationRequest(): AcceptMigrationRequest {
+  return { step: undefined, instance: undefined, info: "", address: "" };
+}
+
+export const AcceptMigrationRequest: MessageFns<AcceptMigrationRequest> = {
+  encode(message: AcceptMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.instance !== undefined) {
+      Instance.encode(message.instance, writer.uint32(18).fork()).join();
+    }
+    if (message.info !== "") {
+      writer.uint32(26).string(message.info);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptMigrationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptMigrationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = Instance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.info = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AcceptMigrationRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      instance: isSet(object.instance) ? Instance.fromJSON(object.instance) : undefined,
+      info: isSet(object.info) ? globalThis.String(object.info) : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+    };
+  },
+
+  toJSON(message: AcceptMigrationRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.instance !== undefined) {
+      obj.instance = Instance.toJSON(message.instance);
+    }
+    if (message.info !== "") {
+      obj.info = message.info;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AcceptMigrationRequest>, I>>(base?: I): AcceptMigrationRequest {
+    return AcceptMigrationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AcceptMigrationRequest>, I>>(object: I): AcceptMigrationRequest {
+    const message = createBaseAcceptMigrationRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.instance = (object.instance !== undefined && object.instance !== null)
+      ? Instance.fromPartial(object.instance)
+      : undefined;
+    message.info = object.info ?? "";
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseAcceptMigrationReply(): AcceptMigrationReply {
+  return { port: 0 };
+}
+
+export const AcceptMigrationReply: MessageFns<AcceptMigrationReply> = {
+  encode(message: AcceptMigrationReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.port !== 0) {
+      writer.uint32(8).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptMigrationReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptMigrationReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AcceptMigrationReply {
+    return { port: isSet(object.port) ? globalThis.Number(object.port) : 0 };
+  },
+
+  toJSON(message: AcceptMigrationReply): unknown {
+    const obj: any = {};
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AcceptMigrationReply>, I>>(base?: I): AcceptMigrationReply {
+    return AcceptMigrationReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AcceptMigrationReply>, I>>(object: I): AcceptMigrationReply {
+    const message = createBaseAcceptMigrationReply();
+    message.port = object.port ?? 0;
+    return message;
+  },
+};
+
+function createBaseMigrateRequest(): MigrateRequest {
+  return { step: undefined, instance: undefined, targetAddress: "", targetPort: 0, targetNode: "", live: false };
+}
+
+export const MigrateRequest: MessageFns<MigrateRequest> = {
+  encode(message: MigrateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.instance !== undefined) {
+      Instance.encode(message.instance, writer.uint32(18).fork()).join();
+    }
+    if (message.targetAddress !== "") {
+      writer.uint32(26).string(message.targetAddress);
+    }
+    if (message.targetPort !== 0) {
+      writer.uint32(32).uint32(message.targetPort);
+    }
+    if (message.targetNode !== "") {
+      writer.uint32(42).string(message.targetNode);
+    }
+    if (message.live !== false) {
+      writer.uint32(48).bool(message.live);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MigrateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMigrateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = Instance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.targetAddress = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.targetPort = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.targetNode = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.live = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MigrateRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      instance: isSet(object.instance) ? Instance.fromJSON(object.instance) : undefined,
+      targetAddress: isSet(object.targetAddress)
+        ? globalThis.String(object.targetAddress)
+        : isSet(object.target_address)
+        ? globalThis.String(object.target_address)
+        : "",
+      targetPort: isSet(object.targetPort)
+        ? globalThis.Number(object.targetPort)
+        : isSet(object.target_port)
+        ? globalThis.Number(object.target_port)
+        : 0,
+      targetNode: isSet(object.targetNode)
+        ? globalThis.String(object.targetNode)
+        : isSet(object.target_node)
+        ? globalThis.String(object.target_node)
+        : "",
+      live: isSet(object.live) ? globalThis.Boolean(object.live) : false,
+    };
+  },
+
+  toJSON(message: MigrateRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.instance !== undefined) {
+      obj.instance = Instance.toJSON(message.instance);
+    }
+    if (message.targetAddress !== "") {
+      obj.targetAddress = message.targetAddress;
+    }
+    if (message.targetPort !== 0) {
+      obj.targetPort = Math.round(message.targetPort);
+    }
+    if (message.targetNode !== "") {
+      obj.targetNode = message.targetNode;
+    }
+    if (message.live !== false) {
+      obj.live = message.live;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MigrateRequest>, I>>(base?: I): MigrateRequest {
+    return MigrateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MigrateRequest>, I>>(object: I): MigrateRequest {
+    const message = createBaseMigrateRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.instance = (object.instance !== undefined && object.instance !== null)
+      ? Instance.fromPartial(object.instance)
+      : undefined;
+    message.targetAddress = object.targetAddress ?? "";
+    message.targetPort = object.targetPort ?? 0;
+    message.targetNode = object.targetNode ?? "";
+    message.live = object.live ?? false;
+    return message;
+  },
+};
+
+function createBaseMigrationProgress(): MigrationProgress {
+  return { status: "", transferredBytes: 0, totalBytes: 0, downtimeMs: undefined, problem: "" };
+}
+
+export const MigrationProgress: MessageFns<MigrationProgress> = {
+  encode(message: MigrationProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== "") {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.transferredBytes !== 0) {
+      writer.uint32(16).uint64(message.transferredBytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(24).uint64(message.totalBytes);
+    }
+    if (message.downtimeMs !== undefined) {
+      writer.uint32(32).uint32(message.downtimeMs);
+    }
+    if (message.problem !== "") {
+      writer.uint32(42).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MigrationProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMigrationProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.transferredBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.downtimeMs = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MigrationProgress {
+    return {
+      status: isSet(object.status) ? globalThis.String(object.status) : "",
+      transferredBytes: isSet(object.transferredBytes)
+        ? globalThis.Number(object.transferredBytes)
+        : isSet(object.transferred_bytes)
+        ? globalThis.Number(object.transferred_bytes)
+        : 0,
+      totalBytes: isSet(object.totalBytes)
+        ? globalThis.Number(object.totalBytes)
+        : isSet(object.total_bytes)
+        ? globalThis.Number(object.total_bytes)
+        : 0,
+      downtimeMs: isSet(object.downtimeMs)
+        ? globalThis.Number(object.downtimeMs)
+        : isSet(object.downtime_ms)
+        ? globalThis.Number(object.downtime_ms)
+        : undefined,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+    };
+  },
+
+  toJSON(message: MigrationProgress): unknown {
+    const obj: any = {};
+    if (message.status !== "") {
+      obj.status = message.status;
+    }
+    if (message.transferredBytes !== 0) {
+      obj.transferredBytes = Math.round(message.transferredBytes);
+    }
+    if (message.totalBytes !== 0) {
+      obj.totalBytes = Math.round(message.totalBytes);
+    }
+    if (message.downtimeMs !== undefined) {
+      obj.downtimeMs = Math.round(message.downtimeMs);
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MigrationProgress>, I>>(base?: I): MigrationProgress {
+    return MigrationProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MigrationProgress>, I>>(object: I): MigrationProgress {
+    const message = createBaseMigrationProgress();
+    message.status = object.status ?? "";
+    message.transferredBytes = object.transferredBytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.downtimeMs = object.downtimeMs ?? undefined;
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
+function createBaseFinishMigrationSourceRequest(): FinishMigrationSourceRequest {
+  return { step: undefined, name: "", hypervisor: "", succeeded: false };
+}
+
+export const FinishMigrationSourceRequest: MessageFns<FinishMigrationSourceRequest> = {
+  encode(message: FinishMigrationSourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(26).string(message.hypervisor);
+    }
+    if (message.succeeded !== false) {
+      writer.uint32(32).bool(message.succeeded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishMigrationSourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishMigrationSourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.succeeded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FinishMigrationSourceRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+      succeeded: isSet(object.succeeded) ? globalThis.Boolean(object.succeeded) : false,
+    };
+  },
+
+  toJSON(message: FinishMigrationSourceRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    if (message.succeeded !== false) {
+      obj.succeeded = message.succeeded;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FinishMigrationSourceRequest>, I>>(base?: I): FinishMigrationSourceRequest {
+    return FinishMigrationSourceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FinishMigrationSourceRequest>, I>>(object: I): FinishMigrationSourceRequest {
+    const message = createBaseFinishMigrationSourceRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.name = object.name ?? "";
+    message.hypervisor = object.hypervisor ?? "";
+    message.succeeded = object.succeeded ?? false;
+    return message;
+  },
+};
+
+function createBaseFinishMigrationTargetRequest(): FinishMigrationTargetRequest {
+  return { step: undefined, instance: undefined, succeeded: false };
+}
+
+export const FinishMigrationTargetRequest: MessageFns<FinishMigrationTargetRequest> = {
+  encode(message: FinishMigrationTargetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.instance !== undefined) {
+      Instance.encode(message.instance, writer.uint32(18).fork()).join();
+    }
+    if (message.succeeded !== false) {
+      writer.uint32(24).bool(message.succeeded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishMigrationTargetRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishMigrationTargetRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instance = Instance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.succeeded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FinishMigrationTargetRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      instance: isSet(object.instance) ? Instance.fromJSON(object.instance) : undefined,
+      succeeded: isSet(object.succeeded) ? globalThis.Boolean(object.succeeded) : false,
+    };
+  },
+
+  toJSON(message: FinishMigrationTargetRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.instance !== undefined) {
+      obj.instance = Instance.toJSON(message.instance);
+    }
+    if (message.succeeded !== false) {
+      obj.succeeded = message.succeeded;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FinishMigrationTargetRequest>, I>>(base?: I): FinishMigrationTargetRequest {
+    return FinishMigrationTargetRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FinishMigrationTargetRequest>, I>>(object: I): FinishMigrationTargetRequest {
+    const message = createBaseFinishMigrationTargetRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.instance = (object.instance !== undefined && object.instance !== null)
+      ? Instance.fromPartial(object.instance)
+      : undefined;
+    message.succeeded = object.succeeded ?? false;
+    return message;
+  },
+};
+
+function createBaseHotplugRequest(): HotplugRequest {
+  return { step: undefined, name: "", hypervisor: "", action: 0, device: undefined, index: 0 };
+}
+
+export const HotplugRequest: MessageFns<HotplugRequest> = {
+  encode(message: HotplugRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(26).string(message.hypervisor);
+    }
+    if (message.action !== 0) {
+      writer.uint32(32).int32(message.action);
+    }
+    switch (message.device?.$case) {
+      case "disk":
+        BlockDevice.encode(message.device.value, writer.uint32(42).fork()).join();
+        break;
+      case "nic":
+        Nic.encode(message.device.value, writer.uint32(50).fork()).join();
+        break;
+    }
+    if (message.index !== 0) {
+      writer.uint32(56).uint32(message.index);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HotplugRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHotplugRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.device = { $case: "disk", value: BlockDevice.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.device = { $case: "nic", value: Nic.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HotplugRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+      action: isSet(object.action) ? hotplugRequest_ActionFromJSON(object.action) : 0,
+      device: isSet(object.disk)
+        ? { $case: "disk", value: BlockDevice.fromJSON(object.disk) }
+        : isSet(object.nic)
+        ? { $case: "nic", value: Nic.fromJSON(object.nic) }
+        : undefined,
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+    };
+  },
+
+  toJSON(message: HotplugRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    if (message.action !== 0) {
+      obj.action = hotplugRequest_ActionToJSON(message.action);
+    }
+    if (message.device?.$case === "disk") {
+      obj.disk = BlockDevice.toJSON(message.device.value);
+    } else if (message.device?.$case === "nic") {
+      obj.nic = Nic.toJSON(message.device.value);
+    }
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HotplugRequest>, I>>(base?: I): HotplugRequest {
+    return HotplugRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HotplugRequest>, I>>(object: I): HotplugRequest {
+    const message = createBaseHotplugRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.name = object.name ?? "";
+    message.hypervisor = object.hypervisor ?? "";
+    message.action = object.action ?? 0;
+    switch (object.device?.$case) {
+      case "disk": {
+        if (object.device?.value !== undefined && object.device?.value !== null) {
+          message.device = { $case: "disk", value: BlockDevice.fromPartial(object.device.value) };
+        }
+        break;
+      }
+      case "nic": {
+        if (object.device?.value !== undefined && object.device?.value !== null) {
+          message.device = { $case: "nic", value: Nic.fromPartial(object.device.value) };
+        }
+        break;
+      }
+    }
+    message.index = object.index ?? 0;
+    return message;
+  },
+};
+
 /** Guests on one node. */
 export type InstanceServiceService = typeof InstanceServiceService;
 export const InstanceServiceService = {
@@ -1400,6 +2973,87 @@ export const InstanceServiceService = {
     responseSerialize: (value: InstanceConsole): Buffer => Buffer.from(InstanceConsole.encode(value).finish()),
     responseDeserialize: (value: Buffer): InstanceConsole => InstanceConsole.decode(value),
   },
+  /** Change the memory of a running guest between its bounds. */
+  setMemory: {
+    path: "/gannet.node.v1.InstanceService/SetMemory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetMemoryRequest): Buffer => Buffer.from(SetMemoryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetMemoryRequest => SetMemoryRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Migration. On the source: what the target must know of the guest as it runs. */
+  migrationInfo: {
+    path: "/gannet.node.v1.InstanceService/MigrationInfo" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InstanceRequest): Buffer => Buffer.from(InstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InstanceRequest => InstanceRequest.decode(value),
+    responseSerialize: (value: MigrationInfoReply): Buffer => Buffer.from(MigrationInfoReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MigrationInfoReply => MigrationInfoReply.decode(value),
+  },
+  /** On the target: make its disks usable, and listen. */
+  acceptMigration: {
+    path: "/gannet.node.v1.InstanceService/AcceptMigration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AcceptMigrationRequest): Buffer =>
+      Buffer.from(AcceptMigrationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AcceptMigrationRequest => AcceptMigrationRequest.decode(value),
+    responseSerialize: (value: AcceptMigrationReply): Buffer =>
+      Buffer.from(AcceptMigrationReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AcceptMigrationReply => AcceptMigrationReply.decode(value),
+  },
+  /** On the source: send the guest. The progress until it is over; a call that is given up cancels it. */
+  migrate: {
+    path: "/gannet.node.v1.InstanceService/Migrate" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: MigrateRequest): Buffer => Buffer.from(MigrateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MigrateRequest => MigrateRequest.decode(value),
+    responseSerialize: (value: MigrationProgress): Buffer => Buffer.from(MigrationProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MigrationProgress => MigrationProgress.decode(value),
+  },
+  finishMigrationSource: {
+    path: "/gannet.node.v1.InstanceService/FinishMigrationSource" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FinishMigrationSourceRequest): Buffer =>
+      Buffer.from(FinishMigrationSourceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FinishMigrationSourceRequest => FinishMigrationSourceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  finishMigrationTarget: {
+    path: "/gannet.node.v1.InstanceService/FinishMigrationTarget" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FinishMigrationTargetRequest): Buffer =>
+      Buffer.from(FinishMigrationTargetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FinishMigrationTargetRequest => FinishMigrationTargetRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Fails, telling why, where devices of a running guest cannot be changed. */
+  checkHotplug: {
+    path: "/gannet.node.v1.InstanceService/CheckHotplug" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InstanceRequest): Buffer => Buffer.from(InstanceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InstanceRequest => InstanceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  hotplug: {
+    path: "/gannet.node.v1.InstanceService/Hotplug" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HotplugRequest): Buffer => Buffer.from(HotplugRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HotplugRequest => HotplugRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface InstanceServiceServer extends UntypedServiceImplementation {
@@ -1412,6 +3066,19 @@ export interface InstanceServiceServer extends UntypedServiceImplementation {
   /** NOT_FOUND-like answer: an InstanceState with status "shutdown" when nothing is known of it. */
   state: handleUnaryCall<InstanceRequest, InstanceState>;
   console: handleUnaryCall<InstanceRequest, InstanceConsole>;
+  /** Change the memory of a running guest between its bounds. */
+  setMemory: handleUnaryCall<SetMemoryRequest, Empty>;
+  /** Migration. On the source: what the target must know of the guest as it runs. */
+  migrationInfo: handleUnaryCall<InstanceRequest, MigrationInfoReply>;
+  /** On the target: make its disks usable, and listen. */
+  acceptMigration: handleUnaryCall<AcceptMigrationRequest, AcceptMigrationReply>;
+  /** On the source: send the guest. The progress until it is over; a call that is given up cancels it. */
+  migrate: handleServerStreamingCall<MigrateRequest, MigrationProgress>;
+  finishMigrationSource: handleUnaryCall<FinishMigrationSourceRequest, Empty>;
+  finishMigrationTarget: handleUnaryCall<FinishMigrationTargetRequest, Empty>;
+  /** Fails, telling why, where devices of a running guest cannot be changed. */
+  checkHotplug: handleUnaryCall<InstanceRequest, Empty>;
+  hotplug: handleUnaryCall<HotplugRequest, Empty>;
 }
 
 export interface InstanceServiceClient extends Client {
@@ -1501,6 +3168,119 @@ export interface InstanceServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: InstanceConsole) => void,
+  ): ClientUnaryCall;
+  /** Change the memory of a running guest between its bounds. */
+  setMemory(
+    request: SetMemoryRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  setMemory(
+    request: SetMemoryRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  setMemory(
+    request: SetMemoryRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Migration. On the source: what the target must know of the guest as it runs. */
+  migrationInfo(
+    request: InstanceRequest,
+    callback: (error: ServiceError | null, response: MigrationInfoReply) => void,
+  ): ClientUnaryCall;
+  migrationInfo(
+    request: InstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MigrationInfoReply) => void,
+  ): ClientUnaryCall;
+  migrationInfo(
+    request: InstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MigrationInfoReply) => void,
+  ): ClientUnaryCall;
+  /** On the target: make its disks usable, and listen. */
+  acceptMigration(
+    request: AcceptMigrationRequest,
+    callback: (error: ServiceError | null, response: AcceptMigrationReply) => void,
+  ): ClientUnaryCall;
+  acceptMigration(
+    request: AcceptMigrationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AcceptMigrationReply) => void,
+  ): ClientUnaryCall;
+  acceptMigration(
+    request: AcceptMigrationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AcceptMigrationReply) => void,
+  ): ClientUnaryCall;
+  /** On the source: send the guest. The progress until it is over; a call that is given up cancels it. */
+  migrate(request: MigrateRequest, options?: Partial<CallOptions>): ClientReadableStream<MigrationProgress>;
+  migrate(
+    request: MigrateRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<MigrationProgress>;
+  finishMigrationSource(
+    request: FinishMigrationSourceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishMigrationSource(
+    request: FinishMigrationSourceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishMigrationSource(
+    request: FinishMigrationSourceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishMigrationTarget(
+    request: FinishMigrationTargetRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishMigrationTarget(
+    request: FinishMigrationTargetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishMigrationTarget(
+    request: FinishMigrationTargetRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Fails, telling why, where devices of a running guest cannot be changed. */
+  checkHotplug(
+    request: InstanceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  checkHotplug(
+    request: InstanceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  checkHotplug(
+    request: InstanceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  hotplug(request: HotplugRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  hotplug(
+    request: HotplugRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  hotplug(
+    request: HotplugRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
 }
 

@@ -33,6 +33,48 @@ export interface WatchRequest {
   heartbeatMs: number;
 }
 
+/** A folder that the cluster keeps disks in. */
+export interface FileStorageFolder {
+  /** "file" or "sharedfile". */
+  template: string;
+  path: string;
+}
+
+/** Absolute paths, and names; at most 1000 of each (spec/rpc.json, node_verify_keys). */
+export interface VerifyNodeRequest {
+  /** Files that must be the same on all nodes. */
+  files: string[];
+  /** Scripts of users, and programs for out-of-band management. */
+  executables: string[];
+  /** Bridges, of Linux or of Open vSwitch, that guests are connected to. */
+  bridges: string[];
+  fileStorage: FileStorageFolder[];
+}
+
+export interface FileDigest {
+  path: string;
+  /** SHA-256 in hexadecimal digits. */
+  sha256: string;
+}
+
+export interface VerifyProblem {
+  /** Of which kind: "file", "executable", "bridge", "file-storage", "hypervisor", "node-setup". */
+  check: string;
+  /** What was checked: a path, a name. */
+  item: string;
+  /** What is wrong with it. */
+  problem: string;
+}
+
+export interface VerifyNodeReply {
+  /** Of the files asked for that can be read, in the order asked. */
+  digests: FileDigest[];
+  problems: VerifyProblem[];
+  /** Milliseconds since 1970 by the node's clock, when the checks were done. */
+  clockMs: number;
+  agentVersion: string;
+}
+
 export interface DelayRequest {
   step: Step | undefined;
   durationMs: number;
@@ -245,6 +287,527 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     const message = createBaseWatchRequest();
     message.epoch = object.epoch ?? 0;
     message.heartbeatMs = object.heartbeatMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseFileStorageFolder(): FileStorageFolder {
+  return { template: "", path: "" };
+}
+
+export const FileStorageFolder: MessageFns<FileStorageFolder> = {
+  encode(message: FileStorageFolder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.template !== "") {
+      writer.uint32(10).string(message.template);
+    }
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileStorageFolder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileStorageFolder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.template = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FileStorageFolder {
+    return {
+      template: isSet(object.template) ? globalThis.String(object.template) : "",
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+    };
+  },
+
+  toJSON(message: FileStorageFolder): unknown {
+    const obj: any = {};
+    if (message.template !== "") {
+      obj.template = message.template;
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FileStorageFolder>, I>>(base?: I): FileStorageFolder {
+    return FileStorageFolder.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FileStorageFolder>, I>>(object: I): FileStorageFolder {
+    const message = createBaseFileStorageFolder();
+    message.template = object.template ?? "";
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseVerifyNodeRequest(): VerifyNodeRequest {
+  return { files: [], executables: [], bridges: [], fileStorage: [] };
+}
+
+export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
+  encode(message: VerifyNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.files) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.executables) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.bridges) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.fileStorage) {
+      FileStorageFolder.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.files.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.executables.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bridges.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.fileStorage.push(FileStorageFolder.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VerifyNodeRequest {
+    return {
+      files: globalThis.Array.isArray(object?.files) ? object.files.map((e: any) => globalThis.String(e)) : [],
+      executables: globalThis.Array.isArray(object?.executables)
+        ? object.executables.map((e: any) => globalThis.String(e))
+        : [],
+      bridges: globalThis.Array.isArray(object?.bridges) ? object.bridges.map((e: any) => globalThis.String(e)) : [],
+      fileStorage: globalThis.Array.isArray(object?.fileStorage)
+        ? object.fileStorage.map((e: any) => FileStorageFolder.fromJSON(e))
+        : globalThis.Array.isArray(object?.file_storage)
+        ? object.file_storage.map((e: any) => FileStorageFolder.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: VerifyNodeRequest): unknown {
+    const obj: any = {};
+    if (message.files?.length) {
+      obj.files = message.files;
+    }
+    if (message.executables?.length) {
+      obj.executables = message.executables;
+    }
+    if (message.bridges?.length) {
+      obj.bridges = message.bridges;
+    }
+    if (message.fileStorage?.length) {
+      obj.fileStorage = message.fileStorage.map((e) => FileStorageFolder.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VerifyNodeRequest>, I>>(base?: I): VerifyNodeRequest {
+    return VerifyNodeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyNodeRequest>, I>>(object: I): VerifyNodeRequest {
+    const message = createBaseVerifyNodeRequest();
+    message.files = object.files?.map((e) => e) || [];
+    message.executables = object.executables?.map((e) => e) || [];
+    message.bridges = object.bridges?.map((e) => e) || [];
+    message.fileStorage = object.fileStorage?.map((e) => FileStorageFolder.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFileDigest(): FileDigest {
+  return { path: "", sha256: "" };
+}
+
+export const FileDigest: MessageFns<FileDigest> = {
+  encode(message: FileDigest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(18).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileDigest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileDigest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FileDigest {
+    return {
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      sha256: isSet(object.sha256) ? globalThis.String(object.sha256) : "",
+    };
+  },
+
+  toJSON(message: FileDigest): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.sha256 !== "") {
+      obj.sha256 = message.sha256;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FileDigest>, I>>(base?: I): FileDigest {
+    return FileDigest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FileDigest>, I>>(object: I): FileDigest {
+    const message = createBaseFileDigest();
+    message.path = object.path ?? "";
+    message.sha256 = object.sha256 ?? "";
+    return message;
+  },
+};
+
+function createBaseVerifyProblem(): VerifyProblem {
+  return { check: "", item: "", problem: "" };
+}
+
+export const VerifyProblem: MessageFns<VerifyProblem> = {
+  encode(message: VerifyProblem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.check !== "") {
+      writer.uint32(10).string(message.check);
+    }
+    if (message.item !== "") {
+      writer.uint32(18).string(message.item);
+    }
+    if (message.problem !== "") {
+      writer.uint32(26).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyProblem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyProblem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.check = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.item = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VerifyProblem {
+    return {
+      check: isSet(object.check) ? globalThis.String(object.check) : "",
+      item: isSet(object.item) ? globalThis.String(object.item) : "",
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+    };
+  },
+
+  toJSON(message: VerifyProblem): unknown {
+    const obj: any = {};
+    if (message.check !== "") {
+      obj.check = message.check;
+    }
+    if (message.item !== "") {
+      obj.item = message.item;
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VerifyProblem>, I>>(base?: I): VerifyProblem {
+    return VerifyProblem.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyProblem>, I>>(object: I): VerifyProblem {
+    const message = createBaseVerifyProblem();
+    message.check = object.check ?? "";
+    message.item = object.item ?? "";
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
+function createBaseVerifyNodeReply(): VerifyNodeReply {
+  return { digests: [], problems: [], clockMs: 0, agentVersion: "" };
+}
+
+export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
+  encode(message: VerifyNodeReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.digests) {
+      FileDigest.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.problems) {
+      VerifyProblem.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.clockMs !== 0) {
+      writer.uint32(24).uint64(message.clockMs);
+    }
+    if (message.agentVersion !== "") {
+      writer.uint32(34).string(message.agentVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyNodeReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyNodeReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.digests.push(FileDigest.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problems.push(VerifyProblem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.clockMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.agentVersion = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VerifyNodeReply {
+    return {
+      digests: globalThis.Array.isArray(object?.digests) ? object.digests.map((e: any) => FileDigest.fromJSON(e)) : [],
+      problems: globalThis.Array.isArray(object?.problems)
+        ? object.problems.map((e: any) => VerifyProblem.fromJSON(e))
+        : [],
+      clockMs: isSet(object.clockMs)
+        ? globalThis.Number(object.clockMs)
+        : isSet(object.clock_ms)
+        ? globalThis.Number(object.clock_ms)
+        : 0,
+      agentVersion: isSet(object.agentVersion)
+        ? globalThis.String(object.agentVersion)
+        : isSet(object.agent_version)
+        ? globalThis.String(object.agent_version)
+        : "",
+    };
+  },
+
+  toJSON(message: VerifyNodeReply): unknown {
+    const obj: any = {};
+    if (message.digests?.length) {
+      obj.digests = message.digests.map((e) => FileDigest.toJSON(e));
+    }
+    if (message.problems?.length) {
+      obj.problems = message.problems.map((e) => VerifyProblem.toJSON(e));
+    }
+    if (message.clockMs !== 0) {
+      obj.clockMs = Math.round(message.clockMs);
+    }
+    if (message.agentVersion !== "") {
+      obj.agentVersion = message.agentVersion;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VerifyNodeReply>, I>>(base?: I): VerifyNodeReply {
+    return VerifyNodeReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyNodeReply>, I>>(object: I): VerifyNodeReply {
+    const message = createBaseVerifyNodeReply();
+    message.digests = object.digests?.map((e) => FileDigest.fromPartial(e)) || [];
+    message.problems = object.problems?.map((e) => VerifyProblem.fromPartial(e)) || [];
+    message.clockMs = object.clockMs ?? 0;
+    message.agentVersion = object.agentVersion ?? "";
     return message;
   },
 };
@@ -1432,6 +1995,19 @@ export const NodeServiceService = {
     responseSerialize: (value: LiveStateUpdate): Buffer => Buffer.from(LiveStateUpdate.encode(value).finish()),
     responseDeserialize: (value: Buffer): LiveStateUpdate => LiveStateUpdate.decode(value),
   },
+  /**
+   * Check what the cluster needs of a node and only the node can see; changes nothing. What the other services tell
+   * (volumes, DRBD, OS definitions, instances) is not repeated here.
+   */
+  verify: {
+    path: "/gannet.node.v1.NodeService/Verify" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: VerifyNodeRequest): Buffer => Buffer.from(VerifyNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): VerifyNodeRequest => VerifyNodeRequest.decode(value),
+    responseSerialize: (value: VerifyNodeReply): Buffer => Buffer.from(VerifyNodeReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VerifyNodeReply => VerifyNodeReply.decode(value),
+  },
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: {
     path: "/gannet.node.v1.NodeService/Delay" as const,
@@ -1452,6 +2028,11 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
    * stream serves one leader; the stream of a lower epoch is ended when a higher one asks.
    */
   watch: handleServerStreamingCall<WatchRequest, LiveStateUpdate>;
+  /**
+   * Check what the cluster needs of a node and only the node can see; changes nothing. What the other services tell
+   * (volumes, DRBD, OS definitions, instances) is not repeated here.
+   */
+  verify: handleUnaryCall<VerifyNodeRequest, VerifyNodeReply>;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: handleUnaryCall<DelayRequest, Empty>;
 }
@@ -1483,6 +2064,25 @@ export interface NodeServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<LiveStateUpdate>;
+  /**
+   * Check what the cluster needs of a node and only the node can see; changes nothing. What the other services tell
+   * (volumes, DRBD, OS definitions, instances) is not repeated here.
+   */
+  verify(
+    request: VerifyNodeRequest,
+    callback: (error: ServiceError | null, response: VerifyNodeReply) => void,
+  ): ClientUnaryCall;
+  verify(
+    request: VerifyNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VerifyNodeReply) => void,
+  ): ClientUnaryCall;
+  verify(
+    request: VerifyNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VerifyNodeReply) => void,
+  ): ClientUnaryCall;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay(request: DelayRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   delay(

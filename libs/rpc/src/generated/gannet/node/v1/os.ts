@@ -92,6 +92,12 @@ export interface OsCreateRequest_BeparamsEntry {
   value: ParameterValue | undefined;
 }
 
+export interface OsRenameRequest {
+  /** As for a create, with the new name. */
+  instance: OsCreateRequest | undefined;
+  oldName: string;
+}
+
 function createBaseDiagnoseRequest(): DiagnoseRequest {
   return {};
 }
@@ -1241,6 +1247,97 @@ export const OsCreateRequest_BeparamsEntry: MessageFns<OsCreateRequest_BeparamsE
   },
 };
 
+function createBaseOsRenameRequest(): OsRenameRequest {
+  return { instance: undefined, oldName: "" };
+}
+
+export const OsRenameRequest: MessageFns<OsRenameRequest> = {
+  encode(message: OsRenameRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instance !== undefined) {
+      OsCreateRequest.encode(message.instance, writer.uint32(10).fork()).join();
+    }
+    if (message.oldName !== "") {
+      writer.uint32(18).string(message.oldName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OsRenameRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOsRenameRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instance = OsCreateRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.oldName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): OsRenameRequest {
+    return {
+      instance: isSet(object.instance) ? OsCreateRequest.fromJSON(object.instance) : undefined,
+      oldName: isSet(object.oldName)
+        ? globalThis.String(object.oldName)
+        : isSet(object.old_name)
+        ? globalThis.String(object.old_name)
+        : "",
+    };
+  },
+
+  toJSON(message: OsRenameRequest): unknown {
+    const obj: any = {};
+    if (message.instance !== undefined) {
+      obj.instance = OsCreateRequest.toJSON(message.instance);
+    }
+    if (message.oldName !== "") {
+      obj.oldName = message.oldName;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<OsRenameRequest>, I>>(base?: I): OsRenameRequest {
+    return OsRenameRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OsRenameRequest>, I>>(object: I): OsRenameRequest {
+    const message = createBaseOsRenameRequest();
+    message.instance = (object.instance !== undefined && object.instance !== null)
+      ? OsCreateRequest.fromPartial(object.instance)
+      : undefined;
+    message.oldName = object.oldName ?? "";
+    return message;
+  },
+};
+
 /** OS definitions and their scripts (spec/os-iallocator-hooks.json, os_interface). */
 export type OsServiceService = typeof OsServiceService;
 export const OsServiceService = {
@@ -1273,6 +1370,16 @@ export const OsServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Run the rename script for an instance that has got another name. */
+  rename: {
+    path: "/gannet.node.v1.OsService/Rename" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OsRenameRequest): Buffer => Buffer.from(OsRenameRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OsRenameRequest => OsRenameRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface OsServiceServer extends UntypedServiceImplementation {
@@ -1281,6 +1388,8 @@ export interface OsServiceServer extends UntypedServiceImplementation {
   validate: handleUnaryCall<OsValidateRequest, Empty>;
   /** Run the create script for an instance whose disks exist. */
   create: handleUnaryCall<OsCreateRequest, Empty>;
+  /** Run the rename script for an instance that has got another name. */
+  rename: handleUnaryCall<OsRenameRequest, Empty>;
 }
 
 export interface OsServiceClient extends Client {
@@ -1324,6 +1433,19 @@ export interface OsServiceClient extends Client {
   ): ClientUnaryCall;
   create(
     request: OsCreateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Run the rename script for an instance that has got another name. */
+  rename(request: OsRenameRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  rename(
+    request: OsRenameRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  rename(
+    request: OsRenameRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
