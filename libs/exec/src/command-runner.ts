@@ -1,15 +1,18 @@
 /** The {@link CommandRunner} of every daemon, on execa. */
-import path from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { CommandError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { execa } from "execa";
-import { formatCommand, maskSecrets } from "./command-line.ts";
+import { BASE_ENVIRONMENT } from "./base-environment.ts";
+import { type CommandEnd, failureMessage, refuse, startFailure } from "./command-end.ts";
+import { formatCommand } from "./command-line.ts";
 import type { Command, CommandResult, CommandRunner } from "./command-runner-contract.ts";
 import { recordCommand } from "./leftover-commands.ts";
 import { type LogFile, openLogFile } from "./log-file.ts";
 import { OutputTail } from "./output-tail.ts";
+import { runPipeline } from "./pipeline.ts";
+import type { PipelineRunner } from "./pipeline-contract.ts";
 import { endProcessGroup } from "./process-group.ts";
 
 export interface CommandRunnerOptions {
@@ -27,25 +30,15 @@ const DEFAULT_KILL_GRACE_MS = 2_000;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 1024 * 1024;
 /** A process left in the background may hold the outputs open: they are read this long after the program's end. */
 const DRAIN_MS = 2_000;
-/** Of standard error, from the end, in an error's message. */
-const MESSAGE_TAIL_CHARS = 1_000;
 
-const BASE_ENVIRONMENT = {
-  LC_ALL: "C",
-  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-} as const;
-
-export function createCommandRunner(options: CommandRunnerOptions): CommandRunner {
-  return { run: (command) => run(command, options) };
+export function createCommandRunner(options: CommandRunnerOptions): CommandRunner & PipelineRunner {
+  const runner: CommandRunner = { run: (command) => run(command, options) };
+  const { logger, recordFolder, killGraceMs = DEFAULT_KILL_GRACE_MS } = options;
+  return {
+    ...runner,
+    runPipeline: (pipeline) => runPipeline(pipeline, { runner, logger, recordFolder, killGraceMs }),
+  };
 }
-
-/** How a command ended. */
-type End =
-  | { readonly kind: "exit"; readonly exitCode: number }
-  | { readonly kind: "signal"; readonly signal: string }
-  | { readonly kind: "not started"; readonly reason: string }
-  | { readonly kind: "timeout" }
-  | { readonly kind: "aborted" };
 
 async function run(command: Command, options: CommandRunnerOptions): Promise<CommandResult> {
   const startedAt = performance.now();
@@ -54,7 +47,7 @@ async function run(command: Command, options: CommandRunnerOptions): Promise<Com
     stderr: new OutputTail(command.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES),
   };
   const refusal = refuse(command);
-  const end: End =
+  const end: CommandEnd =
     refusal === undefined ? await runToEnd(command, options, outputs) : { kind: "not started", reason: refusal };
   const durationMs = Math.round(performance.now() - startedAt);
   const stdout = outputs.stdout.text();
@@ -67,20 +60,11 @@ async function run(command: Command, options: CommandRunnerOptions): Promise<Com
   throw new CommandError(failureMessage(command, end, stderr.trim() === "" ? stdout : stderr));
 }
 
-/** Why a command must not even be tried, or undefined. */
-function refuse(command: Command): string | undefined {
-  if (!path.isAbsolute(command.argv[0])) return "the program's path is not absolute";
-  if (command.argv.some((arg) => arg.includes("\0"))) return "an argument holds a NUL character";
-  if (Object.values(command.env ?? {}).some((value) => value.includes("\0")))
-    return "a variable of its environment holds a NUL character";
-  return undefined;
-}
-
 async function runToEnd(
   command: Command,
   options: CommandRunnerOptions,
   outputs: { readonly stdout: OutputTail; readonly stderr: OutputTail },
-): Promise<End> {
+): Promise<CommandEnd> {
   if (command.signal?.aborted) return { kind: "aborted" };
   const logFile = command.logFile === undefined ? undefined : await openLogFile(command.logFile, options.logger);
   try {
@@ -155,8 +139,8 @@ async function exitOrStop(
   pid: number,
   command: Command,
   killGraceMs: number,
-): Promise<End> {
-  const exited = new Promise<End>((resolve) => {
+): Promise<CommandEnd> {
+  const exited = new Promise<CommandEnd>((resolve) => {
     child.nodeChildProcess.once("exit", (exitCode, signal) =>
       resolve(signal === null ? { kind: "exit", exitCode: exitCode ?? 0 } : { kind: "signal", signal }),
     );
@@ -172,44 +156,15 @@ async function exitOrStop(
   }
 }
 
-async function timeoutOf(command: Command, settled: AbortSignal): Promise<End> {
+async function timeoutOf(command: Command, settled: AbortSignal): Promise<CommandEnd> {
   await delay(command.timeoutMs, undefined, { signal: settled }).catch(() => {});
   return { kind: "timeout" };
 }
 
-async function abortOf(command: Command, settled: AbortSignal): Promise<End> {
+async function abortOf(command: Command, settled: AbortSignal): Promise<CommandEnd> {
   await new Promise<void>((resolve) => {
     if (command.signal?.aborted) resolve();
     command.signal?.addEventListener("abort", () => resolve(), { once: true, signal: settled });
   });
   return { kind: "aborted" };
-}
-
-function startFailure(command: Command, code: string | undefined): string {
-  if (code === "ENOENT" && command.cwd === undefined) return "there is no such program";
-  if (code === "ENOENT") return `there is no such program, or no folder ${command.cwd}`;
-  if (code === "EACCES") return "it may not be executed";
-  if (code === "E2BIG") return "its arguments and environment are too long";
-  return code ?? "unknown reason";
-}
-
-function failureMessage(command: Command, end: End, printed: string): string {
-  const text = maskSecrets(command, printed.trim());
-  const tail = text.length > MESSAGE_TAIL_CHARS ? `…${text.slice(-MESSAGE_TAIL_CHARS)}` : text;
-  return `Command ${formatCommand(command)} ${describeEnd(command, end)}${tail === "" ? "" : `: ${tail}`}`;
-}
-
-function describeEnd(command: Command, end: End): string {
-  switch (end.kind) {
-    case "exit":
-      return `failed with exit code ${end.exitCode}`;
-    case "signal":
-      return `was killed by ${end.signal}`;
-    case "not started":
-      return `could not be started, ${end.reason}`;
-    case "timeout":
-      return `did not end within ${command.timeoutMs / 1000} s and was killed`;
-    case "aborted":
-      return "was stopped because its operation was aborted";
-  }
 }

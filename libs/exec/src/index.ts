@@ -3,3 +3,4 @@ export * from "./command-runner.ts";
 export type * from "./command-runner-contract.ts";
 export * from "./hold-folder.ts";
 export * from "./leftover-commands.ts";
+export type * from "./pipeline-contract.ts";
