@@ -3,6 +3,7 @@ export * from "./backend-parameters.ts";
 export * from "./cluster-defaults.ts";
 export * from "./config-view.ts";
 export * from "./disk-templates.ts";
+export * from "./drbd.ts";
 export * from "./filling.ts";
 export * from "./hypervisor-parameters.ts";
 export * from "./instance-policy.ts";

@@ -27,8 +27,6 @@ export interface ParameterDefinition {
   readonly syntax?: ParameterSyntax;
   /** What the path must be on the node where the guest starts; the node's driver checks it. URLs are exempt. */
   readonly onNode?: "file" | "directory";
-  /** Known, shown and checked, but nothing acts on it yet: any value but the default is refused. */
-  readonly effect?: "none";
 }
 
 export type ParameterTable = Readonly<Record<string, ParameterDefinition>>;
@@ -121,8 +119,6 @@ function definitionOf(what: string, table: ParameterTable, name: string): Parame
 }
 
 function valueProblem(definition: ParameterDefinition, value: ParameterValue): string | undefined {
-  if (definition.effect === "none" && value !== definition.default)
-    return `is not supported yet: leave it at ${JSON.stringify(definition.default)}`;
   if (value === "" || value === null) return definition.required ? "must not be empty" : undefined;
   if (definition.choices !== undefined && !definition.choices.some((choice) => choice === value))
     return `is ${JSON.stringify(value)}; it must be one of ${definition.choices.join(", ")}`;

@@ -65,8 +65,17 @@ export async function findStockKernel(): Promise<StockKernel | { readonly missin
   return { path: path.join("/boot", kernel), modules };
 }
 
-/** The power button, and what a guest has by default: a disk and a network card on the virtio bus. */
-const WANTED_MODULES = ["button", "evdev", "virtio_pci", "virtio_blk", "virtio_net"];
+/** The power button, and what a guest has on the virtio bus: disks, SCSI disks too, a network card and a balloon. */
+const WANTED_MODULES = [
+  "button",
+  "evdev",
+  "virtio_pci",
+  "virtio_blk",
+  "virtio_net",
+  "virtio_scsi",
+  "sd_mod",
+  "virtio_balloon",
+];
 
 /** Each module after those that it needs (modules.dep(5)). Those that are built into the kernel are not there. */
 async function loadOrder(folder: string, wanted: readonly string[]): Promise<readonly string[]> {

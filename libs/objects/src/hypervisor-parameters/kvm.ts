@@ -20,8 +20,7 @@ export const SERIAL_SPEEDS: readonly number[] = [
 ];
 
 /**
- * All names of Ganeti are here, because clients read and send them all; those that nothing acts on yet
- * carry `effect: "none"`.
+ * All names of Ganeti are here, because clients read and send them all.
  *
  * One default differs from Ganeti's on purpose: `kernel_path` is empty, so that a guest boots from its disk.
  * Ganeti's `/boot/vmlinuz-3-kvmU` is a name that no distribution installs, and every site overrides it.
@@ -60,7 +59,6 @@ export const KVM_PARAMETERS = {
     type: "string",
     default: "all",
     syntax: "cpu-mask",
-    effect: "none",
     doc: "Processors of the node on which each virtual one may run",
   },
   cpu_sockets: { type: "int", default: 0, min: 0, doc: "Processor sockets; 0 leaves it to qemu" },
@@ -156,7 +154,6 @@ export const KVM_PARAMETERS = {
   migration_caps: {
     type: "string",
     default: "",
-    effect: "none",
     doc: "Migration capabilities to switch on, separated by colons",
   },
   migration_downtime: {
@@ -181,7 +178,7 @@ export const KVM_PARAMETERS = {
     global: true,
     min: 1,
     max: 65_534,
-    doc: "TCP port on which the target node takes a migration",
+    doc: "First of 64 TCP ports on which a node takes migrations",
   },
   nic_type: {
     type: "string",
@@ -208,7 +205,6 @@ export const KVM_PARAMETERS = {
   security_domain: {
     type: "string",
     default: "",
-    effect: "none",
     doc: "User that qemu runs as when security_model is user",
   },
   security_model: {
@@ -216,32 +212,28 @@ export const KVM_PARAMETERS = {
     default: "none",
     required: true,
     choices: ["none", "pool", "user"],
-    effect: "none",
     doc: "Which user qemu runs as",
   },
   serial_console: { type: "bool", default: true, doc: "Whether the guest has a serial console" },
   serial_speed: { type: "int", default: 38_400, doc: "Speed told to the guest for its serial console" },
-  soundhw: { type: "string", default: "", effect: "none", doc: "Sound card" },
+  soundhw: { type: "string", default: "", doc: "Sound card" },
   spice_bind: {
     type: "string",
     default: "",
     syntax: "ip-or-interface",
-    effect: "none",
     doc: "Where SPICE listens; off when empty",
   },
   spice_image_compression: {
     type: "string",
     default: "",
     choices: ["auto_glz", "auto_lz", "glz", "lz", "off", "quic"],
-    effect: "none",
     doc: "Lossless image compression of SPICE",
   },
-  spice_ip_version: { type: "int", default: 0, choices: [0, 4, 6], effect: "none", doc: "IP version of SPICE" },
+  spice_ip_version: { type: "int", default: 0, choices: [0, 4, 6], doc: "IP version of SPICE" },
   spice_jpeg_wan_compression: {
     type: "string",
     default: "",
     choices: ["always", "auto", "never"],
-    effect: "none",
     doc: "Lossy image compression of SPICE on slow links",
   },
   spice_password_file: {
@@ -249,46 +241,40 @@ export const KVM_PARAMETERS = {
     default: "",
     syntax: "absolute-path",
     onNode: "file",
-    effect: "none",
     doc: "File with the SPICE password",
   },
-  spice_playback_compression: { type: "bool", default: true, effect: "none", doc: "Sound compression of SPICE" },
+  spice_playback_compression: { type: "bool", default: true, doc: "Sound compression of SPICE" },
   spice_streaming_video: {
     type: "string",
     default: "",
     choices: ["all", "filter", "off"],
-    effect: "none",
     doc: "Video detection of SPICE",
   },
   spice_tls_ciphers: {
     type: "string",
     default: "HIGH:-DES:-3DES:-EXPORT:-DH",
-    effect: "none",
     doc: "TLS ciphers of SPICE",
   },
-  spice_use_tls: { type: "bool", default: false, effect: "none", doc: "Whether SPICE uses TLS" },
+  spice_use_tls: { type: "bool", default: false, doc: "Whether SPICE uses TLS" },
   spice_use_vdagent: {
     type: "bool",
     default: true,
-    effect: "none",
     doc: "Whether SPICE talks to an agent in the guest",
   },
   spice_zlib_glz_wan_compression: {
     type: "string",
     default: "",
     choices: ["always", "auto", "never"],
-    effect: "none",
     doc: "Lossless image compression of SPICE on slow links",
   },
-  usb_devices: { type: "string", default: "", effect: "none", doc: "USB devices, separated by blanks or commas" },
+  usb_devices: { type: "string", default: "", doc: "USB devices, separated by blanks or commas" },
   usb_mouse: { type: "string", default: "", choices: ["mouse", "tablet"], doc: "USB pointing device" },
-  use_chroot: { type: "bool", default: false, effect: "none", doc: "Whether qemu runs in a chroot" },
-  use_guest_agent: { type: "bool", default: false, effect: "none", doc: "Whether the guest has qemu's guest agent" },
+  use_chroot: { type: "bool", default: false, doc: "Whether qemu runs in a chroot" },
+  use_guest_agent: { type: "bool", default: false, doc: "Whether the guest has qemu's guest agent" },
   use_localtime: { type: "bool", default: false, doc: "Whether the guest's clock shows the node's local time" },
   user_shutdown: {
     type: "bool",
     default: false,
-    effect: "none",
     doc: "Whether a shutdown from inside leaves the instance down",
   },
   vga: { type: "string", default: "", doc: "Graphics card, as of qemu's -vga" },
@@ -298,7 +284,6 @@ export const KVM_PARAMETERS = {
     default: 1,
     min: 1,
     max: 32,
-    effect: "none",
     doc: "Queues of each paravirtual network card",
   },
   vnc_bind_address: {
@@ -314,15 +299,14 @@ export const KVM_PARAMETERS = {
     onNode: "file",
     doc: "File with the VNC password",
   },
-  vnc_tls: { type: "bool", default: false, effect: "none", doc: "Whether VNC uses TLS" },
+  vnc_tls: { type: "bool", default: false, doc: "Whether VNC uses TLS" },
   vnc_x509_path: {
     type: "string",
     default: "",
     syntax: "absolute-path",
     onNode: "directory",
-    effect: "none",
     doc: "Directory with the certificates of VNC",
   },
-  vnc_x509_verify: { type: "bool", default: false, effect: "none", doc: "Whether VNC clients must show a certificate" },
-  vnet_hdr: { type: "bool", default: true, effect: "none", doc: "Whether taps carry offload headers" },
+  vnc_x509_verify: { type: "bool", default: false, doc: "Whether VNC clients must show a certificate" },
+  vnet_hdr: { type: "bool", default: true, doc: "Whether taps carry offload headers" },
 } as const satisfies ParameterTable;

@@ -26,6 +26,13 @@ const SHARED = {
     doc: "Whether a reboot from inside restarts the guest or ends it",
   },
   soundhw: { type: "string", default: "", doc: "Sound card" },
+  /** Not Ganeti's: guests that move between unlike processors, or run under nested virtualization, need it. */
+  tsc_mode: {
+    type: "string",
+    default: "",
+    choices: ["always_emulate", "default", "native", "native_paravirt"],
+    doc: "How the guest reads the processor's time stamp counter, as of xl's tsc_mode; Xen's choice when empty",
+  },
   vif_script: {
     type: "string",
     default: "",
@@ -128,6 +135,14 @@ export const XEN_PVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Boot loader that finds the kernel in the guest's disk",
+  },
+  /** Not Ganeti's, whose xen-pvm knows pv alone. */
+  guest_type: {
+    type: "string",
+    default: "pv",
+    required: true,
+    choices: ["pv", "pvh"],
+    doc: "Kind of the kernel: paravirtual, or PVH, which the processor's virtualization runs",
   },
   cpu_cap: CPU_CAP,
   cpu_weight: { ...CPU_WEIGHT, max: 65_535 },

@@ -39,10 +39,17 @@ export class NodeContext {
     return this.#report === null ? NO_DATA : available(value(this.#report));
   }
 
-  /** The storage that new instances are placed by: that of the first enabled template which has any. */
+  /**
+   * The storage that new instances are placed by: that of the first enabled template which has any. Of volume groups
+   * it is the cluster's own.
+   */
   mainStorage(report: LiveNode): LiveStorage | undefined {
-    for (const template of this.view.cluster.enabledDiskTemplates) {
-      const unit = report.storage.find(({ type }) => type === DISK_TEMPLATE_TRAITS[template].storageType);
+    const { enabledDiskTemplates, volumeGroupName } = this.view.cluster;
+    for (const template of enabledDiskTemplates) {
+      const { storageType, usesLvm } = DISK_TEMPLATE_TRAITS[template];
+      const unit = report.storage.find(
+        ({ type, name }) => type === storageType && (!usesLvm || name === volumeGroupName),
+      );
       if (unit !== undefined) return unit;
     }
     return report.storage.find(({ type }) => type !== "lvm-pv");
