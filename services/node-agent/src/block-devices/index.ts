@@ -5,7 +5,16 @@ import type { CommandRunner } from "@gannet/exec";
 import type { DiskTemplate } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
 import type { AllowedRoots } from "./allowed-path.ts";
+import { createBlockdevDriver } from "./blockdev/blockdev-driver.ts";
+import { createDrbdDriver } from "./drbd/drbd-driver.ts";
+import { createExtDriver } from "./ext/ext-driver.ts";
+import { GANETI_EXT_STORAGE_SEARCH_PATH } from "./ext/provider.ts";
 import { createFileDriver } from "./file/file-driver.ts";
+import { createGlusterDriver } from "./gluster/gluster-driver.ts";
+import { createLvm } from "./lvm/lvm.ts";
+import { createPlainDriver, type PlainDriver } from "./lvm/plain-driver.ts";
+import { createRbdDriver } from "./rbd/rbd-driver.ts";
+import type { StorageTools } from "./storage-tools.ts";
 
 export type { AllowedRoots } from "./allowed-path.ts";
 
@@ -13,18 +22,29 @@ export type { AllowedRoots } from "./allowed-path.ts";
 export interface BlockDeviceParts {
   readonly fileStorage: AllowedRoots;
   readonly sharedFileStorage: AllowedRoots;
+  readonly tools: StorageTools;
   readonly runner: CommandRunner;
   readonly logger: Logger;
 }
 
-/** A template that is absent has no driver yet; `diskless` needs none, because it has no devices. */
+/** All but `diskless`, which has no devices. */
 export const BLOCK_DEVICE_DRIVERS: Readonly<
   Partial<Record<DiskTemplate, (parts: BlockDeviceParts) => BlockDeviceDriver>>
 > = {
+  blockdev: createBlockdevDriver,
+  drbd: (parts) => createDrbdDriver({ ...parts, plain: plainDriverOf(parts) }),
+  ext: (parts) => createExtDriver({ ...parts, searchPath: GANETI_EXT_STORAGE_SEARCH_PATH }),
   file: ({ fileStorage, logger }) => createFileDriver({ template: "file", allowed: fileStorage, logger }),
+  gluster: createGlusterDriver,
+  plain: plainDriverOf,
+  rbd: createRbdDriver,
   sharedfile: ({ sharedFileStorage, logger }) =>
     createFileDriver({ template: "sharedfile", allowed: sharedFileStorage, logger }),
 };
+
+function plainDriverOf({ runner, tools, logger }: BlockDeviceParts): PlainDriver {
+  return createPlainDriver({ lvm: createLvm({ runner, tools }), deviceFolder: tools.deviceFolder, logger });
+}
 
 export interface BlockDevices {
   /** One driver for each template this node supports. */

@@ -11,7 +11,9 @@ import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
+import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
 import { type FileSubject, fileSubject } from "./file-subject.ts";
+import { type RemoteDriver, serveDriver } from "./remote-driver.ts";
 
 const { signal } = new AbortController();
 const runner = createCommandRunner({ logger: silentLogger() });
@@ -25,6 +27,21 @@ describe.each(["file", "sharedfile"] as const)("conformance of %s", (template) =
   afterAll(() => subject.close());
 
   test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run(subject));
+});
+
+describe.each(["file", "sharedfile"] as const)("conformance of %s over gRPC", (template) => {
+  let subject: FileSubject;
+  let remote: RemoteDriver;
+  beforeAll(async () => {
+    subject = await fileSubject(template);
+    remote = await serveDriver(subject.driver);
+  });
+  afterAll(async () => {
+    await remote[Symbol.asyncDispose]();
+    await subject.close();
+  });
+
+  test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run({ ...subject, driver: remote.driver }));
 });
 
 describe("the file driver", () => {
@@ -237,22 +254,22 @@ describe.runIf(mayMount())("a filesystem", () => {
   });
 });
 
-test.each(["plain", "diskless", "no-such", "__proto__", "constructor"])(
-  "template %s has no driver here",
-  (template) => {
-    const none = { roots: [] };
-    const devices = createBlockDevices({
-      fileStorage: none,
-      sharedFileStorage: none,
-      runner,
-      logger: silentLogger(),
-    });
-    expect(devices.drivers.map((driver) => driver.template)).toEqual(["file", "sharedfile"]);
-    expect(() => devices.driver(template)).toThrow(
-      new OpPrereqError(`Disk template ${template} is not supported on this node`, "wrong_input"),
-    );
-  },
-);
+test.each(["diskless", "no-such", "__proto__", "constructor"])("template %s has no driver here", (template) => {
+  const none = { roots: [] };
+  const devices = createBlockDevices({
+    fileStorage: none,
+    sharedFileStorage: none,
+    tools: SYSTEM_STORAGE_TOOLS,
+    runner,
+    logger: silentLogger(),
+  });
+  expect(devices.drivers.map((driver) => driver.template).sort()).toEqual([
+    ...["blockdev", "drbd", "ext", "file", "gluster", "plain", "rbd", "sharedfile"],
+  ]);
+  expect(() => devices.driver(template)).toThrow(
+    new OpPrereqError(`Disk template ${template} is not supported on this node`, "wrong_input"),
+  );
+});
 
 /** CAP_SYS_ADMIN, which root in a container may lack (capabilities(7)). */
 function mayMount(): boolean {

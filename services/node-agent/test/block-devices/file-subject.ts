@@ -8,6 +8,7 @@ import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
+import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
 
 export interface FileSubject extends BlockDeviceSubject {
   /** The allowed root. */
@@ -30,6 +31,7 @@ export async function fileSubject(template: "file" | "sharedfile", existingRoot?
   const driver = createBlockDevices({
     fileStorage: allowed,
     sharedFileStorage: allowed,
+    tools: SYSTEM_STORAGE_TOOLS,
     runner: createCommandRunner({ logger }),
     logger,
   }).driver(template);

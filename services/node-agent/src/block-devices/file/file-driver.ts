@@ -1,6 +1,6 @@
 /**
- * Disks that are files: templates `file` and `sharedfile` (spec/node-ops.json, `storage.file`). The same code serves
- * both; that a `sharedfile` folder is shared between nodes is the administrator's doing.
+ * Disks that are files: templates `file`, `sharedfile` and `gluster` (spec/node-ops.json, `storage.file`). The same
+ * code serves all; that a `sharedfile` folder is shared between nodes is the administrator's doing.
  *
  * Files are raw and sparse, as Ganeti makes them: a new disk takes no space until it is written to. Each has its
  * owner noted beside it (owner-mark.ts), so that a repeated create is told from a file that was there before.
@@ -24,7 +24,7 @@ import { type AllowedRoots, makeFolderOf, type OpenFolder, openFolderOf } from "
 import { claim, readOwner, release } from "./owner-mark.ts";
 
 export interface FileDriverOptions {
-  readonly template: "file" | "sharedfile";
+  readonly template: "file" | "sharedfile" | "gluster";
   readonly allowed: AllowedRoots;
   readonly logger: Logger;
 }

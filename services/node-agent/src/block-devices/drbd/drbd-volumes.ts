@@ -1,0 +1,92 @@
+/** The two volumes below a DRBD end: made and removed by their own driver, and given metadata here. */
+import { open } from "node:fs/promises";
+import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
+import { BlockDeviceError } from "@gannet/errors";
+import type { DrbdDisk } from "./drbd-disk.ts";
+import { describe } from "./drbd-disk.ts";
+import type { DrbdKernel } from "./drbd-kernel.ts";
+
+/** Holds the superblock of every version's external metadata; create-md writes what comes after it. */
+const WIPED_BYTES = 1024 * 1024;
+
+export interface DrbdVolumes {
+  readonly plain: BlockDeviceDriver;
+  readonly kernel: DrbdKernel;
+  /** For the undo's own failures. */
+  readonly quietly: (step: () => Promise<void>) => Promise<void>;
+}
+
+/** Make both volumes with new metadata, unless they are there. What this makes is taken back by `undo`. */
+export async function makeVolumes(
+  { plain, kernel, quietly }: DrbdVolumes,
+  disk: DrbdDisk,
+  undo: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<void> {
+  const before = await ofBoth(disk, (volume) => plain.status(volume, signal));
+  for (const [index, { spec }] of [disk.data, disk.metadata].entries())
+    if (!before[index]?.exists) undo.defer(() => quietly(() => plain.remove(spec, afterwards())));
+  await ofBoth(disk, (volume) => plain.create(volume, signal));
+  await makeMetadata(plain, kernel, disk, signal);
+}
+
+/** Remove both, the metadata's contents first: the next volume at their place must not look like this disk's. */
+export async function removeVolumes(plain: BlockDeviceDriver, disk: DrbdDisk, signal: AbortSignal): Promise<void> {
+  const metadata = await plain.status(disk.metadata.spec, signal);
+  if (metadata.exists) {
+    await plain.assemble(disk.metadata.spec, signal);
+    await wipe(disk);
+  }
+  await ofBoth(disk, (volume) => plain.remove(volume, signal));
+}
+
+/**
+ * Do something with both volumes at once, so that their driver can look at both with one command.
+ * @throws whatever went wrong first, when both are over
+ */
+export async function ofBoth<Result>(
+  { data, metadata }: DrbdDisk,
+  work: (volume: BlockDeviceSpec) => Promise<Result>,
+): Promise<readonly Result[]> {
+  const [one, other] = await Promise.allSettled([data, metadata].map(({ spec }) => work(spec)));
+  return [one, other].map((each) => {
+    if (each?.status === "fulfilled") return each.value;
+    throw each?.reason;
+  });
+}
+
+/** A signal for what must still be done when the operation was aborted. */
+export function afterwards(): AbortSignal {
+  return AbortSignal.timeout(120_000);
+}
+
+/** The mark is written last: what bears it is whole, whenever an earlier attempt was killed. */
+async function makeMetadata(
+  plain: BlockDeviceDriver,
+  kernel: DrbdKernel,
+  disk: DrbdDisk,
+  signal: AbortSignal,
+): Promise<void> {
+  await plain.assemble(disk.metadata.spec, signal);
+  if ((await kernel.mark(disk, signal)) === disk.mark) return;
+  const { createMetadata, writeMark } = await kernel.dialect();
+  await wipe(disk);
+  for (const command of [createMetadata(disk), writeMark(disk)])
+    await kernel.run(disk, command, "given its metadata", signal);
+  if ((await kernel.mark(disk, signal)) !== disk.mark)
+    throw new BlockDeviceError(
+      `${describe(disk.spec)} could not be given its metadata: drbdmeta says it did, and did not`,
+    );
+}
+
+async function wipe(disk: DrbdDisk): Promise<void> {
+  try {
+    await using volume = await open(disk.metadata.path, "r+");
+    await volume.write(Buffer.alloc(WIPED_BYTES), 0, WIPED_BYTES, 0);
+    await volume.datasync();
+  } catch (error) {
+    throw new BlockDeviceError(`${describe(disk.spec)}: its metadata volume could not be wiped: ${String(error)}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,38 @@
+/** The storage of this node, over its real or simulated tools. */
+import type { StorageVolume } from "@gannet/driver-contract";
+import type { CommandRunner } from "@gannet/exec";
+import { BYTES_PER_MIB } from "../block-devices/describe-device.ts";
+import { createDrbdFacts } from "../block-devices/drbd/drbd-facts.ts";
+import { createLvm } from "../block-devices/lvm/lvm.ts";
+import { isActive, isOpen, type LogicalVolume } from "../block-devices/lvm/reports.ts";
+import type { StorageTools } from "../block-devices/storage-tools.ts";
+import { createFileUnits } from "./file-units.ts";
+import { createPhysicalVolumeUnits, createVolumeGroupUnits } from "./lvm-units.ts";
+import type { NodeStorage } from "./node-storage.ts";
+
+export function createNodeStorage(parts: {
+  readonly runner: CommandRunner;
+  readonly tools: StorageTools;
+  readonly fileStorageRoots: readonly string[];
+  readonly sharedFileStorageRoots: readonly string[];
+}): NodeStorage {
+  const { tools, fileStorageRoots, sharedFileStorageRoots } = parts;
+  const lvm = createLvm(parts);
+  const units = [
+    createPhysicalVolumeUnits(lvm),
+    createVolumeGroupUnits(lvm),
+    createFileUnits("file", fileStorageRoots),
+    createFileUnits("sharedfile", sharedFileStorageRoots),
+  ];
+  return {
+    units: new Map(units.map((driver) => [driver.type, driver])),
+    volumes: async (signal) => (await lvm.logicalVolumes(signal)).map(storageVolume),
+    drbd: createDrbdFacts({ tools }),
+  };
+}
+
+function storageVolume(volume: LogicalVolume): StorageVolume {
+  const { name, volumeGroup, sizeBytes, devices } = volume;
+  const sizeMib = Math.floor(sizeBytes / BYTES_PER_MIB);
+  return { name, volumeGroup, sizeMib, devices, active: isActive(volume), inUse: isOpen(volume) };
+}

@@ -1,0 +1,4 @@
+/** Simulated `lxc-freeze`. */
+import { runLxcTool } from "./lxc.ts";
+
+await runLxcTool("lxc-freeze");

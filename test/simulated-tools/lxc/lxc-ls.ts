@@ -1,0 +1,4 @@
+/** Simulated `lxc-ls`. */
+import { runLxcTool } from "./lxc.ts";
+
+await runLxcTool("lxc-ls");

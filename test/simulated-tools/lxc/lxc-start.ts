@@ -1,0 +1,4 @@
+/** Simulated `lxc-start`. */
+import { runLxcTool } from "./lxc.ts";
+
+await runLxcTool("lxc-start");

@@ -1,0 +1,4 @@
+/** Simulated `lxc-stop`. */
+import { runLxcTool } from "./lxc.ts";
+
+await runLxcTool("lxc-stop");

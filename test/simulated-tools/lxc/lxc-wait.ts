@@ -1,0 +1,4 @@
+/** Simulated `lxc-wait`. */
+import { runLxcTool } from "./lxc.ts";
+
+await runLxcTool("lxc-wait");
