@@ -5,38 +5,41 @@
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type {
+  BallooningDriver,
   GuestConsole,
+  GuestDisk,
   GuestSpec,
   GuestState,
+  HotplugDevice,
+  HotpluggingDriver,
   HypervisorDriver,
   HypervisorFacts,
+  MigratingDriver,
+  MigrationProgress,
+  MigrationTarget,
   StartOptions,
   StopOptions,
 } from "@gannet/driver-contract";
 import { GannetError, HypervisorError } from "@gannet/errors";
 import { checkHypervisorParameters } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
-import { z } from "zod";
 import { fileStem } from "../file-stem.ts";
+import { deviceUuid, presentDevice, withDevice, withoutDevice } from "../guest-devices.ts";
 import { checkGuestName, checkUuid } from "../guest-name.ts";
-import { guestSpecSchema } from "../guest-spec-schema.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
 import { RecordFiles } from "../record-files.ts";
 import { SerialByKey } from "../serial-by-key.ts";
+import { type FakeRecord, fakeRecord, hasCrashed, incomingRecord, isHere, stateOf, writeInfo } from "./fake-record.ts";
 import { FaultScript, type FaultyOperation } from "./fault-script.ts";
 
-const fakeRecord = z.object({
-  version: z.literal(1),
-  guest: guestSpecSchema,
-  paused: z.boolean(),
-  /** Milliseconds since 1970. */
-  startedAtMs: z.int(),
-  /** When the guest crashes or has crashed, in milliseconds since 1970; null for never. */
-  crashesAtMs: z.int().nullable(),
-});
-type FakeRecord = z.output<typeof fakeRecord>;
+/** As if the hypervisor had a port for each migration that comes in. */
+const FIRST_PORT = 8102;
+const PROGRESS_MS = 500;
+const BYTES_PER_MIB = 1024 * 1024;
+/** A pause that nobody would notice. */
+const DOWNTIME_MS = 1;
 
-export class FakeHypervisor implements HypervisorDriver {
+export class FakeHypervisor implements HypervisorDriver, MigratingDriver, BallooningDriver, HotpluggingDriver {
   readonly name = "fake";
   readonly #records: RecordFiles<FakeRecord>;
   readonly #faults: FaultScript;
@@ -44,6 +47,7 @@ export class FakeHypervisor implements HypervisorDriver {
   readonly #serial = new SerialByKey();
   readonly #guests = new Map<string, FakeRecord>();
   readonly #crashTimers = new Map<string, NodeJS.Timeout>();
+  #lastPort = FIRST_PORT - 1;
   readonly #listeners = new Set<(guestName: string) => void>();
 
   constructor({ stateDir, logger }: HypervisorParts) {
@@ -80,7 +84,7 @@ export class FakeHypervisor implements HypervisorDriver {
 
   reboot(guestName: string, _options: StopOptions, signal: AbortSignal): Promise<GuestState> {
     return this.#serial.run(guestName, async () => {
-      const { guest } = this.#running(guestName);
+      const { guest } = this.#staying(guestName);
       await this.#stop(guestName, signal);
       return this.#start("reboot", guest, { paused: false }, signal);
     });
@@ -88,16 +92,120 @@ export class FakeHypervisor implements HypervisorDriver {
 
   async state(guestName: string): Promise<GuestState | undefined> {
     const record = this.#guests.get(guestName);
-    return record === undefined ? undefined : stateOf(record);
+    return record === undefined || !isHere(record) ? undefined : stateOf(record);
   }
 
   async list(): Promise<readonly GuestState[]> {
-    return [...this.#guests.values()].map(stateOf);
+    return [...this.#guests.values()].filter(isHere).map(stateOf);
   }
 
   async console(guestName: string): Promise<GuestConsole> {
     this.#running(guestName);
     return { kind: "msg", message: `Instance ${guestName} is simulated and has no console` };
+  }
+
+  migrationInfo(guestName: string, signal: AbortSignal): Promise<string> {
+    return this.#serial.run(guestName, async () => {
+      const record = this.#running(guestName);
+      await this.#misbehave("migrationInfo", guestName, signal);
+      return writeInfo(record);
+    });
+  }
+
+  acceptMigration(
+    guest: GuestSpec,
+    { info }: { readonly info: string; readonly address: string },
+    signal: AbortSignal,
+  ): Promise<number> {
+    return this.#serial.run(guest.name, async () => {
+      check(guest);
+      const before = this.#guests.get(guest.name);
+      if (before !== undefined && isHere(before) && !hasCrashed(before))
+        throw new HypervisorError(`Instance ${guest.name} runs on this node already (${before.guest.uuid})`);
+      await this.#misbehave("acceptMigration", guest.name, signal);
+      const port = before?.migration?.phase === "incoming" ? before.migration.port : this.#freePort();
+      await this.#keep(incomingRecord(guest, info, port));
+      return port;
+    });
+  }
+
+  async *migrate(
+    guest: GuestSpec,
+    _target: MigrationTarget,
+    _options: { readonly live: boolean },
+    signal: AbortSignal,
+  ): AsyncGenerator<MigrationProgress> {
+    const release = await this.#serial.take(guest.name);
+    try {
+      yield* this.#send(guest, signal);
+    } finally {
+      release();
+    }
+  }
+
+  finishMigrationSource(guestName: string, succeeded: boolean, signal: AbortSignal): Promise<void> {
+    return this.#serial.run(guestName, async () => {
+      await this.#misbehave("finishMigrationSource", guestName, signal);
+      const record = this.#guests.get(guestName);
+      if (record === undefined || !isHere(record)) return;
+      if (!succeeded) return record.migration === null ? undefined : this.#keep({ ...record, migration: null });
+      if (record.migration === null && !hasCrashed(record))
+        throw new HypervisorError(`Instance ${guestName} has not gone: all of it is here`);
+      await this.#forget(guestName);
+    });
+  }
+
+  finishMigrationTarget(guest: GuestSpec, succeeded: boolean, signal: AbortSignal): Promise<void> {
+    return this.#serial.run(guest.name, async () => {
+      await this.#misbehave("finishMigrationTarget", guest.name, signal);
+      const record = this.#guests.get(guest.name);
+      if (succeeded) return this.#arrived(guest, record);
+      if (record === undefined || hasCrashed(record)) return;
+      if (isHere(record))
+        throw new HypervisorError(`Instance ${guest.name} runs on this node; its migration was not a failure`);
+      await this.#forget(guest.name);
+    });
+  }
+
+  setMemory(guestName: string, memoryMib: number, signal: AbortSignal): Promise<void> {
+    return this.#serial.run(guestName, async () => {
+      const record = this.#staying(guestName);
+      const { maxMemoryMib } = record.guest;
+      if (memoryMib < 1 || memoryMib > maxMemoryMib) {
+        throw new HypervisorError(
+          `Instance ${guestName} takes between 1 and ${maxMemoryMib} MiB of memory, not ${memoryMib}`,
+        );
+      }
+      await this.#misbehave("setMemory", guestName, signal);
+      await this.#keep({ ...record, guest: { ...record.guest, startMemoryMib: memoryMib } });
+    });
+  }
+
+  checkHotplug(guestName: string, signal: AbortSignal): Promise<void> {
+    return this.#serial.run(guestName, async () => {
+      this.#staying(guestName);
+      await this.#misbehave("checkHotplug", guestName, signal);
+    });
+  }
+
+  plug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void> {
+    return this.#change("plug", guestName, signal, (guest) => withDevice(guest, device));
+  }
+
+  unplug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void> {
+    return this.#change("unplug", guestName, signal, (guest) => withoutDevice(guest, device));
+  }
+
+  replug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void> {
+    return this.#change("replug", guestName, signal, (guest) => withDevice(known(guest, device), device));
+  }
+
+  resizeDisk(guestName: string, disk: GuestDisk, signal: AbortSignal): Promise<void> {
+    return this.#change("resizeDisk", guestName, signal, (guest) => {
+      const { disks } = known(guest, { kind: "disk", disk });
+      const resized = disks.map((each) => (each.uuid === disk.uuid ? { ...each, sizeMib: disk.sizeMib } : each));
+      return { ...guest, disks: resized };
+    });
   }
 
   onChange(listener: (guestName: string) => void): () => void {
@@ -112,6 +220,59 @@ export class FakeHypervisor implements HypervisorDriver {
     this.#listeners.clear();
   }
 
+  async *#send(guest: GuestSpec, signal: AbortSignal): AsyncGenerator<MigrationProgress> {
+    const record = this.#running(guest.name);
+    const totalBytes = record.guest.startMemoryMib * BYTES_PER_MIB;
+    const progress = { transferredBytes: 0, totalBytes, downtimeMs: null, problem: "" } as const;
+    if (record.migration?.phase !== "sent") {
+      const fault = await this.#faults.next("migrate", guest.name);
+      const sendMs = fault?.delayMs ?? 0;
+      for (let sentMs = 0; sentMs < sendMs && !signal.aborted; sentMs += PROGRESS_MS) {
+        yield { ...progress, status: "active", transferredBytes: Math.floor((totalBytes * sentMs) / sendMs) };
+        await delay(Math.min(PROGRESS_MS, sendMs - sentMs), undefined, { signal }).catch(() => {});
+      }
+      if (signal.aborted) {
+        yield { ...progress, status: "cancelled" };
+        return;
+      }
+      if (fault?.error !== undefined) {
+        yield { ...progress, status: "failed", problem: fault.error };
+        return;
+      }
+      await this.#keep({ ...this.#running(guest.name), migration: { phase: "sent" } });
+    }
+    yield { ...progress, status: "completed", transferredBytes: totalBytes, downtimeMs: DOWNTIME_MS };
+  }
+
+  async #arrived(guest: GuestSpec, record: FakeRecord | undefined): Promise<void> {
+    if (record?.guest.uuid !== guest.uuid)
+      throw new HypervisorError(`Instance ${guest.name} has not come to this node: no migration of it was accepted`);
+    if (isHere(record)) return;
+    await this.#keep({ ...record, migration: null });
+    this.#notify(guest.name);
+  }
+
+  #freePort(): number {
+    const ports = [...this.#guests.values()].map(({ migration }) =>
+      migration?.phase === "incoming" ? migration.port : 0,
+    );
+    this.#lastPort = Math.max(this.#lastPort, ...ports) + 1;
+    return this.#lastPort;
+  }
+
+  #change(
+    operation: FaultyOperation,
+    guestName: string,
+    signal: AbortSignal,
+    change: (guest: GuestSpec) => GuestSpec,
+  ): Promise<void> {
+    return this.#serial.run(guestName, async () => {
+      const guest = change(this.#staying(guestName).guest);
+      await this.#misbehave(operation, guestName, signal);
+      await this.#keep({ ...this.#staying(guestName), guest });
+    });
+  }
+
   async #start(
     operation: "start" | "reboot",
     guest: GuestSpec,
@@ -120,19 +281,29 @@ export class FakeHypervisor implements HypervisorDriver {
   ): Promise<GuestState> {
     check(guest);
     const before = this.#guests.get(guest.name);
+    if (before !== undefined && !isHere(before))
+      throw new HypervisorError(`Instance ${guest.name} is being migrated to this node`);
     if (before !== undefined && !hasCrashed(before)) return sameGuest(before, guest);
     const { crashAfterMs } = await this.#misbehave(operation, guest.name, signal);
     const startedAtMs = Date.now();
     const crashesAtMs = crashAfterMs === undefined ? null : startedAtMs + crashAfterMs;
-    const record: FakeRecord = { version: 1, guest, paused, startedAtMs, crashesAtMs };
-    await this.#records.write(fileStem(guest.name), record);
-    this.#adopt(record);
+    const record: FakeRecord = { version: 1, guest, paused, startedAtMs, crashesAtMs, migration: null };
+    await this.#keep(record);
     return stateOf(record);
   }
 
   async #stop(guestName: string, signal: AbortSignal): Promise<void> {
     checkGuestName(guestName);
     if (this.#guests.has(guestName)) await this.#misbehave("stop", guestName, signal);
+    await this.#forget(guestName);
+  }
+
+  async #keep(record: FakeRecord): Promise<void> {
+    await this.#records.write(fileStem(record.guest.name), record);
+    this.#adopt(record);
+  }
+
+  async #forget(guestName: string): Promise<void> {
     clearTimeout(this.#crashTimers.get(guestName));
     this.#crashTimers.delete(guestName);
     await this.#records.remove(fileStem(guestName));
@@ -161,9 +332,7 @@ export class FakeHypervisor implements HypervisorDriver {
     if (record === undefined || hasCrashed(record)) return;
     const fault = await this.#faults.next("crash", guestName);
     if (fault === undefined) return;
-    const crashing = { ...record, crashesAtMs: Date.now() + fault.delayMs };
-    await this.#records.write(fileStem(guestName), crashing);
-    this.#adopt(crashing);
+    await this.#keep({ ...record, crashesAtMs: Date.now() + fault.delayMs });
   }
 
   #adopt(record: FakeRecord): void {
@@ -174,16 +343,34 @@ export class FakeHypervisor implements HypervisorDriver {
     const leftMs = Math.max(0, record.crashesAtMs - Date.now());
     const timer = setTimeout(() => {
       this.#crashTimers.delete(name);
-      for (const listener of this.#listeners) listener(name);
+      this.#notify(name);
     }, leftMs);
     this.#crashTimers.set(name, timer.unref());
   }
 
+  #notify(guestName: string): void {
+    for (const listener of this.#listeners) listener(guestName);
+  }
+
+  /** @throws HypervisorError */
   #running(guestName: string): FakeRecord {
     const record = this.#guests.get(guestName);
-    if (record !== undefined && !hasCrashed(record)) return record;
+    if (record !== undefined && isHere(record) && !hasCrashed(record)) return record;
     throw new HypervisorError(`Instance ${guestName} does not run on this node`);
   }
+
+  /** @throws HypervisorError when it does not run, or another node may have it already */
+  #staying(guestName: string): FakeRecord {
+    const record = this.#running(guestName);
+    if (record.migration === null) return record;
+    throw new HypervisorError(`Instance ${guestName} is being migrated; finish its migration first`);
+  }
+}
+
+/** The guest, which has the device. @throws HypervisorError when it has not */
+function known(guest: GuestSpec, device: HotplugDevice): GuestSpec {
+  if (presentDevice(guest, device) !== undefined) return guest;
+  throw new HypervisorError(`Instance ${guest.name} has no ${device.kind} ${deviceUuid(device)}`);
 }
 
 /** @throws HypervisorError when the name is taken by another instance */
@@ -204,23 +391,4 @@ function check(guest: GuestSpec): void {
     if (!(error instanceof GannetError)) throw error;
     throw new HypervisorError(`Instance ${guest.name}: ${error.message}`, { cause: error });
   }
-}
-
-function hasCrashed({ crashesAtMs }: FakeRecord): boolean {
-  return crashesAtMs !== null && crashesAtMs <= Date.now();
-}
-
-/** A simulated guest uses no processor; one that has crashed uses nothing at all, as with real hypervisors. */
-function stateOf(record: FakeRecord): GuestState {
-  const { name, uuid, startMemoryMib, vcpus } = record.guest;
-  const identity = { name, uuid, hypervisor: "fake", cpuSeconds: 0 } as const;
-  if (hasCrashed(record)) return { ...identity, status: "crashed", memoryMib: 0, vcpus: 0, uptimeSeconds: 0 };
-  const uptimeSeconds = Math.max(0, (Date.now() - record.startedAtMs) / 1000);
-  return {
-    ...identity,
-    status: record.paused ? "paused" : "running",
-    memoryMib: startMemoryMib,
-    vcpus,
-    uptimeSeconds,
-  };
 }

@@ -8,7 +8,25 @@ import { isErrno } from "../../errno.ts";
 
 const fault = z.strictObject({
   /** `crash` strikes guests that run when the file is written, or when the agent starts. */
-  operation: z.enum(["validate", "start", "stop", "reboot", "crash"]),
+  operation: z.enum([
+    "validate",
+    "start",
+    "stop",
+    "reboot",
+    "crash",
+    "migrationInfo",
+    "acceptMigration",
+    /** The delay is how long the sending takes; the error is what ends it then. */
+    "migrate",
+    "finishMigrationSource",
+    "finishMigrationTarget",
+    "setMemory",
+    "checkHotplug",
+    "plug",
+    "unplug",
+    "replug",
+    "resizeDisk",
+  ]),
   /** The one guest it is for; every guest without it. */
   guest: z.string().optional(),
   /** How often it strikes; always without it. Counted anew when the file changes or the agent starts. */

@@ -14,7 +14,7 @@ export async function prepareLog(paths: RuntimePaths): Promise<void> {
 
 /** Sockets and pid file of a qemu that is gone. What is not there is no error. */
 export async function removeRuntimeFiles(paths: RuntimePaths): Promise<void> {
-  const files = [paths.pidFile, paths.qmpSocket, paths.monitorSocket, paths.serialSocket];
+  const files = [paths.pidFile, paths.qmpSocket, paths.monitorSocket, paths.serialSocket, paths.guestAgentSocket];
   for (const file of files) await rm(file, { force: true });
 }
 

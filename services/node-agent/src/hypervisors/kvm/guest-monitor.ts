@@ -5,7 +5,7 @@ import type { Logger } from "@gannet/telemetry";
 import { type ProcessIdentity, processLives } from "../process-identity.ts";
 import { QmpClient } from "./qmp/client.ts";
 import type { QmpAnswer, QmpCall, QmpCommandName } from "./qmp/commands.ts";
-import type { QmpEvent } from "./qmp/events.ts";
+import type { QmpEvent, QmpEventData } from "./qmp/events.ts";
 
 /** qemu's run states (qemu-qmp-ref(7), `RunState`). Any other is one in which the guest stands still for now. */
 const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
@@ -34,12 +34,15 @@ export interface GuestMonitorOptions {
 export class GuestMonitor {
   readonly #options: GuestMonitorOptions;
   readonly #client: QmpClient;
+  readonly #listeners = new Set<(event: QmpEvent) => void>();
   readonly #refreshed = Promise.withResolvers<void>();
   #status: GuestStatus = "running";
   #memoryMib: number;
   #vcpus: number;
-  /** How the guest's end is to be called when it comes. */
-  #endStatus: "shutdown" | "crashed" = "crashed";
+  /** How the guest has ended, or is just ending; undefined before. */
+  #announcedEnd: "shutdown" | "crashed" | undefined;
+  /** Somebody has asked the guest to shut down since it last booted. */
+  #powerButtonPressed = false;
 
   constructor(options: GuestMonitorOptions) {
     this.#options = options;
@@ -50,7 +53,7 @@ export class GuestMonitor {
       logger: options.logger,
       targetLives: () => processLives(options.process),
       onEvent: (event) => this.#handle(event),
-      onConnect: () => void this.#refreshAll(),
+      onConnect: () => void this.refreshAll(),
       onGone: () => {
         this.#refreshed.resolve();
         options.onEnd();
@@ -74,9 +77,9 @@ export class GuestMonitor {
     return this.#vcpus;
   }
 
-  /** `shutdown` when qemu announced its end, `crashed` when it has not. */
+  /** `shutdown` when the guest ended by its own wish: not asked by a power button, nor ended from this node. */
   get endStatus(): "shutdown" | "crashed" {
-    return this.#endStatus;
+    return this.#announcedEnd ?? "crashed";
   }
 
   /** @throws HypervisorError */
@@ -103,14 +106,11 @@ export class GuestMonitor {
   async refreshStatus(): Promise<void> {
     const { status } = await this.#client.execute({ name: "query-status" });
     this.#update(STATUS_OF_RUN_STATE[status] ?? "paused", this.#memoryMib);
+    if (status === "shutdown") await this.#dismiss();
   }
 
-  close(): void {
-    this.#client.close();
-    this.#refreshed.resolve();
-  }
-
-  async #refreshAll(): Promise<void> {
+  /** Read everything anew. What cannot be read stays as it was. */
+  async refreshAll(): Promise<void> {
     try {
       await this.refreshStatus();
       this.#vcpus = (await this.#client.execute({ name: "query-cpus-fast" })).length;
@@ -123,17 +123,43 @@ export class GuestMonitor {
     }
   }
 
+  /** A qemu that stayed to tell how its guest ended (`-no-shutdown`) has told it, and may go. */
+  async #dismiss(): Promise<void> {
+    this.#announcedEnd ??= this.#powerButtonPressed ? "crashed" : "shutdown";
+    await this.#client.execute({ name: "quit" });
+  }
+
+  /** Called at each QMP event that is listened to. Returns the unsubscription. */
+  onEvent(listener: (event: QmpEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    this.#listeners.clear();
+    this.#client.close();
+    this.#refreshed.resolve();
+  }
+
   #handle(event: QmpEvent): void {
     this.#options.logger.debug({ instance: this.#options.guest.name, event }, "QMP event");
+    for (const listener of this.#listeners) listener(event);
     switch (event.name) {
       case "SHUTDOWN":
-        this.#endStatus = event.data.reason === "guest-panic" ? "crashed" : "shutdown";
+        this.#announcedEnd ??= isOwnWish(event.data) && !this.#powerButtonPressed ? "shutdown" : "crashed";
         return;
       case "BALLOON_CHANGE":
         this.#update(this.#status, Math.round(event.data.actual / BYTES_PER_MIB));
         return;
       case "POWERDOWN":
+        this.#powerButtonPressed = true;
+        return;
       case "RESET":
+        this.#powerButtonPressed = false;
+        return;
+      case "MIGRATION_PASS":
+      case "DEVICE_DELETED":
+      case "DEVICE_UNPLUG_GUEST_ERROR":
         return;
       default:
         this.refreshStatus().catch((error) => {
@@ -148,4 +174,9 @@ export class GuestMonitor {
     this.#memoryMib = memoryMib;
     if (changed) this.#options.onChange();
   }
+}
+
+/** qemu-qmp-ref(7), `ShutdownCause`: signals and monitor commands are the node's. */
+function isOwnWish({ guest, reason }: QmpEventData<"SHUTDOWN">): boolean {
+  return guest && reason !== "guest-panic";
 }

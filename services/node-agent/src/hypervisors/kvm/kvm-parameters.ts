@@ -15,6 +15,7 @@ const kvmParameters = z.object({
   cdrom2_image_path: text,
   cdrom_disk_type: text,
   cpu_cores: count,
+  cpu_mask: text.transform((value) => (value === "" ? "all" : value)),
   cpu_sockets: count,
   cpu_threads: count,
   cpu_type: text,
@@ -37,21 +38,44 @@ const kvmParameters = z.object({
   reboot_behavior: z.enum(["exit", "reboot"]),
   root_path: text.nullable().transform((value) => value ?? ""),
   scsi_controller_type: text,
+  security_domain: text,
+  security_model: z.enum(["none", "pool", "user"]),
   serial_console: flag,
   serial_speed: count,
+  soundhw: text,
+  spice_bind: text,
+  spice_image_compression: text,
+  spice_ip_version: count,
+  spice_jpeg_wan_compression: text,
+  spice_password_file: text,
+  spice_playback_compression: flag,
+  spice_streaming_video: text,
+  spice_tls_ciphers: text,
+  spice_use_tls: flag,
+  spice_use_vdagent: flag,
+  spice_zlib_glz_wan_compression: text,
+  usb_devices: text,
   usb_mouse: z.enum(["", "mouse", "tablet"]),
+  use_chroot: flag,
+  use_guest_agent: flag,
   use_localtime: flag,
+  user_shutdown: flag,
   vga: text,
   vhost_net: flag,
+  virtio_net_queues: z.int().positive(),
   vnc_bind_address: text,
   vnc_password_file: text,
+  vnc_tls: flag,
+  vnc_x509_path: text,
+  vnc_x509_verify: flag,
+  vnet_hdr: flag,
 });
 
 /** Named as on the wire, because they are named so in every message about them. */
 export type KvmParameters = z.output<typeof kvmParameters>;
 
 /**
- * A guest's parameters, checked against their table. Those without effect yet are refused there when set.
+ * A guest's parameters, checked against their table.
  * @throws HypervisorError naming every parameter that is wrong
  */
 export function readKvmParameters(guest: GuestSpec): KvmParameters {

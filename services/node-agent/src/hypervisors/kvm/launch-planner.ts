@@ -8,53 +8,115 @@ import type { CommandRunner } from "@gannet/exec";
 import { HYPERVISOR_PARAMETERS, isImageUrl } from "@gannet/objects";
 import { checkGuestName, checkUuid } from "../guest-name.ts";
 import { type AccelerationProbe, chooseAccelerator } from "./acceleration.ts";
+import type { DevicePlaces } from "./argv/device-slots.ts";
 import { networkDevice } from "./argv/network-cards.ts";
-import { qemuArgv } from "./argv.ts";
+import { placesOf } from "./argv.ts";
+import { checkCpuPinning, parseCpuMask } from "./cpu-mask.ts";
+import { userNamed } from "./isolation/node-users.ts";
+import type { UidPool } from "./isolation/uid-pool.ts";
 import { type KvmParameters, readKvmParameters } from "./kvm-parameters.ts";
-import type { LaunchPlan } from "./launch-plan.ts";
-import { checkNics } from "./nic/connections.ts";
+import type { LaunchPlan, NodeUser, SpiceCertificate } from "./launch-plan.ts";
+import type { NicConnections } from "./nic/connections.ts";
 import { QemuBinaries, type QemuFacts } from "./qemu-binary.ts";
-import { type RuntimeFolders, runtimePaths } from "./runtime-paths.ts";
+import { type RuntimeFolders, type RuntimePaths, runtimePaths } from "./runtime-paths.ts";
+import { spiceListener } from "./spice-listener.ts";
 import { vncListener } from "./vnc-listener.ts";
+
+/** What stays as it is for as long as a guest has not been stopped: reboots and migrations do not change it. */
+export interface KeptHardware {
+  readonly machine: string;
+  readonly places: DevicePlaces;
+}
 
 const VHOST_NET = "/dev/vhost-net";
 
 export class LaunchPlanner {
   readonly #folders: RuntimeFolders;
   readonly #acceleration: AccelerationProbe;
+  readonly #nics: NicConnections;
+  readonly #uids: UidPool;
+  readonly #spiceCertificate: SpiceCertificate;
+  readonly #runner: CommandRunner;
   readonly binaries: QemuBinaries;
 
-  constructor(parts: { folders: RuntimeFolders; acceleration: AccelerationProbe; runner: CommandRunner }) {
+  constructor(parts: {
+    readonly folders: RuntimeFolders;
+    readonly acceleration: AccelerationProbe;
+    readonly nics: NicConnections;
+    readonly uids: UidPool;
+    readonly spiceCertificate: SpiceCertificate;
+    readonly runner: CommandRunner;
+  }) {
     this.#folders = parts.folders;
     this.#acceleration = parts.acceleration;
+    this.#nics = parts.nics;
+    this.#uids = parts.uids;
+    this.#spiceCertificate = parts.spiceCertificate;
+    this.#runner = parts.runner;
     this.binaries = new QemuBinaries(parts.runner);
   }
 
+  paths(guestName: string): RuntimePaths {
+    return runtimePaths(this.#folders, guestName);
+  }
+
   /**
-   * @param machine the type the guest had before; the one its parameters ask for when undefined
+   * @param kept the hardware of a guest that has run already; what its parameters ask for when undefined
    * @throws HypervisorError naming the parameter, disk or NIC that this node cannot serve
    */
-  async plan(guest: GuestSpec, machine: string | undefined): Promise<LaunchPlan> {
+  async plan(guest: GuestSpec, kept: KeptHardware | undefined): Promise<LaunchPlan> {
     checkIdentity(guest);
     const params = readKvmParameters(guest);
     await checkPaths(guest);
-    await checkNics(guest);
+    await this.#nics.check(guest);
     const qemu = await this.binaries.facts(params.kvm_path);
     const accelerator = chooseAccelerator(params.kvm_flag, await this.#acceleration.verdict(qemu));
+    const paths = runtimePaths(this.#folders, guest.name);
+    const pinning = parseCpuMask(params.cpu_mask, guest.vcpus);
+    await checkCpuPinning(pinning);
     const plan: LaunchPlan = {
       guest,
       params,
-      machine: resolveMachine(qemu, machine ?? params.machine_version),
+      machine: resolveMachine(qemu, kept?.machine ?? params.machine_version),
       accelerator,
-      paths: runtimePaths(this.#folders, guest.name),
+      places: kept?.places ?? {},
+      incoming: false,
+      paths,
       vnc: vncListener(guest, params),
+      spice: await spiceListener(guest, params, this.#spiceCertificate),
+      pinning,
+      runAs: await this.#user(guest, params),
+      chroot: params.use_chroot ? paths.chroot : null,
+      runWith: qemu.runWith,
       vhostNet: accelerator === "kvm" && (await isUsable(VHOST_NET)),
     };
+    if (plan.spice !== null && !qemu.spice) {
+      throw new HypervisorError(`spice_bind: qemu ${qemu.version.text} (${qemu.path}) is built without SPICE`);
+    }
     if (guest.nics.length > 0) checkDevice(qemu, "nic_type", networkDevice(plan));
     // Building finds what only shows when everything is put together, such as a full bus.
-    qemuArgv(plan);
-    return plan;
+    return { ...plan, places: placesOf(plan) };
   }
+
+  /** Known before the start, unless it is to be one of a pool. */
+  async #user(guest: GuestSpec, params: KvmParameters): Promise<NodeUser | null> {
+    if (params.use_chroot || params.security_model !== "none") checkIsRoot(params);
+    switch (params.security_model) {
+      case "none":
+        return null;
+      case "user":
+        return userNamed(this.#runner, params.security_domain);
+      case "pool":
+        await this.#uids.check(guest.uidPool);
+        return null;
+    }
+  }
+}
+
+function checkIsRoot(params: KvmParameters): void {
+  if (process.geteuid?.() === 0) return;
+  const asked = params.use_chroot ? "use_chroot" : `security_model ${params.security_model}`;
+  throw new HypervisorError(`${asked}: only an agent that runs as root can confine guests so`);
 }
 
 /** @throws HypervisorError when qemu does not know it, or has no default and none is asked for */

@@ -17,6 +17,10 @@ export interface QemuFacts {
   readonly machines: ReadonlyMap<string, string>;
   readonly defaultMachine: string | undefined;
   readonly devices: ReadonlySet<string>;
+  /** Whether a guest's screen can be shown by SPICE. */
+  readonly spice: boolean;
+  /** Whether user and root folder are told by `-run-with`; by `-runas` and `-chroot` otherwise. */
+  readonly runWith: boolean;
 }
 
 /** Debian 12's. JSON in -device needs 6.2, and older ones have had no security support for years. */
@@ -44,12 +48,19 @@ export class QemuBinaries {
   }
 
   async #probe(path: string): Promise<QemuFacts> {
-    const [version, machines, devices] = await Promise.all([
+    const [version, machines, devices, options] = await Promise.all([
       this.#ask(path, ["--version"]),
       this.#ask(path, ["-machine", "help"]),
       this.#ask(path, ["-device", "help"]),
+      this.#ask(path, ["-help"]),
     ]);
-    return { path, version: parseVersion(version, path), ...parseMachines(machines), devices: parseDevices(devices) };
+    return {
+      path,
+      version: parseVersion(version, path),
+      ...parseMachines(machines),
+      devices: parseDevices(devices),
+      ...parseOptions(options),
+    };
   }
 
   async #ask(path: string, args: readonly string[]): Promise<string> {
@@ -98,6 +109,16 @@ export function parseMachines(output: string): Pick<QemuFacts, "machines" | "def
     if (line.includes("(default)")) defaultMachine = target;
   }
   return { machines, defaultMachine };
+}
+
+/** The help of an option begins in the first column and goes on in others. */
+export function parseOptions(output: string): Pick<QemuFacts, "spice" | "runWith"> {
+  const runWith = /^-run-with .*(?:\n[ \t].*)*/m.exec(output)?.[0] ?? "";
+  return {
+    spice: /^-spice /m.test(output),
+    // The option came with 8.1, these of its parts with 9.0.
+    runWith: runWith.includes("chroot=") && runWith.includes("user="),
+  };
 }
 
 /** Lines like `name "lsi53c895a", bus PCI, alias "lsi"`. */

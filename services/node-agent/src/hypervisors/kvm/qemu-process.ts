@@ -11,6 +11,7 @@ import {
   signalProcess,
 } from "../process-identity.ts";
 import { qemuArgv } from "./argv.ts";
+import type { GuestScopes } from "./isolation/guest-scopes.ts";
 import type { LaunchPlan } from "./launch-plan.ts";
 
 /** Until qemu has gone to the background. Touching all memory of a large guest first (mem_path) takes this long. */
@@ -23,10 +24,11 @@ const LOG_TAIL_BYTES = 2_000;
 export async function launchQemu(
   runner: CommandRunner,
   plan: LaunchPlan,
+  scopes: Pick<GuestScopes, "wrap">,
   signal: AbortSignal,
 ): Promise<ProcessIdentity> {
   try {
-    await runner.run({ argv: qemuArgv(plan), timeoutMs: LAUNCH_TIMEOUT_MS, signal });
+    await runner.run({ argv: scopes.wrap(plan.paths.stem, qemuArgv(plan)), timeoutMs: LAUNCH_TIMEOUT_MS, signal });
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     const said = await logTail(plan.paths.logFile);
@@ -48,6 +50,14 @@ export async function findQemu(pidFile: string): Promise<ProcessIdentity | undef
   if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
   const identity = await identifyProcess(pid);
   return (await processArguments(pid)).includes(pidFile) ? identity : undefined;
+}
+
+/** Of the user that a qemu runs as. @throws HypervisorError when it is gone */
+export async function qemuUid({ pid }: ProcessIdentity): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1];
+  if (uid === undefined) throw new HypervisorError(`The qemu process ${pid} is gone`);
+  return Number(uid);
 }
 
 /**

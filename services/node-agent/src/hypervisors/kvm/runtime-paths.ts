@@ -15,6 +15,9 @@ export interface RuntimeFolders {
   readonly conf: string;
   readonly nic: string;
   readonly log: string;
+  readonly chroot: string;
+  /** Takes what a guest left in its chroot. */
+  readonly quarantine: string;
 }
 
 export interface RuntimePaths {
@@ -26,9 +29,13 @@ export interface RuntimePaths {
   /** The monitor for people: `socat - UNIX-CONNECT:<path>`. */
   readonly monitorSocket: string;
   readonly serialSocket: string;
+  /** The guest agent's end on this node: its JSON protocol. */
+  readonly guestAgentSocket: string;
   readonly logFile: string;
   /** Holds one file a NIC, named by its index, with the name of the NIC's interface on this node. */
   readonly nicFolder: string;
+  /** What is qemu's root folder where the guest asks for one: empty. */
+  readonly chroot: string;
 }
 
 /**
@@ -45,6 +52,8 @@ export function runtimeFolders(stateDir: string, shortFolder: string): RuntimeFo
     conf: path.join(base, "conf"),
     nic: path.join(base, "nic"),
     log: path.join(base, "log"),
+    chroot: path.join(base, "chroot"),
+    quarantine: path.join(base, "chroot-quarantine"),
   };
 }
 
@@ -58,7 +67,9 @@ export function runtimePaths(folders: RuntimeFolders, guestName: string): Runtim
     qmpSocket: path.join(folders.ctrl, `${stem}.qmp`),
     monitorSocket: path.join(folders.ctrl, `${stem}.monitor`),
     serialSocket: path.join(folders.ctrl, `${stem}.serial`),
+    guestAgentSocket: path.join(folders.ctrl, `${stem}.qga`),
     logFile: path.join(folders.log, `${stem}.log`),
     nicFolder: path.join(folders.nic, stem),
+    chroot: path.join(folders.chroot, stem),
   };
 }

@@ -58,6 +58,8 @@ describe("the test program", () => {
       machines: new Map(),
       defaultMachine: undefined,
       devices: new Set([DEBUG_EXIT_DEVICE.driver]),
+      spice: false,
+      runWith: false,
     };
     const runs: string[] = [];
     const counting = {
@@ -87,6 +89,8 @@ describe("the test program", () => {
       machines: new Map(),
       defaultMachine: undefined,
       devices: new Set<string>(),
+      spice: false,
+      runWith: false,
     };
     expect((await probe.verdict(qemu)).works).toBe(setting === "on");
   });

@@ -4,7 +4,7 @@ import { DeviceSlots } from "../../../src/hypervisors/kvm/argv/device-slots.ts";
 import { cdromArgv, diskArgv, floppyArgv, scsiControllerArgv } from "../../../src/hypervisors/kvm/argv/drives.ts";
 import { kernelArgv, machineArgv } from "../../../src/hypervisors/kvm/argv/machine.ts";
 import { machineFamily } from "../../../src/hypervisors/kvm/argv/machine-family.ts";
-import { networkArgv } from "../../../src/hypervisors/kvm/argv/network-cards.ts";
+import { networkArgv, tapShape } from "../../../src/hypervisors/kvm/argv/network-cards.ts";
 import { qemuArgv } from "../../../src/hypervisors/kvm/argv.ts";
 import type { LaunchPlan } from "../../../src/hypervisors/kvm/launch-plan.ts";
 import { DISK, DISK_ID, NIC, NIC_ID, planOf, TAP } from "./plan-fixture.ts";
@@ -37,7 +37,7 @@ describe("the whole command line", () => {
       ...["-serial", "chardev:serial0"],
       ...["-display", "none", "-vga", "std"],
       ...["-device", '{"driver":"virtio-balloon-pci","id":"balloon","bus":"pci.0","addr":"0xc"}'],
-      ...["-netdev", `tap,id=${NIC_ID},ifname=${TAP},script=no,downscript=no`],
+      ...["-netdev", `{"type":"tap","id":"${NIC_ID}","ifname":"${TAP}","script":"no","downscript":"no"}`],
       "-device",
       `{"driver":"virtio-net-pci","id":"${NIC_ID}","bus":"pci.0","addr":"0xd","netdev":"${NIC_ID}","mac":"aa:00:00:12:34:56"}`,
       "-blockdev",
@@ -61,6 +61,11 @@ describe("the machine", () => {
       "under KVM with a processor model",
       { params: { cpu_type: "host,-svm" }, plan: { accelerator: "kvm" } },
       ["-machine", "pc-i440fx-7.2", "-accel", "kvm", "-cpu", "host,-svm", "-smp", "2", "-m", "512M"],
+    ],
+    [
+      "staying after the guest's own shutdown, to tell of it",
+      { params: { user_shutdown: true } },
+      ["-machine", "pc-i440fx-7.2", "-accel", "tcg", "-smp", "2", "-m", "512M", "-no-shutdown"],
     ],
     [
       "without ACPI, ending at a reboot, on local time",
@@ -270,6 +275,11 @@ describe("removable media", () => {
     ]);
   });
 
+  it("are not read by a protocol that qemu does not speak", () => {
+    const plan = planOf({ params: { cdrom_image_path: "tftp://mirror.example/a.iso" } });
+    expect(() => qemuArgv(plan)).toThrow(/cdrom_image_path: .* not by tftp/);
+  });
+
   it("are plugged in where the disks are, unless told otherwise", () => {
     const plan = planOf({ params: { cdrom_image_path: "/a.iso", disk_type: "scsi-hd" } });
     expect(readable(scsiControllerArgv(plan, slots(plan)))).toHaveLength(2);
@@ -296,21 +306,35 @@ describe("removable media", () => {
 
 describe("network cards", () => {
   it.each([
-    ["vhost where the node and the guest allow it", { plan: { vhostNet: true } }, true],
-    ["none where the guest does not want it", { plan: { vhostNet: true }, params: { vhost_net: false } }, false],
-    ["none where the node has none", {}, false],
-    ["none for other models", { plan: { vhostNet: true }, params: { nic_type: "e1000" } }, false],
-  ])("use %s", (_, changes, vhost) => {
+    ["vhost where the node and the guest allow it", { plan: { vhostNet: true } }, { vhost: true }],
+    ["no vhost where the guest does not want it", { plan: { vhostNet: true }, params: { vhost_net: false } }, {}],
+    ["no vhost where the node has none", {}, {}],
+    ["no vhost for other models", { plan: { vhostNet: true }, params: { nic_type: "e1000" } }, {}],
+    ["no offload headers where the guest does not want them", { params: { vnet_hdr: false } }, { vnet_hdr: false }],
+    ["whatever suits other models", { params: { vnet_hdr: false, nic_type: "e1000", virtio_net_queues: 4 } }, {}],
+    ["as many queues as asked for", { params: { virtio_net_queues: 4 } }, { queues: 4 }],
+  ])("use %s", (_, changes, expected) => {
     const plan = planOf({ guest: { nics: [NIC] }, ...changes });
-    const tap = `tap,id=${NIC_ID},ifname=${TAP},script=no,downscript=no`;
-    expect(networkArgv(plan, slots(plan)).slice(0, 2)).toEqual(["-netdev", vhost ? `${tap},vhost=on` : tap]);
+    const tap = { type: "tap", id: NIC_ID, ifname: TAP, script: "no", downscript: "no" };
+    expect(readable(networkArgv(plan, slots(plan))).slice(0, 2)).toEqual(["-netdev", { ...tap, ...expected }]);
+  });
+
+  it("with several queues have an interrupt for each direction of each, and taps of the same shape", () => {
+    const plan = planOf({
+      guest: { nics: [NIC] },
+      params: { virtio_net_queues: 4 },
+      plan: { runAs: { uid: 4000, gid: 4001 } },
+    });
+    expect(readable(networkArgv(plan, slots(plan)))[3]).toMatchObject({ mq: true, vectors: 10 });
+    expect(tapShape(plan)).toEqual({ queues: 4, ownerUid: 4000 });
+    expect(tapShape(planOf({ params: { nic_type: "e1000", virtio_net_queues: 4 } }))).toEqual({ queues: 1 });
   });
 
   it("of mode user need nothing of the node", () => {
     const plan = planOf({ guest: { nics: [{ ...NIC, mode: "user" }] }, params: { boot_order: "network" } });
     expect(readable(networkArgv(plan, slots(plan)))).toEqual([
       "-netdev",
-      `user,id=${NIC_ID}`,
+      { type: "user", id: NIC_ID },
       "-device",
       {
         driver: "virtio-net-pci",
@@ -354,9 +378,9 @@ describe("consoles", () => {
     expect(screenArgv(planOf({ plan: { vnc } }))).toEqual(["-vnc", expected, "-vga", "std"]);
   });
 
-  it("have a card, a keyboard layout and a USB pointing device when asked for", () => {
-    expect(screenArgv(planOf({ params: { vga: "cirrus", keymap: "de", usb_mouse: "tablet" } }))).toEqual([
-      ...["-display", "none", "-vga", "cirrus", "-k", "de", "-usb", "-device", '{"driver":"usb-tablet"}'],
+  it("have a card and a keyboard layout when asked for", () => {
+    expect(screenArgv(planOf({ params: { vga: "cirrus", keymap: "de" } }))).toEqual([
+      ...["-display", "none", "-vga", "cirrus", "-k", "de"],
     ]);
   });
 });

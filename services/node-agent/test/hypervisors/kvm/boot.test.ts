@@ -1,5 +1,5 @@
 /** A stock kernel in a guest: what no test without a running guest can show. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,7 +8,7 @@ import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { buildInitramfs, findStockKernel } from "@gannet/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
-import { bareGuest, eventually, makeTestNode, type TestNode } from "../node-fixture.ts";
+import { bareGuest, eventually, makeTestNode, type TestNode, uuidOf } from "../node-fixture.ts";
 
 const kernel = await findStockKernel();
 if ("missing" in kernel) console.warn(`Not booting a real kernel: ${kernel.missing}`);
@@ -60,6 +60,31 @@ describe.skipIf("missing" in kernel)("a guest with a stock kernel", { timeout: 2
     expect(await driver.state(guest.name)).toMatchObject({ status: "shutdown", memoryMib: 0 });
   });
 
+  it("sees a SCSI disk, and its own shutdown is known to an agent that was away meanwhile", async () => {
+    const image = path.join(folder, "disk.raw");
+    await writeFile(image, Buffer.alloc(3 * 1024 * 1024));
+    const disk = { uuid: uuidOf("disk-0"), index: 0, name: null, path: image, sizeMib: 3, access: "rw" } as const;
+    const params = { disk_type: "scsi-hd", scsi_controller_type: "virtio-scsi-pci", user_shutdown: true };
+    const scsiGuest: GuestSpec = {
+      ...guest,
+      hvparams: { ...guest.hvparams, ...params },
+      disks: [{ ...disk, kind: "file", format: "raw" }],
+    };
+    await driver.start(scsiGuest, { paused: false }, NEVER);
+    await using serial = await openConsole(driver, guest.name);
+    await serial.saw(GREETING);
+    serial.say("run busybox cat /proc/partitions");
+    await serial.saw(/ 3072 sda\b/);
+    await driver.close();
+    serial.say("poweroff");
+    await serial.saw("reboot: Power down");
+    driver = new KvmHypervisor(node.parts);
+    await driver.recover();
+    await eventually(async () => (await node.processes()).length === 0);
+    await eventually(async () => (await driver.state(guest.name))?.memoryMib === 0);
+    expect(await driver.state(guest.name)).toMatchObject({ status: "shutdown" });
+  });
+
   it("is shut down by its ACPI power button", async (test) => {
     if ("missing" in kernel || kernel.modules.length < 2)
       return test.skip("the modules button and evdev are not there");
@@ -85,7 +110,7 @@ async function openConsole(driver: KvmHypervisor, guestName: string) {
   });
   return {
     say: (line: string) => connection.write(`${line}\n`),
-    saw: (wanted: string) => eventually(async () => text.includes(wanted)),
+    saw: (wanted: string | RegExp) => eventually(async () => text.search(wanted) >= 0),
     async [Symbol.asyncDispose]() {
       connection.destroy();
     },

@@ -5,7 +5,7 @@ import type { GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
-import { hasNetAdmin, joinArgv, tapObstacle } from "../../../src/hypervisors/kvm/nic/tap.ts";
+import { tapObstacle } from "../../../src/hypervisors/kvm/nic/tap.ts";
 import { tapName } from "../../../src/hypervisors/kvm/nic/tap-name.ts";
 import { bareGuest, eventually, makeTestNode, type TestNode } from "../node-fixture.ts";
 import { NIC } from "./plan-fixture.ts";
@@ -13,31 +13,6 @@ import { NIC } from "./plan-fixture.ts";
 const NEVER = new AbortController().signal;
 const RUNNING = { paused: false } as const;
 const FORCED = { force: true, timeoutMs: 10_000 } as const;
-
-describe("what a tap is told", () => {
-  it("to join its bridge with an address that the bridge will not take for its own", () => {
-    expect(joinArgv("gnta1c000001111", NIC, "1400")).toEqual([
-      ...["/sbin/ip", "link", "set", "dev", "gnta1c000001111"],
-      ...["address", "fe:00:00:12:34:56", "mtu", "1400", "master", "br0", "up"],
-    ]);
-  });
-
-  it("to have a name that Linux allows and that its NIC alone has", () => {
-    expect(tapName(NIC.uuid)).toMatch(/^gnt[0-9a-f]{12}$/);
-    expect(tapName("a1c00000-1112-2222-3333-444444444444")).not.toBe(tapName(NIC.uuid));
-  });
-});
-
-describe("the right to make taps", () => {
-  it.each([
-    ["CapEff:\t000001ffffffffff\n", true],
-    ["CapInh:\t0000000000001000\nCapEff:\t0000000000001000\n", true],
-    ["CapEff:\t0000000000000fff\nCapBnd:\t000001ffffffffff\n", false],
-    ["Name:\tnode\n", false],
-  ])("in %j is %s", (status, expected) => {
-    expect(hasNetAdmin(status)).toBe(expected);
-  });
-});
 
 const bridge = `gntt${process.pid % 10_000_000}`;
 const obstacle = (await tapObstacle()) ?? (await bridgeObstacle());

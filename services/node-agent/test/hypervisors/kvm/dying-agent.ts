@@ -13,6 +13,7 @@ const logger = silentLogger();
 const real = createCommandRunner({ logger });
 
 const runner: typeof real = {
+  ...real,
   async run(command) {
     const result = await real.run(command);
     if (moment === "during-start" && command.argv.includes("-daemonize")) process.kill(process.pid, "SIGKILL");

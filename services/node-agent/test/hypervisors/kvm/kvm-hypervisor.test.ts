@@ -1,6 +1,6 @@
 /** The driver with real qemu: what the conformance checks do not ask. */
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createConnection, createServer } from "node:net";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createConnection } from "node:net";
 import path from "node:path";
 import type { GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS, type Parameters } from "@gannet/objects";
@@ -130,6 +130,13 @@ describe("qemu accepts", () => {
     ],
     ["a mouse of a q35", () => [{ usb_mouse: "mouse", machine_version: "q35" }, { disks: disks() }]],
     ["extra arguments", () => [{ kvm_extra: "-device 'virtio-rng-pci,bus=pci.0' -smbios type=1,serial=x" }, {}]],
+    [
+      "sound, USB devices and agents' ports",
+      () => [{ soundhw: "hda", usb_mouse: "tablet", usb_devices: "keyboard wacom-tablet", use_guest_agent: true }, {}],
+    ],
+    ["the sound cards of old", () => [{ soundhw: "sb16" }, {}]],
+    ["sound of a q35", () => [{ soundhw: "ac97", machine_version: "q35" }, {}]],
+    ["being told of the guest's end", () => [{ user_shutdown: true, reboot_behavior: "exit" }, {}]],
     ["all slots taken", () => [{ kvm_pci_reservations: 12 }, { nics, disks: disks() }]],
   ];
   it.each(cases)("%s", async (_, make) => {
@@ -158,7 +165,22 @@ describe("a guest that cannot be started is refused with the reason", () => {
     [/machine_version: qemu .* has no machine pc-9000/, { machine_version: "pc-9000" }],
     [/machine_version: microvm is not supported/, { machine_version: "microvm" }],
     [/kvm_flag is "enabled", but KVM does not work on this node/, { kvm_flag: "enabled" }],
-    [/spice_bind.* is not supported yet/, { spice_bind: "127.0.0.1" }],
+    [/spice_bind is 127\.0\.0\.1, but the instance has no network port/, { spice_bind: "127.0.0.1" }],
+    [/spice_bind: this node has no interface nosuch0/, { spice_bind: "nosuch0" }, { networkPort: 11000 }],
+    [
+      /spice_use_tls: .*spice\.pem cannot be read/,
+      { spice_bind: "127.0.0.1", spice_use_tls: true },
+      { networkPort: 11000 },
+    ],
+    [/cpu_mask: 0:0:0 is for 3 virtual processors/, { cpu_mask: "0:0:0" }],
+    [/cpu_mask: this node has no processor 4000/, { cpu_mask: "4000" }],
+    [/soundhw: all is not supported/, { soundhw: "all" }],
+    [/usb_devices: "disk:\/x" is not supported/, { usb_devices: "disk:/x" }],
+    [/security_domain: this node has no user "-nobody"/, { security_model: "user", security_domain: "-nobody" }],
+    [/security_domain: this node has no user "nosuch"/, { security_model: "user", security_domain: "nosuch" }],
+    [/security_domain: a guest is not to run as root/, { security_model: "user", security_domain: "root" }],
+    [/security_model pool: the cluster's uid_pool has no user/, { security_model: "pool" }],
+    [/security_model pool: the cluster's uid_pool has no user/, { security_model: "pool" }, { uidPool: [[9e8, 9e8]] }],
     [/vnc_bind_address is 127\.0\.0\.1, but the instance has no network port/, { vnc_bind_address: "127.0.0.1" }],
     [/vnc_bind_address: this node has no interface nosuch0/, { vnc_bind_address: "nosuch0" }, { networkPort: 11000 }],
     [/A quote is not closed/, { kvm_extra: "-name 'open" }],
@@ -166,8 +188,6 @@ describe("a guest that cannot be started is refused with the reason", () => {
     [/NIC 0: link nosuchbr is not a bridge/, {}, { nics: [{ ...nic, mode: "bridged", link: "nosuchbr" }] }],
     [/NIC 0: link lo is not a bridge/, {}, { nics: [{ ...nic, mode: "bridged", link: "lo" }] }],
     [/NIC 0: link "\.\.\/lo" is not the name/, {}, { nics: [{ ...nic, mode: "bridged", link: "../lo" }] }],
-    [/NIC 0: mode routed is not supported/, {}, { nics: [{ ...nic, mode: "routed", link: "100" }] }],
-    [/NIC 0: mode openvswitch is not supported/, {}, { nics: [{ ...nic, mode: "openvswitch", link: "ovs0" }] }],
     [/NIC 0: Invalid MAC address 'x,y=z'/, {}, { nics: [{ ...nic, mode: "user", link: "", mac: "x,y=z" }] }],
     [/NIC 0 of web1\.example has .* for a UUID/, {}, { nics: [{ ...nic, mode: "user", link: "", uuid: "x,y=z" }] }],
     [/has .* for a UUID/, {}, { uuid: "-rf" }],
@@ -284,7 +304,7 @@ describe("a guest and its agent", () => {
     await writeFile(file, JSON.stringify({ ...record, process: { ...record.process, pid: process.pid } }));
     await writeFile(path.join(base, "pid/web1.example"), `${process.pid}\n`);
     const next = await nextAgent();
-    expect(await next.state(guest.name)).toMatchObject({ status: "shutdown" });
+    expect(await next.state(guest.name)).toMatchObject({ status: "crashed" });
     await next.stop(guest.name, FORCED, NEVER);
   });
 
@@ -372,67 +392,3 @@ describe("a guest and its agent", () => {
     expect(await node.processes()).toHaveLength(guests.length);
   });
 });
-
-describe("VNC", () => {
-  it("listens on a socket in the folder given, and the socket goes with the guest", async () => {
-    const folder = path.join(node.parts.stateDir, "vnc");
-    await mkdir(folder);
-    await writeFile(path.join(folder, "bystander"), "");
-    const guest = guestWith({ vnc_bind_address: folder, serial_console: false });
-    await driver.start(guest, RUNNING, NEVER);
-    const socket = path.join(folder, "web1.example.vnc");
-    expect(await driver.console(guest.name)).toEqual({ kind: "msg", message: expect.stringContaining(socket) });
-    expect(await securityTypes({ path: socket })).toEqual([1]);
-    await driver.stop(guest.name, FORCED, NEVER);
-    expect(await readdir(folder)).toEqual(["bystander"]);
-  });
-
-  it("listens on the instance's port and asks for the password, which no command line shows", async () => {
-    const password = "s3cr3t-8";
-    const file = path.join(node.parts.stateDir, "vnc-password");
-    await writeFile(file, `${password}\n`, { mode: 0o600 });
-    const port = await freePort();
-    const params = { vnc_bind_address: "lo", vnc_password_file: file, serial_console: false };
-    const guest = guestWith(params, { networkPort: port });
-    await driver.start(guest, RUNNING, NEVER);
-    expect(await driver.console(guest.name)).toEqual({ kind: "vnc", port, display: port - 5900 });
-    expect(await securityTypes({ port, host: "127.0.0.1" })).toEqual([2]);
-    expect((await node.processes()).map(({ command }) => command).join()).not.toContain(password);
-    for (const name of await readdir(path.join(base, "conf"))) {
-      expect(await readFile(path.join(base, "conf", name), "utf8")).not.toContain(password);
-    }
-  });
-
-  it("is refused without a password in the password's file", async () => {
-    const file = path.join(node.parts.stateDir, "empty-password");
-    await writeFile(file, "\n");
-    const params = { vnc_bind_address: "127.0.0.1", vnc_password_file: file };
-    const guest = guestWith(params, { networkPort: await freePort() });
-    await expect(driver.start(guest, RUNNING, NEVER)).rejects.toThrow(/vnc_password_file.* no password/);
-    expect(await node.processes()).toEqual([]);
-  });
-});
-
-/** What an RFB server offers: 1 none, 2 a password (RFC 6143, 7.1.2). */
-async function securityTypes(address: { path: string } | { port: number; host: string }): Promise<readonly number[]> {
-  const connection = createConnection(address as { path: string });
-  const chunks: Buffer[] = [];
-  connection.on("data", (chunk: Buffer) => chunks.push(chunk));
-  connection.write("RFB 003.008\n");
-  const answer = await eventually(async () => {
-    const bytes = Buffer.concat(chunks);
-    return bytes.length > 13 && bytes.length >= 13 + (bytes[12] ?? 0) && bytes;
-  });
-  connection.destroy();
-  return [...answer.subarray(13)];
-}
-
-/** From qemu's point of view a display, so 5900 or above. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}

@@ -58,7 +58,14 @@ export function planOf({ params = {}, guest: guestChanges = {}, plan = {} }: Pla
     accelerator: "tcg",
     paths: runtimePaths(runtimeFolders("/var/lib/gannet", "/run/gannet"), guest.name),
     vnc: null,
+    spice: null,
+    pinning: { kind: "none" },
+    runAs: null,
+    chroot: null,
+    runWith: false,
     vhostNet: false,
+    places: {},
+    incoming: false,
     ...plan,
   };
 }

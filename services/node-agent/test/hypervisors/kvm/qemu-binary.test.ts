@@ -4,7 +4,28 @@ import path from "node:path";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseDevices, parseMachines, parseVersion, QemuBinaries } from "../../../src/hypervisors/kvm/qemu-binary.ts";
+import {
+  parseDevices,
+  parseMachines,
+  parseOptions,
+  parseVersion,
+  QemuBinaries,
+} from "../../../src/hypervisors/kvm/qemu-binary.ts";
+
+describe("what its options tell", () => {
+  const SPICE = "-spice [port=port][,tls-port=secured-port]\n                enable spice\n";
+  it.each([
+    ["7.2", `${SPICE}-runas user     change to user id user\n-chroot dir     chroot to dir\n`, true, false],
+    ["8.1", "-run-with async-teardown=on|off\n                misc options\n-runas user     change\n", false, false],
+    [
+      "9.0",
+      "-run-with [async-teardown=on|off][,chroot=dir]\n          [,user=username|uid:gid]\n                Set misc\n",
+      false,
+      true,
+    ],
+    ["another with chroot and user elsewhere", "-run-with x=y\n-chroot chroot=dir,user=x\n", false, false],
+  ])("of qemu %s", (_, help, spice, runWith) => expect(parseOptions(help)).toEqual({ spice, runWith }));
+});
 
 describe("what qemu says of itself", () => {
   it.each([

@@ -1,46 +1,87 @@
 /** Hands out the places where a guest's devices are plugged in, always in the same order. */
 import { HypervisorError } from "@gannet/errors";
+import { z } from "zod";
 import type { MachineFamily } from "./machine-family.ts";
 
-/** What a device on the root PCI bus says of its place. */
-export interface PciPlace {
-  readonly bus: string;
-  readonly addr: string;
-}
+/** What a device says of its place on the root PCI bus, an IDE or a SCSI bus. */
+const pciPlace = z.strictObject({ bus: z.string(), addr: z.string() });
+const idePlace = z.strictObject({ bus: z.string(), unit: z.int() });
+const scsiPlace = z.strictObject({ bus: z.string(), "scsi-id": z.int() });
+export type PciPlace = z.output<typeof pciPlace>;
+type IdePlace = z.output<typeof idePlace>;
+type ScsiPlace = z.output<typeof scsiPlace>;
+type DevicePlace = PciPlace | IdePlace | ScsiPlace;
+
+/** Where each of a guest's devices is, by its id. */
+export const devicePlaces = z.record(z.string(), z.union([pciPlace, idePlace, scsiPlace]));
+export type DevicePlaces = Readonly<Record<string, DevicePlace>>;
+
+/** The `lsi` controller itself is this number of its bus. */
+const SCSI_CONTROLLER_ID = 7;
+const LAST_SCSI_ID = 31;
 
 export class DeviceSlots {
   readonly #family: MachineFamily;
-  #nextPciSlot: number;
-  #nextIde = 0;
-  #nextScsi = 0;
+  readonly #reserved: number;
+  readonly #kept: DevicePlaces;
+  readonly #places: Record<string, DevicePlace> = {};
 
-  /** @param reserved slots from 0 on that stay free for devices qemu places itself (`kvm_pci_reservations`) */
-  constructor(family: MachineFamily, reserved: number) {
+  /**
+   * @param reserved slots from 0 on that stay free for devices qemu places itself (`kvm_pci_reservations`)
+   * @param kept places of a guest that has run already: a device that had one is given it again, and nobody else
+   */
+  constructor(family: MachineFamily, reserved: number, kept: DevicePlaces = {}) {
     this.#family = family;
-    this.#nextPciSlot = Math.max(family.firstFreeSlot, reserved);
+    this.#reserved = reserved;
+    this.#kept = kept;
+  }
+
+  /** All that were handed out. */
+  get places(): DevicePlaces {
+    return this.#places;
+  }
+
+  /** Whether the guest had a device of this id before. */
+  had(id: string): boolean {
+    return this.#kept[id] !== undefined;
   }
 
   /** @throws HypervisorError when all are taken */
-  pci(): PciPlace {
-    const slot = this.#nextPciSlot++;
-    if (slot > this.#family.lastFreeSlot) {
-      throw new HypervisorError("The guest has more devices than PCI slots; lower kvm_pci_reservations");
-    }
-    return { bus: this.#family.pciBus, addr: `0x${slot.toString(16)}` };
+  pci(id: string): PciPlace {
+    const { firstFreeSlot, lastFreeSlot, pciBus } = this.#family;
+    const slots = range(Math.max(firstFreeSlot, this.#reserved), lastFreeSlot);
+    const places = slots.map((slot) => ({ bus: pciBus, addr: `0x${slot.toString(16)}` }));
+    return this.#take(id, pciPlace, places, "The guest has more devices than PCI slots; lower kvm_pci_reservations");
   }
 
   /** @throws HypervisorError when all are taken */
-  ide(): { readonly bus: string; readonly unit: number } {
-    const index = this.#nextIde++;
-    if (index >= this.#family.ideDisks) {
-      throw new HypervisorError(`The machine takes ${this.#family.ideDisks} IDE drives, the guest has more`);
-    }
-    return this.#family.ideBus(index);
+  ide(id: string): IdePlace {
+    const { ideDisks, ideBus } = this.#family;
+    const places = range(0, ideDisks - 1).map(ideBus);
+    return this.#take(id, idePlace, places, `The machine takes ${ideDisks} IDE drives, the guest has more`);
   }
 
-  /** On the one controller that the guest has. The `lsi` controller itself is number 7 of its bus. */
-  scsi(): { readonly bus: string; readonly "scsi-id": number } {
-    const id = this.#nextScsi++;
-    return { bus: "scsi.0", "scsi-id": id < 7 ? id : id + 1 };
+  /** On the one controller that the guest has. @throws HypervisorError when all are taken */
+  scsi(id: string): ScsiPlace {
+    const numbers = range(0, LAST_SCSI_ID).filter((number) => number !== SCSI_CONTROLLER_ID);
+    const places = numbers.map((number) => ({ bus: "scsi.0", "scsi-id": number }));
+    return this.#take(id, scsiPlace, places, `The SCSI bus takes ${numbers.length} drives, the guest has more`);
   }
+
+  #take<Place extends DevicePlace>(id: string, form: z.ZodType<Place>, places: readonly Place[], full: string): Place {
+    const before = form.safeParse(this.#kept[id]);
+    const taken = new Set([...Object.values(this.#kept), ...Object.values(this.#places)].map(asText));
+    const place = before.success ? before.data : places.find((each) => !taken.has(asText(each)));
+    if (place === undefined) throw new HypervisorError(full);
+    this.#places[id] = place;
+    return place;
+  }
+}
+
+function range(first: number, last: number): readonly number[] {
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, offset) => first + offset);
+}
+
+function asText(place: DevicePlace): string {
+  return Object.values(place).join("/");
 }

@@ -6,6 +6,7 @@ import type { LaunchPlan } from "../launch-plan.ts";
 import { deviceId, json } from "./argument.ts";
 import { bootIndex } from "./boot-order.ts";
 import type { DeviceSlots } from "./device-slots.ts";
+import { diskSource, mayBeCached } from "./disk-source.ts";
 
 /** Ganeti's name of a bus to what is plugged in there. `scsi` is the old name of `scsi-hd`. */
 const DISK_DEVICES: Readonly<Record<string, { readonly driver: string; readonly bus: "pci" | "ide" | "scsi" }>> = {
@@ -28,6 +29,9 @@ const CDROM_DEVICES: typeof DISK_DEVICES = {
   "scsi-generic": { driver: "scsi-cd", bus: "scsi" },
 };
 
+/** Ganeti takes tftp as well, which qemu has given up. */
+const URL_DRIVERS: ReadonlySet<string> = new Set(["http", "https", "ftp", "ftps"]);
+
 const SCSI_CONTROLLERS: Readonly<Record<string, string>> = {
   lsi: "lsi53c895a",
   megasas: "megasas",
@@ -47,11 +51,12 @@ const CACHE_MODES: Readonly<Record<string, { readonly writeCache: "on" | "off"; 
 export function scsiControllerArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string[] {
   const cdroms = cdromImages(plan).map(() => cdromDevice(plan).bus);
   const disks = plan.guest.disks.map(() => diskDevice(plan).bus);
-  if (![...cdroms, ...disks].includes("scsi")) return [];
+  // A controller whose last drive was unplugged is still there.
+  if (![...cdroms, ...disks].includes("scsi") && !slots.had("scsi")) return [];
   const driver = SCSI_CONTROLLERS[plan.params.scsi_controller_type];
   if (driver === undefined)
     throw new HypervisorError(`scsi_controller_type: ${plan.params.scsi_controller_type} is unknown`);
-  return ["-device", json({ driver, id: "scsi", ...slots.pci() })];
+  return ["-device", json({ driver, id: "scsi", ...slots.pci("scsi") })];
 }
 
 /** @throws HypervisorError for a `disk_type` that qemu no longer has, or when a bus is full */
@@ -62,10 +67,12 @@ export function diskArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string[
     const device = {
       driver,
       id,
-      ...slots[bus](),
+      ...slots[bus](id),
       drive: id,
       // Devices that pass SCSI commands through leave the cache to the disk behind them.
-      ...(driver === "scsi-block" || driver === "scsi-generic" ? {} : { "write-cache": cacheMode(plan).writeCache }),
+      ...(driver === "scsi-block" || driver === "scsi-generic"
+        ? {}
+        : { "write-cache": cacheMode(plan, disk).writeCache }),
       ...(position === 0 ? bootIndex(plan, "disk") : {}),
     };
     return ["-blockdev", json(diskNode(plan, disk, id)), "-device", json(device)];
@@ -78,14 +85,8 @@ function diskNode(plan: LaunchPlan, disk: GuestDisk, id: string): Readonly<Recor
     "node-name": id,
     "read-only": disk.access === "ro",
     discard: plan.params.disk_discard,
-    cache: { direct: cacheMode(plan).direct, "no-flush": false },
-    file: {
-      driver: disk.kind === "block" ? "host_device" : "file",
-      filename: disk.path,
-      aio: plan.params.disk_aio,
-      // Two guests that write one file destroy it; qemu then refuses to start the second.
-      ...(disk.kind === "file" ? { locking: "on" } : {}),
-    },
+    cache: { direct: cacheMode(plan, disk).direct, "no-flush": false },
+    file: diskSource(disk, plan.params),
   };
 }
 
@@ -94,13 +95,18 @@ export function cdromArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string
   return cdromImages(plan).flatMap((image, position) => {
     const id = `cdrom-${position}`;
     const { driver, bus } = cdromDevice(plan);
-    const source = isImageUrl(image)
-      ? { driver: new URL(image).protocol.slice(0, -1), url: image }
-      : { driver: "file", filename: image };
-    const node = { driver: "raw", "node-name": id, "read-only": true, file: source };
-    const device = { driver, id, ...slots[bus](), drive: id, ...(position === 0 ? bootIndex(plan, "cdrom") : {}) };
+    const node = { driver: "raw", "node-name": id, "read-only": true, file: imageSource(image) };
+    const device = { driver, id, ...slots[bus](id), drive: id, ...(position === 0 ? bootIndex(plan, "cdrom") : {}) };
     return ["-blockdev", json(node), "-device", json(device)];
   });
+}
+
+/** @throws HypervisorError for a protocol that qemu no longer speaks */
+function imageSource(image: string): Readonly<Record<string, unknown>> {
+  if (!isImageUrl(image)) return { driver: "file", filename: image };
+  const driver = new URL(image).protocol.slice(0, -1);
+  if (URL_DRIVERS.has(driver)) return { driver, url: image };
+  throw new HypervisorError(`cdrom_image_path: qemu reads images by ${[...URL_DRIVERS].join(", ")}, not by ${driver}`);
 }
 
 export function floppyArgv(plan: LaunchPlan, machine: { readonly hasFloppyController: boolean }): readonly string[] {
@@ -133,8 +139,8 @@ function deviceOf(table: typeof DISK_DEVICES, parameter: string, type: string) {
   throw new HypervisorError(`${parameter}: ${type} is not supported; use one of ${Object.keys(table).join(", ")}`);
 }
 
-function cacheMode({ params }: LaunchPlan) {
-  const mode = CACHE_MODES[params.disk_cache];
+function cacheMode({ params }: LaunchPlan, disk: GuestDisk) {
+  const mode = CACHE_MODES[mayBeCached(disk) ? params.disk_cache : "none"];
   if (mode === undefined) throw new HypervisorError(`disk_cache: ${params.disk_cache} is unknown`);
   return mode;
 }

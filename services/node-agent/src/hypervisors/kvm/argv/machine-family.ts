@@ -10,6 +10,8 @@ export interface MachineFamily {
   readonly ideDisks: number;
   readonly ideBus: (index: number) => { readonly bus: string; readonly unit: number };
   readonly hasFloppyController: boolean;
+  /** Whether devices can come to and go from the root bus while the guest runs. */
+  readonly hotplugsPci: boolean;
 }
 
 /** 440FX: host bridge, PIIX3 and the graphics card are in slots 0 to 2. Two IDE channels with two disks each. */
@@ -20,6 +22,7 @@ const PC: MachineFamily = {
   ideDisks: 4,
   ideBus: (index) => ({ bus: `ide.${Math.floor(index / 2)}`, unit: index % 2 }),
   hasFloppyController: true,
+  hotplugsPci: true,
 };
 
 /** Q35: ICH9 takes 29 (USB) to 31; graphics are in slot 1. Six AHCI ports. */
@@ -30,6 +33,7 @@ const Q35: MachineFamily = {
   ideDisks: 6,
   ideBus: (index) => ({ bus: `ide.${index}`, unit: 0 }),
   hasFloppyController: false,
+  hotplugsPci: false,
 };
 
 const FAMILIES: readonly (readonly [pattern: RegExp, family: MachineFamily])[] = [

@@ -14,6 +14,8 @@ export function machineArgv({ guest, params, machine, accelerator }: LaunchPlan)
     ...(params.mem_path === "" ? [] : ["-mem-path", params.mem_path, "-mem-prealloc"]),
     ...(params.use_localtime ? ["-rtc", "base=localtime"] : []),
     ...(params.reboot_behavior === "exit" ? ["-no-reboot"] : []),
+    // It then stays until it is asked how it ended, even by an agent that was away.
+    ...(params.user_shutdown ? ["-no-shutdown"] : []),
   ];
 }
 

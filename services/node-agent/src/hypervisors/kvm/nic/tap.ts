@@ -1,59 +1,44 @@
-/** Taps: the node's end of a bridged NIC. Made by the agent, so that qemu needs no right to. */
+/** Taps: the node's end of a NIC. Made by the agent, so that qemu needs no right to. */
 import { constants } from "node:fs";
 import { access, readFile } from "node:fs/promises";
-import type { GuestNic } from "@gannet/driver-contract";
-import { GannetError, HypervisorError } from "@gannet/errors";
+import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
-import { tapName } from "./tap-name.ts";
+import type { NetworkTools } from "../../../nics/network-tools.ts";
 
-const IP = "/sbin/ip";
 const TIMEOUT_MS = 10_000;
 const TUN_DEVICE = "/dev/net/tun";
 /** Bit of CAP_NET_ADMIN in a capability set (linux/capability.h). */
 const CAP_NET_ADMIN = 12n;
 
-/**
- * A tap that is a port of the NIC's bridge and up. One of the same name was left by an earlier start of the same
- * NIC and is replaced.
- * @throws HypervisorError; no tap is left then
- */
-export async function makeTap(runner: CommandRunner, nic: GuestNic, signal: AbortSignal): Promise<void> {
-  const name = tapName(nic.uuid);
-  await removeTap(runner, name);
-  try {
-    await runner.run({ argv: [IP, "tuntap", "add", "dev", name, "mode", "tap"], timeoutMs: TIMEOUT_MS, signal });
-    await runner.run({ argv: joinArgv(name, nic, await bridgeMtu(nic.link)), timeoutMs: TIMEOUT_MS, signal });
-  } catch (error) {
-    await removeTap(runner, name);
-    if (!(error instanceof GannetError)) throw error;
-    throw new HypervisorError(`NIC ${nic.index} cannot be connected to ${nic.link}: ${error.message}`, {
-      cause: error,
-    });
-  }
+export interface TapShape {
+  /** As many as the card has; each is opened by itself. */
+  readonly queues: number;
+  /** The user that qemu runs as, who may then open it without any right; root when absent. */
+  readonly ownerUid?: number;
+}
+
+/** A tap without queues, or with one, is of another kind than one with several (linux/if_tun.h, IFF_MULTI_QUEUE). */
+export function tapArgv(
+  tools: Pick<NetworkTools, "ip">,
+  name: string,
+  { queues, ownerUid }: TapShape,
+): readonly [string, ...string[]] {
+  return [
+    tools.ip,
+    ...["tuntap", "add", "dev", name, "mode", "tap"],
+    ...(queues > 1 ? ["multi_queue"] : []),
+    ...(ownerUid === undefined ? [] : ["user", String(ownerUid)]),
+  ];
 }
 
 /** Succeeds when there is none. @throws HypervisorError when it is there and stays */
-export async function removeTap(runner: CommandRunner, name: string): Promise<void> {
+export async function removeTap(runner: CommandRunner, tools: Pick<NetworkTools, "ip">, name: string): Promise<void> {
   if (!(await isTap(name))) return;
   try {
-    await runner.run({ argv: [IP, "link", "delete", "dev", name], timeoutMs: TIMEOUT_MS });
+    await runner.run({ argv: [tools.ip, "link", "delete", "dev", name], timeoutMs: TIMEOUT_MS });
   } catch (error) {
     if (await isTap(name)) throw new HypervisorError(`The interface ${name} cannot be removed`, { cause: error });
   }
-}
-
-/**
- * A bridge takes the lowest address of its ports for its own and would change it with every guest; one that begins
- * with fe is never the lowest.
- */
-export function joinArgv(name: string, nic: GuestNic, mtu: string): readonly [string, ...string[]] {
-  const address = `fe${nic.mac.slice(2)}`;
-  return [IP, "link", "set", "dev", name, "address", address, "mtu", mtu, "master", nic.link, "up"];
-}
-
-/** Whether the interface exists and is a bridge. */
-export async function isBridge(link: string): Promise<boolean> {
-  return exists(`/sys/class/net/${link}/bridge`);
 }
 
 /** Why this process cannot make taps, or undefined when it can. */
@@ -73,16 +58,8 @@ export function hasNetAdmin(status: string): boolean {
   return ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
 }
 
-async function bridgeMtu(bridge: string): Promise<string> {
-  return (await readFile(`/sys/class/net/${bridge}/mtu`, "utf8")).trim();
-}
-
 function isTap(name: string): Promise<boolean> {
-  return exists(`/sys/class/net/${name}/tun_flags`);
-}
-
-function exists(file: string): Promise<boolean> {
-  return access(file).then(
+  return access(`/sys/class/net/${name}/tun_flags`).then(
     () => true,
     () => false,
   );

@@ -16,6 +16,14 @@ export const QMP_EVENTS = {
   BLOCK_IO_ERROR: z.object({ device: z.string(), operation: z.string(), action: z.string() }),
   /** `actual` in bytes. */
   BALLOON_CHANGE: z.object({ actual: z.int() }),
+  /** The status of a migration, outgoing or incoming, is another. */
+  MIGRATION: z.object({ status: z.string() }),
+  /** Another pass over the memory of an outgoing one begins. */
+  MIGRATION_PASS: z.object({ pass: z.int() }),
+  /** The guest has let go of a device; those of its own that have no id come without one. */
+  DEVICE_DELETED: z.object({ device: z.string().optional() }),
+  /** The guest refuses to. */
+  DEVICE_UNPLUG_GUEST_ERROR: z.object({ device: z.string().optional() }),
 } as const;
 
 export type QmpEventName = keyof typeof QMP_EVENTS;

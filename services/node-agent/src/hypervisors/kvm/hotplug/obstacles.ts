@@ -1,0 +1,42 @@
+/** What keeps a kind of device from coming to a guest while it runs, or from going. */
+import type { HotplugDevice } from "@gannet/driver-contract";
+import { machineFamily } from "../argv/machine-family.ts";
+import { type KvmParameters, readKvmParameters } from "../kvm-parameters.ts";
+import type { RuntimeRecord } from "../runtime-record.ts";
+
+/** The one model of card that is no PCI device. */
+const ISA_MODEL = "ne2k_isa";
+/** The others do not tell the guest that a disk has come, and take it away without asking. */
+const SCSI_CONTROLLER = "virtio-scsi-pci";
+
+/** In words that follow the guest's name; undefined when nothing does. */
+export function hotplugObstacle(
+  record: Pick<RuntimeRecord, "guest" | "machine" | "places">,
+  kind: HotplugDevice["kind"],
+): string | undefined {
+  const params = readKvmParameters(record.guest);
+  if (params.use_chroot) return "runs in a chroot, where its qemu finds neither disks nor networks";
+  const busObstacle = machineFamily(record.machine).hotplugsPci
+    ? undefined
+    : `has the machine ${record.machine}, whose bus takes no devices while it runs; a pc type does`;
+  if (kind === "nic") return nicObstacle(params, busObstacle);
+  return diskObstacle(params, busObstacle, "scsi" in record.places);
+}
+
+function nicObstacle({ nic_type }: KvmParameters, busObstacle: string | undefined): string | undefined {
+  if (nic_type === ISA_MODEL) return `has network cards of type ${nic_type}, which do not come or go while it runs`;
+  return busObstacle;
+}
+
+function diskObstacle(
+  { disk_type, scsi_controller_type }: KvmParameters,
+  busObstacle: string | undefined,
+  hasController: boolean,
+): string | undefined {
+  if (disk_type === "paravirtual") return busObstacle;
+  if (!disk_type.startsWith("scsi"))
+    return `has disks of type ${disk_type}, which do not come or go while it runs; paravirtual and scsi-hd do`;
+  if (scsi_controller_type !== SCSI_CONTROLLER)
+    return `has the SCSI controller ${scsi_controller_type}, whose disks do not come or go while it runs; ${SCSI_CONTROLLER} is one where they do`;
+  return hasController ? undefined : busObstacle;
+}

@@ -1,0 +1,147 @@
+/**
+ * The certificates with which a migration's two qemus know each other: their nodes' own. Each end accepts only the
+ * other it was told of: the source by the target's name, the target by the source's.
+ */
+import { X509Certificate } from "node:crypto";
+import { chown, copyFile, mkdtemp, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { HypervisorError } from "@gannet/errors";
+import { IDENTITY_FILES } from "@gannet/pki";
+import type { GuestMonitor } from "../guest-monitor.ts";
+import { makePrivateFolder } from "../private-folder.ts";
+import { qemuUid } from "../qemu-process.ts";
+import { DH_PARAMETERS } from "./dh-parameters.ts";
+
+export type MigrationEnd =
+  | { readonly endpoint: "client"; readonly targetName: string }
+  /** `sender` as in the migration's info. */
+  | { readonly endpoint: "server"; readonly sender: readonly string[] };
+
+const CREDENTIALS = "migration-tls";
+const AUTHORIZATION = "migration-authz";
+const FOLDER_FOR_OTHERS = "/run/gannet-migration-";
+
+export class MigrationCredentials {
+  readonly #pkiDir: string | undefined;
+  readonly #folder: string;
+
+  /**
+   * @param pkiDir holds the node's ca.pem, cert.pem and key.pem (libs/pki)
+   * @param folder where copies of them may be for a moment, the driver's own
+   */
+  constructor(parts: { readonly pkiDir: string | undefined; readonly folder: string }) {
+    this.#pkiDir = parts.pkiDir;
+    this.#folder = parts.folder;
+  }
+
+  /** Copies that a killed agent left. */
+  async removeLeftovers(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** The parts of the name in this node's certificate, as `OU=…` and `CN=…`. @throws HypervisorError */
+  async sender(): Promise<readonly string[]> {
+    const file = path.join(this.#required(), IDENTITY_FILES.cert);
+    return new X509Certificate(await readFile(file)).subject.split("\n");
+  }
+
+  /**
+   * Give a qemu this node's certificate and key, and tell it whom to trust. It reads the files at once, so they are
+   * there for that moment only.
+   * @throws HypervisorError, also when qemu has no TLS: a guest's memory is not sent in the clear
+   */
+  async install(monitor: GuestMonitor, stem: string, end: MigrationEnd): Promise<void> {
+    await this.remove(monitor);
+    const uid = await qemuUid(monitor.process);
+    const { outside, inside } = await this.#folderFor(monitor, stem, uid);
+    try {
+      await this.#copyTo(outside, end.endpoint, uid);
+      await monitor.execute({
+        name: "object-add",
+        arguments: {
+          "qom-type": "tls-creds-x509",
+          id: CREDENTIALS,
+          dir: inside,
+          endpoint: end.endpoint,
+          "verify-peer": true,
+        },
+      });
+    } finally {
+      await rm(outside, { recursive: true, force: true });
+    }
+    if (end.endpoint === "client") {
+      await monitor.execute({
+        name: "migrate-set-parameters",
+        arguments: { "tls-creds": CREDENTIALS, "tls-hostname": end.targetName },
+      });
+      return;
+    }
+    await monitor.execute({ name: "object-add", arguments: authorizationOf(end.sender) });
+    await monitor.execute({
+      name: "migrate-set-parameters",
+      arguments: { "tls-creds": CREDENTIALS, "tls-authz": AUTHORIZATION },
+    });
+  }
+
+  /** A qemu that has none is left as it is. */
+  async remove(monitor: GuestMonitor): Promise<void> {
+    const objects = (await monitor.execute({ name: "qom-list", arguments: { path: "/objects" } })).map(
+      ({ name }) => name,
+    );
+    const present = [CREDENTIALS, AUTHORIZATION].filter((id) => objects.includes(id));
+    if (present.length === 0) return;
+    await monitor.execute({
+      name: "migrate-set-parameters",
+      arguments: { "tls-creds": "", "tls-hostname": "", "tls-authz": "" },
+    });
+    for (const id of present) await monitor.execute({ name: "object-del", arguments: { id } });
+  }
+
+  #required(): string {
+    if (this.#pkiDir !== undefined) return this.#pkiDir;
+    throw new HypervisorError("Guests cannot be migrated: the agent was not told where this node's certificate is");
+  }
+
+  /** A new folder of mode 0700, as the agent and as qemu see it. */
+  async #folderFor(monitor: GuestMonitor, stem: string, uid: number): Promise<{ outside: string; inside: string }> {
+    const root = await readlink(`/proc/${monitor.process.pid}/root`).catch(() => "/");
+    const inChroot = root !== "/";
+    if (!inChroot && !isOwn(uid)) {
+      // Another user's qemu cannot get at what is below the agent's own folder.
+      const folder = await mkdtemp(FOLDER_FOR_OTHERS);
+      return { outside: folder, inside: folder };
+    }
+    const outside = path.join(inChroot ? root : this.#folder, stem);
+    await rm(outside, { recursive: true, force: true });
+    await makePrivateFolder(outside);
+    return { outside, inside: inChroot ? `/${stem}` : outside };
+  }
+
+  async #copyTo(folder: string, endpoint: "client" | "server", uid: number): Promise<void> {
+    const pkiDir = this.#required();
+    // Named as qemu wants them (qemu(1), tls-creds-x509).
+    const names = { ca: "ca-cert.pem", cert: `${endpoint}-cert.pem`, key: `${endpoint}-key.pem` } as const;
+    for (const part of ["ca", "cert", "key"] as const) {
+      const copy = path.join(folder, names[part]);
+      await copyFile(path.join(pkiDir, IDENTITY_FILES[part]), copy);
+      if (!isOwn(uid)) await chown(copy, uid, -1);
+    }
+    if (endpoint === "server") await writeFile(path.join(folder, "dh-params.pem"), DH_PARAMETERS);
+    if (!isOwn(uid)) await chown(folder, uid, -1);
+  }
+}
+
+/** qemu gives a name's parts in the certificate's order or in the reverse one, by the version of its TLS library. */
+function authorizationOf(sender: readonly string[]) {
+  const names = [sender.join(","), sender.toReversed().join(",")];
+  return {
+    "qom-type": "authz-list",
+    id: AUTHORIZATION,
+    policy: "deny",
+    rules: names.map((match) => ({ match, policy: "allow", format: "exact" })),
+  } as const;
+}
+
+function isOwn(uid: number): boolean {
+  return uid === process.geteuid?.();
+}

@@ -1,0 +1,79 @@
+/** How a guest's migrations are to go, from its parameters. */
+import type { GuestSpec } from "@gannet/driver-contract";
+import { HypervisorError } from "@gannet/errors";
+import { z } from "zod";
+import type { GuestMonitor } from "../guest-monitor.ts";
+import type { MigrationParameters } from "../qmp/commands.ts";
+
+const parameters = z.object({
+  migration_bandwidth: z.int().nonnegative(),
+  migration_caps: z.string(),
+  migration_downtime: z.int().nonnegative(),
+  migration_port: z.int().min(1).max(65535),
+});
+
+export interface MigrationSettings {
+  /** Bounds on the sender. */
+  readonly limits: MigrationParameters;
+  /** Those of qemu's capabilities that shall be on. Both sides must have the same. */
+  readonly capabilities: readonly string[];
+  /** Where the target begins to look for a free port. */
+  readonly firstPort: number;
+}
+
+export const POSTCOPY = "postcopy-ram";
+/**
+ * Always on: `events`, so that the end is noticed at once; `auto-converge`, so that there is an end: a guest that
+ * dirties its memory faster than it can be sent is slowed down.
+ */
+const ALWAYS = ["events", "auto-converge"] as const;
+/** Others need a transport, devices or a procedure that is not this driver's. */
+const CHOOSABLE: readonly string[] = [POSTCOPY, "auto-converge", "release-ram", "xbzrle", "zero-blocks"];
+const BYTES_PER_MIB = 1024 * 1024;
+/** With 0, qemu 7.2 stops the guest after the first pass, however much has changed meanwhile. */
+const SHORTEST_DOWNTIME_MS = 1;
+/** qemu 7.2 takes 0 for no bandwidth at all; this is a petabyte a second. */
+const UNLIMITED = 2 ** 50;
+
+/** @throws HypervisorError naming the parameter */
+export function migrationSettings(guest: GuestSpec): MigrationSettings {
+  const parsed = parameters.safeParse(guest.hvparams);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
+    throw new HypervisorError(`Instance ${guest.name} cannot be migrated: ${problems.join("; ")}`);
+  }
+  const { migration_bandwidth, migration_caps, migration_downtime, migration_port } = parsed.data;
+  const asked = migration_caps.split(":").filter((name) => name !== "");
+  const strange = asked.find((name) => !CHOOSABLE.includes(name));
+  if (strange !== undefined) {
+    throw new HypervisorError(
+      `migration_caps: ${strange} cannot be switched on here; there are ${CHOOSABLE.join(", ")}`,
+    );
+  }
+  const bandwidth = migration_bandwidth === 0 ? UNLIMITED : migration_bandwidth * BYTES_PER_MIB;
+  return {
+    limits: {
+      "max-bandwidth": bandwidth,
+      "max-postcopy-bandwidth": bandwidth,
+      "downtime-limit": Math.max(SHORTEST_DOWNTIME_MS, migration_downtime),
+    },
+    capabilities: [...new Set([...ALWAYS, ...asked])],
+    firstPort: migration_port,
+  };
+}
+
+/**
+ * Switch these capabilities of a qemu on and all others off.
+ * @throws HypervisorError when it lacks one
+ */
+export async function setCapabilities(monitor: GuestMonitor, wanted: readonly string[]): Promise<void> {
+  const known = await monitor.execute({ name: "query-migrate-capabilities" });
+  const missing = wanted.filter((name) => known.every(({ capability }) => capability !== name));
+  if (missing.length > 0) throw new HypervisorError(`migration_caps: this qemu does not know ${missing.join(", ")}`);
+  const changes = known
+    .map(({ capability, state }) => ({ capability, before: state, state: wanted.includes(capability) }))
+    .filter(({ before, state }) => before !== state)
+    .map(({ capability, state }) => ({ capability, state }));
+  if (changes.length === 0) return;
+  await monitor.execute({ name: "migrate-set-capabilities", arguments: { capabilities: changes } });
+}
