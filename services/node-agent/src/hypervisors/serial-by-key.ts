@@ -17,4 +17,16 @@ export class SerialByKey {
       if (this.#last.get(key) === settled) this.#last.delete(key);
     }
   }
+
+  /** For an operation that is not one function: resolves when it is its turn. @returns what ends the turn */
+  async take(key: string): Promise<() => void> {
+    const turn = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
+    void this.run(key, () => {
+      turn.resolve();
+      return over.promise;
+    });
+    await turn.promise;
+    return over.resolve;
+  }
 }

@@ -1,6 +1,13 @@
 /** Everything this node tells of itself. */
 import { readFile } from "node:fs/promises";
-import type { BlockDeviceDriver, GuestState, HypervisorDriver, StorageSpace } from "@gannet/driver-contract";
+import {
+  type BlockDeviceDriver,
+  canHypervisor,
+  type GuestState,
+  type HostResources,
+  type HypervisorDriver,
+  type StorageSpace,
+} from "@gannet/driver-contract";
 import type { HypervisorName } from "@gannet/objects";
 import type { HypervisorFacts, NodeState } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
@@ -15,6 +22,9 @@ export interface NodeFactsParts {
   readonly blockDevices: readonly BlockDeviceDriver[];
   readonly logger: Logger;
 }
+
+/** The part of a node's state that tells of its memory and processors. */
+type MachineFacts = Pick<NodeState, keyof HostResources>;
 
 /**
  * Their guests hold no memory of the host. Ganeti takes it off by account nevertheless, which would let a machine
@@ -42,9 +52,8 @@ export class NodeFacts {
 
   /** Freshly read but for the hypervisors' versions. `guests` are all that run here. */
   async read(guests: readonly GuestState[], signal: AbortSignal): Promise<NodeState> {
-    const [memory, processors, bridges, bootId, storage, hypervisors] = await Promise.all([
-      readMemory(),
-      readProcessors(),
+    const [machine, bridges, bootId, storage, hypervisors] = await Promise.all([
+      this.#machine(guests, signal),
       readBridges(),
       readFile("/proc/sys/kernel/random/boot_id", "utf8"),
       this.#storage(signal),
@@ -53,16 +62,35 @@ export class NodeFacts {
     return {
       nodeName: this.#parts.nodeName,
       bootId: bootId.trim(),
-      ...memoryUse(memory, guests),
-      cpuTotal: processors.total,
-      cpuSockets: processors.sockets,
-      cpuNumaNodes: processors.numaNodes,
-      cpuNode: NODE_PROCESSORS,
+      ...machine,
       storage: [...storage],
       hypervisors: [...hypervisors],
       agentVersion: AGENT_VERSION,
       clockMs: Date.now(),
       bridges: [...bridges],
+    };
+  }
+
+  /** By a hypervisor that knows the machine better than the node's own kernel, else by the kernel. */
+  async #machine(guests: readonly GuestState[], signal: AbortSignal): Promise<MachineFacts> {
+    for (const driver of this.#parts.hypervisors.values()) {
+      if (!canHypervisor(driver, "hostResources")) continue;
+      try {
+        return await driver.hostResources(signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        // Its own facts tell of the problem; the kernel's share of the machine is the most that is certain.
+        this.#parts.logger.warn({ hypervisor: driver.name, error: String(error) }, "the machine cannot be measured");
+        break;
+      }
+    }
+    const [memory, processors] = await Promise.all([readMemory(), readProcessors()]);
+    return {
+      ...memoryUse(memory, guests),
+      cpuTotal: processors.total,
+      cpuSockets: processors.sockets,
+      cpuNumaNodes: processors.numaNodes,
+      cpuNode: NODE_PROCESSORS,
     };
   }
 

@@ -43,10 +43,18 @@ export async function makeTestNode(options: HypervisorOptions): Promise<TestNode
         .map((entry) => path.join(entry.parentPath, entry.name));
     },
     async remove() {
-      for (const { pid } of await processes()) process.kill(pid, "SIGKILL");
+      for (const { pid } of await processes()) killWhenThere(pid);
       await rm(stateDir, { recursive: true, force: true });
     },
   };
+}
+
+function killWhenThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 /** Wait until the condition holds; the test's own timeout bounds the wait. */

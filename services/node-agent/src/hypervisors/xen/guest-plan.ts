@@ -1,0 +1,100 @@
+/** Everything that a start needs to know, checked before anything is done. */
+import { access, readFile } from "node:fs/promises";
+import type { GuestSpec } from "@gannet/driver-contract";
+import { HypervisorError } from "@gannet/errors";
+import { HYPERVISOR_PARAMETERS } from "@gannet/objects";
+import { checkGuestName, checkUuid } from "../guest-name.ts";
+import { configFile, ownPrograms } from "./config-file.ts";
+import type { GuestPlaces } from "./guest-places.ts";
+import type { ToolstackKind } from "./toolstack.ts";
+import { type HvmParameters, readXenParameters, type XenHypervisorName, type XenParameters } from "./xen-parameters.ts";
+
+export interface GuestPlan {
+  readonly guest: GuestSpec;
+  readonly params: XenParameters;
+  /** The text of its configuration file. */
+  readonly config: string;
+}
+
+/** @throws HypervisorError when it is no name of an instance, or one that Xen would take for a domain's number */
+export function checkXenName(name: string): void {
+  checkGuestName(name);
+  if (/^\d+$/.test(name))
+    throw new HypervisorError(
+      `${name} cannot be the name of an instance under Xen: it means the domain of that number`,
+    );
+}
+
+export class GuestPlanner {
+  readonly #hypervisor: XenHypervisorName;
+  readonly #kind: ToolstackKind;
+  readonly #places: GuestPlaces;
+
+  constructor(options: {
+    readonly hypervisor: XenHypervisorName;
+    readonly kind: ToolstackKind;
+    readonly places: GuestPlaces;
+  }) {
+    this.#hypervisor = options.hypervisor;
+    this.#kind = options.kind;
+    this.#places = options.places;
+  }
+
+  /** @throws HypervisorError naming what keeps this node from running the guest */
+  async plan(guest: GuestSpec): Promise<GuestPlan> {
+    checkXenName(guest.name);
+    checkUuid(guest.uuid, `Instance ${guest.name}`);
+    const params = readXenParameters(this.#hypervisor, guest);
+    await this.#checkFiles(guest, params);
+    const config = configFile({
+      guest,
+      params,
+      kind: this.#kind,
+      pathOf: (disk) => this.#places.diskLink(guest.name, disk),
+      vncPassword: await vncPassword(params),
+    });
+    return { guest, params, config };
+  }
+
+  async #checkFiles(guest: GuestSpec, params: XenParameters): Promise<void> {
+    const unused = unusedFiles(params, this.#kind);
+    for (const [name, definition] of Object.entries(HYPERVISOR_PARAMETERS[this.#hypervisor])) {
+      const file = guest.hvparams[name];
+      if (definition.onNode !== "file" || typeof file !== "string" || file === "" || unused.has(name)) continue;
+      if (!(await isThere(file)))
+        throw new HypervisorError(`Instance ${guest.name}: ${name} is ${file}, which this node does not have`);
+    }
+  }
+}
+
+/** Parameters whose file this guest has no use for. */
+function unusedFiles(params: XenParameters, kind: ToolstackKind): ReadonlySet<string> {
+  if (params.hypervisor === "xen-pvm")
+    return new Set(params.use_bootloader ? ["kernel_path", "initrd_path"] : ["bootloader_path"]);
+  const programs: readonly string[] = kind === "xm" ? ["kernel_path", "device_model"] : ownPrograms(params);
+  const used = [...programs, ...(hasVnc(params) ? ["vnc_password_file"] : [])];
+  return new Set(["kernel_path", "device_model", "vnc_password_file"].filter((name) => !used.includes(name)));
+}
+
+/** Empty without VNC. @throws HypervisorError when VNC would have no password */
+async function vncPassword(params: XenParameters): Promise<string> {
+  if (!hasVnc(params)) return "";
+  const text = await readFile(params.vnc_password_file, "utf8").catch((error: Error) => {
+    throw new HypervisorError(`vnc_password_file: ${params.vnc_password_file} cannot be read: ${error.message}`);
+  });
+  const [password = ""] = text.split(/\r?\n/, 1);
+  if (password === "")
+    throw new HypervisorError(`vnc_password_file: ${params.vnc_password_file} begins with no password`);
+  return password;
+}
+
+function hasVnc(params: XenParameters): params is HvmParameters {
+  return params.hypervisor === "xen-hvm" && params.vnc_bind_address !== "";
+}
+
+function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,36 @@
+/** Where Xen's parts stand on this node. */
+import path from "node:path";
+import type { Toolstack, ToolstackKind } from "./toolstack.ts";
+
+export interface XenOptions {
+  readonly toolstack: Toolstack;
+  readonly socatPath: string;
+  /**
+   * Holds a link to each disk of each guest, `<instance>:<index>`, by which Xen finds it. Must be the same on all
+   * nodes: a guest that moves takes its configuration along, and a disk may have another device on each node.
+   */
+  readonly diskLinkFolder: string;
+  /** Holds `<instance>/<index>` for each network card: what the site's `vif_script` reads. */
+  readonly nicFolder: string;
+}
+
+const TOOLSTACK_PATHS: Readonly<Record<ToolstackKind, string>> = { xl: "/usr/sbin/xl", xm: "/usr/sbin/xm" };
+const RUN = "/var/run/ganeti";
+
+/** Scripts made for Ganeti find everything where Ganeti keeps it (spec/node-ops.json, `symlinks` and `nic.scripts`). */
+const SYSTEM_FOLDERS = {
+  socatPath: "/usr/bin/socat",
+  diskLinkFolder: path.join(RUN, "instance-disks"),
+  nicFolder: path.join(RUN, "xen-hypervisor/nic"),
+} as const;
+
+/** What is not given is where Debian and Ganeti have it. */
+export function xenOptions(
+  given: Partial<Omit<XenOptions, "toolstack">> & {
+    readonly toolstack?: ToolstackKind;
+    readonly toolstackPath?: string;
+  },
+): XenOptions {
+  const { toolstack: kind = "xl", toolstackPath, ...places } = given;
+  return { ...SYSTEM_FOLDERS, ...places, toolstack: { kind, path: toolstackPath ?? TOOLSTACK_PATHS[kind] } };
+}
