@@ -2,8 +2,8 @@
  * The environment of an OS definition's scripts (spec/os-iallocator-hooks.json, `env_common` to `env_extra`;
  * ganeti-os-interface(7)). Scripts get these variables, `LC_ALL=C`, and nothing of the agent's own environment.
  */
-import type { GuestDisk, GuestNic, GuestSpec } from "@gannet/driver-contract";
-import type { Parameters, ParameterValue } from "@gannet/objects";
+import type { AttachedDevice, GuestDisk, GuestNic, GuestSpec } from "@gannet/driver-contract";
+import type { HypervisorName, Parameters, ParameterValue } from "@gannet/objects";
 import type { OsDefinition } from "./definition.ts";
 import type { OsName } from "./os-name.ts";
 
@@ -60,21 +60,34 @@ export function instanceEnvironment(facts: InstanceFacts): Environment {
     NIC_COUNT: String(guest.nics.length),
     ...prefixed(facts.beparams, (key) => `INSTANCE_BE_${key}`),
     ...prefixed(guest.hvparams, (key) => `INSTANCE_HV_${key}`),
-    ...numbered("DISK", guest.disks, (disk) => diskVariables(disk, guest.hvparams.disk_type)),
+    ...numbered("DISK", guest.disks, (disk) => diskVariables(disk, guest)),
     ...numbered("NIC", guest.nics, (nic) => nicVariables(nic, guest.hvparams.nic_type)),
   };
 }
 
+/** What an import or export script gets besides: the one disk it works on, which need not be one of the instance's. */
+export function transferEnvironment(
+  direction: "IMPORT" | "EXPORT",
+  disk: Pick<AttachedDevice, "path" | "uris">,
+  { hypervisor, index }: { readonly hypervisor: HypervisorName; readonly index: number },
+): Environment {
+  return prefixed(
+    { DEVICE: disk.path, DISK_PATH: disk.path, DISK_URI: disk.uris?.[hypervisor], INDEX: index },
+    (variable) => `${direction}_${variable}`,
+  );
+}
+
 type Variables = Readonly<Record<string, ParameterValue | undefined>>;
 
-function diskVariables(disk: GuestDisk, frontend: ParameterValue | undefined): Variables {
+function diskVariables(disk: GuestDisk, { hypervisor, hvparams }: GuestSpec): Variables {
   return {
     PATH: disk.path,
+    URI: disk.uris?.[hypervisor],
     ACCESS: disk.access,
     UUID: disk.uuid,
     SIZE: disk.sizeMib,
     NAME: disk.name ?? undefined,
-    FRONTEND_TYPE: frontend,
+    FRONTEND_TYPE: hvparams.disk_type,
     BACKEND_TYPE: disk.kind === "block" ? "block" : `file:${disk.fileDriver ?? "loop"}`,
   };
 }
@@ -89,6 +102,21 @@ function nicVariables(nic: GuestNic, frontend: ParameterValue | undefined): Vari
     BRIDGE: nic.mode === "bridged" ? nic.link : undefined,
     LINK: nic.link || undefined,
     FRONTEND_TYPE: frontend,
+    ...networkVariables(nic.network),
+  };
+}
+
+function networkVariables(network: GuestNic["network"]): Variables {
+  if (network === undefined) return {};
+  return {
+    NETWORK_NAME: network.name,
+    NETWORK_UUID: network.uuid,
+    NETWORK_TAGS: network.tags.join(" "),
+    NETWORK_SUBNET: network.subnet ?? undefined,
+    NETWORK_GATEWAY: network.gateway ?? undefined,
+    NETWORK_SUBNET6: network.subnet6 ?? undefined,
+    NETWORK_GATEWAY6: network.gateway6 ?? undefined,
+    NETWORK_MAC_PREFIX: network.macPrefix ?? undefined,
   };
 }
 

@@ -1,1 +1,2 @@
 export * from "./os-definitions.ts";
+export { masked } from "./run-script.ts";

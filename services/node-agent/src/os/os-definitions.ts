@@ -1,7 +1,7 @@
 /** The OS definitions of this node: finding them, checking requests against them, and installing instances by them. */
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
-import type { GuestSpec } from "@gannet/driver-contract";
+import type { AttachedDevice, GuestSpec } from "@gannet/driver-contract";
 import { OpExecError, OpPrereqError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
 import type { Parameters } from "@gannet/objects";
@@ -9,10 +9,10 @@ import type { Logger } from "@gannet/telemetry";
 import { isErrno } from "../errno.ts";
 import { checkGuestName } from "../hypervisors/guest-name.ts";
 import { InvalidOsDefinition, type OsDefinition, type OsParameter, readOsDefinition } from "./definition.ts";
-import { coreEnvironment, instanceEnvironment } from "./environment.ts";
+import { coreEnvironment, type Environment, instanceEnvironment, transferEnvironment } from "./environment.ts";
 import { type OsName, parseOsName } from "./os-name.ts";
 import { runScript } from "./run-script.ts";
-import { createScriptLog } from "./script-log.ts";
+import { ScriptLogs } from "./script-log.ts";
 
 /** Where Ganeti looks (spec/config.json, `paths.os_search`). */
 export const GANETI_OS_SEARCH_PATH: readonly string[] = [
@@ -29,8 +29,8 @@ export interface OsDefinitionsOptions {
   readonly stateDir: string;
   readonly runner: CommandRunner;
   readonly logger: Logger;
-  /** How long a create script may take. Default one hour. */
-  readonly createTimeoutMs?: number;
+  /** How long a create or rename script may take. Default one hour. */
+  readonly scriptTimeoutMs?: number;
 }
 
 /** One definition as found here (proto/gannet/node/v1/os.proto, `OsDefinition`). */
@@ -73,6 +73,21 @@ export interface OsCreateRequest {
   readonly secondaryNodes: readonly string[];
 }
 
+/** The disk that an import or export script works on: the instance's own of this index, or a snapshot of it. */
+export interface ScriptDisk {
+  readonly device: AttachedDevice;
+  readonly index: number;
+}
+
+/** A script of a definition, to be run as a part of something larger. */
+export interface ScriptCommand {
+  readonly argv: readonly [program: string];
+  readonly cwd: string;
+  readonly env: Environment;
+  /** Values that must not appear in what is told of it: the script may print its parameters. */
+  readonly secrets: readonly string[];
+}
+
 export interface OsDefinitions {
   /** All definitions, by name, those that are not valid with their problem. */
   diagnose(): Promise<readonly OsDefinitionFacts[]>;
@@ -83,16 +98,27 @@ export interface OsDefinitions {
    * @throws OpPrereqError before anything ran; OpExecError when the script failed
    */
   create(request: OsCreateRequest, signal: AbortSignal): Promise<void>;
+  /**
+   * Run the rename script for an instance that has got the request's name.
+   * @throws OpPrereqError, OpExecError as a create
+   */
+  rename(request: OsCreateRequest, oldName: string, signal: AbortSignal): Promise<void>;
+  /**
+   * The import script, which writes what it reads to the disk, or the export script, which prints the disk.
+   * @throws OpPrereqError when it cannot be run for this instance
+   */
+  transferCommand(script: "import" | "export", request: OsCreateRequest, disk: ScriptDisk): Promise<ScriptCommand>;
 }
 
-const CREATE_TIMEOUT_MS = 60 * 60 * 1000;
+const SCRIPT_TIMEOUT_MS = 60 * 60 * 1000;
 const VERIFY_TIMEOUT_MS = 60 * 1000;
 
 /** One string of an environment may have 128 KiB on Linux (execve(2), MAX_ARG_STRLEN); names take some of it. */
 const VALUE_LIMIT_BYTES = 120 * 1024;
 
 export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinitions {
-  const { searchPath, stateDir, runner, logger } = options;
+  const { searchPath, runner, logger } = options;
+  const logs = new ScriptLogs(path.join(options.stateDir, "os-logs"));
 
   async function diagnose(): Promise<readonly OsDefinitionFacts[]> {
     const places = new Map<string, string>();
@@ -161,36 +187,76 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     }
   }
 
-  async function create(request: OsCreateRequest, signal: AbortSignal): Promise<void> {
+  /** What any script gets that works on an instance. @throws OpPrereqError */
+  async function prepare(request: OsCreateRequest): Promise<PreparedScript> {
     const { guest, parameters, debugLevel } = request;
     checkGuestName(guest.name);
     const os = parseOsName(request.os);
     const definition = await find(os.name);
     checkParameters(definition, parameters);
-    if (!definition.trusted)
-      throw new OpPrereqError(
-        `OS ${os.name} has only an untrusted create script, which this node cannot run: it belongs inside a guest`,
-        "wrong_input",
-      );
-    const logFile = await createScriptLog(path.join(stateDir, "os-logs"), "add", request.os, guest.name);
-    logger.info({ instance: guest.name, os: request.os, logFile }, "installing an instance");
-    await runScript(runner, {
-      definition,
-      script: "create",
-      args: [],
-      environment: {
-        ...coreEnvironment({ definition, variant: os.variant, parameters, debugLevel }),
-        ...instanceEnvironment(request),
-        ...(request.reinstall && { INSTANCE_REINSTALL: "1" }),
-      },
-      timeoutMs: options.createTimeoutMs ?? CREATE_TIMEOUT_MS,
-      signal,
-      logFile,
-      secrets: Object.values(parameters),
-    });
+    const environment = {
+      ...coreEnvironment({ definition, variant: os.variant, parameters, debugLevel }),
+      ...instanceEnvironment(request),
+    };
+    return { definition, environment, secrets: Object.values(parameters) };
   }
 
-  return { diagnose, validate, create };
+  async function runLogged(
+    script: "create" | "rename",
+    { guest, os }: OsCreateRequest,
+    prepared: PreparedScript,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const action = script === "create" ? "add" : script;
+    const logFile = await logs.create(action, os, guest.name);
+    logger.info({ instance: guest.name, os, script, logFile }, "running a script of an OS definition");
+    const timeoutMs = options.scriptTimeoutMs ?? SCRIPT_TIMEOUT_MS;
+    await runScript(runner, { ...prepared, script, args: [], timeoutMs, signal, logFile });
+  }
+
+  async function create(request: OsCreateRequest, signal: AbortSignal): Promise<void> {
+    const prepared = await prepare(request);
+    if (!prepared.definition.trusted)
+      throw new OpPrereqError(
+        `OS ${prepared.definition.name} has only an untrusted create script, which this node cannot run: it belongs inside a guest`,
+        "wrong_input",
+      );
+    const environment = { ...prepared.environment, ...(request.reinstall && { INSTANCE_REINSTALL: "1" }) };
+    await runLogged("create", request, { ...prepared, environment }, signal);
+  }
+
+  async function rename(request: OsCreateRequest, oldName: string, signal: AbortSignal): Promise<void> {
+    checkGuestName(oldName);
+    const prepared = await prepare(request);
+    const environment = { ...prepared.environment, OLD_INSTANCE_NAME: oldName };
+    await runLogged("rename", request, { ...prepared, environment }, signal);
+  }
+
+  async function transferCommand(
+    script: "import" | "export",
+    request: OsCreateRequest,
+    { device, index }: ScriptDisk,
+  ): Promise<ScriptCommand> {
+    const { definition, environment, secrets } = await prepare(request);
+    const direction = script === "import" ? "IMPORT" : "EXPORT";
+    return {
+      argv: [path.join(definition.path, script)],
+      cwd: definition.path,
+      env: {
+        ...environment,
+        ...transferEnvironment(direction, device, { hypervisor: request.guest.hypervisor, index }),
+      },
+      secrets,
+    };
+  }
+
+  return { diagnose, validate, create, rename, transferCommand };
+}
+
+interface PreparedScript {
+  readonly definition: OsDefinition;
+  readonly environment: Environment;
+  readonly secrets: readonly string[];
 }
 
 async function factsOf(name: string, place: string): Promise<OsDefinitionFacts> {

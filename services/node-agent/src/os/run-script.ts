@@ -8,7 +8,7 @@ import { lastLines, lastLinesOf } from "./script-log.ts";
 
 export interface ScriptRun {
   readonly definition: OsDefinition;
-  readonly script: "create" | "verify";
+  readonly script: "create" | "rename" | "verify";
   readonly args: readonly string[];
   readonly environment: Environment;
   readonly timeoutMs: number;
@@ -64,7 +64,8 @@ async function failure(run: ScriptRun, how: string, result?: CommandResult): Pro
   );
 }
 
-function masked(text: string, secrets: readonly string[]): string {
+/** A text that scripts may have printed their parameters into. */
+export function masked(text: string, secrets: readonly string[]): string {
   return secrets
     .filter((secret) => secret.length >= SHORTEST_SECRET)
     .reduce((result, secret) => result.replaceAll(secret, "***"), text);

@@ -10,17 +10,29 @@ const KEPT_BYTES = 256 * 1024 * 1024;
 const TAIL_LINES = 20;
 const TAIL_BYTES = 16 * 1024;
 
-/**
- * Make the empty log of one run, `add-<os>-<instance>-<time>.log` as Ganeti names it, and make room for it.
- * Answers its path.
- */
-export async function createScriptLog(folder: string, action: "add", os: string, instance: string): Promise<string> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await removeOldest(folder);
-  const time = new Date().toISOString().replaceAll(":", "_").replace("Z", "");
-  const file = path.join(folder, `${action}-${os.slice(0, 100)}-${instance.slice(0, 100)}-${time}.log`);
-  await using _made = await open(file, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
-  return file;
+/** Looking at every log takes milliseconds once there are hundreds: it is done at the first run, then at each of these. */
+const RUNS_A_LOOK = 16;
+
+export class ScriptLogs {
+  readonly #folder: string;
+  #runs = 0;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /**
+   * Make the empty log of one run, `<action>-<os>-<instance>-<time>.log` as Ganeti names it, and make room for it.
+   * Answers its path.
+   */
+  async create(action: "add" | "rename", os: string, instance: string): Promise<string> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    if (this.#runs++ % RUNS_A_LOOK === 0) await removeOldest(this.#folder);
+    const time = new Date().toISOString().replaceAll(":", "_").replace("Z", "");
+    const file = path.join(this.#folder, `${action}-${os.slice(0, 100)}-${instance.slice(0, 100)}-${time}.log`);
+    await using _made = await open(file, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
+    return file;
+  }
 }
 
 /** The last lines of a log, as Ganeti shows them of a script that failed. */

@@ -352,7 +352,7 @@ describe("create", () => {
       const running =
         how === "an abort"
           ? failure("hanging", {}, abort.signal)
-          : failure("hanging", {}, signal, { createTimeoutMs: 700 });
+          : failure("hanging", {}, signal, { scriptTimeoutMs: 700 });
       const started = await vi.waitFor(async () => {
         const found = (await readFile(pids, "utf8")).trim().split("\n");
         expect(found).toHaveLength(2);
@@ -421,5 +421,53 @@ describe("create", () => {
     await log("recent.log", 100, 100);
     await os.definitions().create(createRequest("noop"), signal);
     expect(await readdir(os.logFolder)).toEqual([expect.stringMatching(/^add-noop-/), "recent.log"]);
+  });
+});
+
+describe("rename", () => {
+  test("runs the script with both names, and logs it beside the others", async () => {
+    await os.define("debian", { rename: script('echo "$OLD_INSTANCE_NAME is $INSTANCE_NAME"; exit "$DISK_COUNT"') });
+    await os.definitions().rename(createRequest("debian"), "old.example.com", signal);
+    expect(path.basename(await onlyLog())).toMatch(/^rename-debian-web1\.example\.com-/);
+    expect(await readFile(await onlyLog(), "utf8")).toBe("old.example.com is web1.example.com\n");
+    await expect(os.definitions().rename(createRequest("debian"), "../old", signal)).rejects.toThrow(
+      "is not the name of an instance",
+    );
+  });
+
+  test("a failure names the script and its last lines", async () => {
+    await os.define("debian", { rename: script("echo no such filesystem >&2; exit 4") });
+    const failing = os.definitions().rename(createRequest("debian"), "old.example.com", signal);
+    await expect(failing).rejects.toThrow(OpExecError);
+    await expect(failing).rejects.toThrow(/rename script of OS debian failed with exit code 4 .*no such filesystem$/s);
+  });
+});
+
+describe("import and export commands", () => {
+  const device = { path: "/dev/snapshot", kind: "block", format: "raw", uris: { kvm: "rbd:a/b" } } as const;
+
+  test.each([
+    ["import", "IMPORT"],
+    ["export", "EXPORT"],
+  ] as const)("%s is told of the one disk besides everything else", async (name, prefix) => {
+    const place = await os.define("debian", { "parameters.list": "token x\n" });
+    const request = createRequest("debian", { parameters: { token: "hunter2" } });
+    const command = await os.definitions().transferCommand(name, request, { device, index: 2 });
+    expect(command).toMatchObject({ argv: [path.join(place, name)], cwd: place, secrets: ["hunter2"] });
+    expect(command.env).toMatchObject({
+      ...{ INSTANCE_NAME: GUEST.name, OS_NAME: "debian", OSP_TOKEN: "hunter2" },
+      ...{ [`${prefix}_DEVICE`]: "/dev/snapshot", [`${prefix}_DISK_PATH`]: "/dev/snapshot" },
+      ...{ [`${prefix}_DISK_URI`]: "rbd:a/b", [`${prefix}_INDEX`]: "2" },
+    });
+  });
+
+  test("what cannot be created cannot be transferred either", async () => {
+    await os.define("debian", { export: null });
+    const ask = (name: string, parameters = {}) =>
+      os.definitions().transferCommand("export", createRequest(name, { parameters }), { device, index: 0 });
+    await expect(ask("debian")).rejects.toThrow(/script export is missing/);
+    await expect(ask("nowhere")).rejects.toMatchObject({ code: "unknown_entity" });
+    await os.define("plain");
+    await expect(ask("plain", { x: "y" })).rejects.toThrow(OpPrereqError);
   });
 });

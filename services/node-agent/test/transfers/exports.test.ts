@@ -1,0 +1,143 @@
+import { chmod, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { OpExecError, OpPrereqError } from "@gannet/errors";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { TransferEnd } from "../../src/transfers/transfers.ts";
+import { createRequest, GUEST } from "../os/os-fixture.ts";
+import {
+  connect,
+  diskEnd,
+  INSTANCE,
+  leftovers,
+  outcome,
+  request,
+  sameContents,
+  type TransferFixture,
+  transferFixture,
+} from "./transfer-fixture.ts";
+
+const { signal } = new AbortController();
+
+let nodes: TransferFixture;
+const scripts = {
+  export:
+    '#!/bin/sh\n[ "$OSP_TOKEN" = hunter2 ] || exit 9\nstat -c %s "$EXPORT_DEVICE" > /dev/fd/"$EXP_SIZE_FD"\necho "index $EXPORT_INDEX of $INSTANCE_NAME, $OSP_TOKEN" >&2\ncat "$EXPORT_DEVICE"\n',
+  import:
+    '#!/bin/sh\n[ "$PWD" = "$(dirname "$0")" ] || exit 8\necho "index $IMPORT_INDEX" >&2\nexec cat > "$IMPORT_DISK_PATH"\n',
+};
+beforeAll(async () => {
+  nodes = await transferFixture();
+  const folder = path.join(nodes.osFolder, "scripted");
+  await mkdir(folder);
+  await writeFile(path.join(folder, "ganeti_api_version"), "20\n");
+  await writeFile(path.join(folder, "parameters.list"), "token A secret\n");
+  const nothing = "#!/bin/sh\nexit 0\n";
+  for (const [name, text] of Object.entries({ create: nothing, rename: nothing, verify: nothing, ...scripts })) {
+    await writeFile(path.join(folder, name), text);
+    await chmod(path.join(folder, name), 0o755);
+  }
+});
+afterAll(() => nodes.close());
+afterEach(async () => {
+  expect([...(await leftovers(nodes.source)), ...(await leftovers(nodes.target))]).toEqual([]);
+});
+const scriptEnd = (file: string, token = "hunter2"): TransferEnd => ({
+  ...{ kind: "script", index: 3, disk: { path: file, kind: "file", format: "raw" } },
+  request: createRequest("scripted", { guest: { ...GUEST, name: INSTANCE }, parameters: { token } }),
+});
+const exportFile = (file = "disk-uuid"): TransferEnd => ({ kind: "file", instanceName: INSTANCE, file });
+const DESCRIPTION = `[export]\nversion = 0\n\n[instance]\nname = ${INSTANCE}\n`;
+
+test("export script to a file of an export, and from there to an import script", async () => {
+  const [from, to] = [await nodes.disk("from", 4), path.join(nodes.base, "imported")];
+  const { source, target } = nodes;
+  const out = await connect(source, target, { source: scriptEnd(from), target: exportFile() });
+  const sent = await outcome(source, out.exportName);
+  expect(sent).toMatchObject({ problem: "", transferredMib: 4 });
+  expect(sent.recentOutput).toEqual([`script: index 3 of ${INSTANCE}, ***`]);
+  expect((await outcome(target, out.importName)).problem).toBe("");
+  const unfinished = path.join(target.exportDir, `${INSTANCE}.new`);
+  expect((await stat(path.join(unfinished, "disk-uuid"))).mode & 0o777).toBe(0o600);
+  expect(await target.transfers.listExports()).toEqual([]);
+
+  await target.transfers.finalizeExport(INSTANCE, DESCRIPTION);
+  await target.transfers.finalizeExport(INSTANCE, DESCRIPTION);
+  expect(await readdir(target.exportDir)).toEqual([INSTANCE]);
+  expect(await target.transfers.listExports()).toEqual([INSTANCE]);
+  for (const name of [INSTANCE, path.join(target.exportDir, INSTANCE)])
+    expect(await target.transfers.exportInfo(name)).toBe(DESCRIPTION);
+
+  const back = await connect(target, source, { source: exportFile(), target: scriptEnd(to) });
+  expect(await outcome(target, back.exportName)).toMatchObject({ problem: "", percent: 100 });
+  expect((await outcome(source, back.importName)).problem).toBe("");
+  expect(await sameContents(from, to)).toBe(true);
+
+  await expect(target.transfers.finalizeExport(INSTANCE, "another")).rejects.toThrow(OpExecError);
+  await target.transfers.removeExport(INSTANCE, "all");
+  await target.transfers.removeExport(INSTANCE, "all");
+  expect(await readdir(target.exportDir)).toEqual([]);
+});
+
+test("an older export is replaced at once by the newer one, what is unfinished can be removed", async () => {
+  const { target, source } = nodes;
+  const from = await nodes.disk("from", 1);
+  for (const file of ["first", "second"]) {
+    const names = await connect(source, target, { source: diskEnd(from, 1), target: exportFile(file) });
+    expect((await outcome(target, names.importName)).problem).toBe("");
+    await target.transfers.finalizeExport(INSTANCE, `${DESCRIPTION}file = ${file}\n`);
+  }
+  expect((await readdir(path.join(target.exportDir, INSTANCE))).sort()).toEqual(["config.ini", "second"]);
+  const names = await connect(source, target, { source: diskEnd(from, 1), target: exportFile("third") });
+  expect((await outcome(target, names.importName)).problem).toBe("");
+  await target.transfers.removeExport(INSTANCE, "unfinished");
+  expect(await readdir(target.exportDir)).toEqual([INSTANCE]);
+  await target.transfers.removeExport(path.join(target.exportDir, INSTANCE), "all");
+  expect(await readdir(target.exportDir)).toEqual([]);
+});
+
+test("a script that fails is the transfer's problem, without the parameters it printed", async () => {
+  const [from, to] = [await nodes.disk("from", 1), await nodes.disk("to", 1, "empty")];
+  const names = await connect(nodes.source, nodes.target, {
+    source: scriptEnd(from, "wrong-token"),
+    target: diskEnd(to, 1),
+  });
+  const { problem } = await outcome(nodes.source, names.exportName);
+  expect(problem).toMatch(/scripted\/export failed with exit code 9/);
+  expect(problem).not.toContain("wrong-token");
+  await outcome(nodes.target, names.importName);
+});
+
+test.each([
+  ["a path", "../escape"],
+  ["an option", "-rf"],
+  ["the description", "config.ini"],
+  ["nothing", ""],
+])("a file named as %s is refused", async (_what, file) => {
+  const asked = { ...request(exportFile(file)), address: "127.0.0.1" };
+  await expect(nodes.target.transfers.startImport(asked, signal)).rejects.toThrow(OpPrereqError);
+});
+
+test("exports outside the export folder are neither read nor removed", async () => {
+  const { target } = nodes;
+  const outside = path.join(nodes.base, "outside");
+  await mkdir(path.join(outside, "web9"), { recursive: true });
+  await writeFile(path.join(outside, "web9", "config.ini"), DESCRIPTION);
+  await mkdir(target.exportDir, { recursive: true });
+  await symlink(outside, path.join(target.exportDir, "link"));
+  for (const name of [
+    path.join(outside, "web9"),
+    path.join(target.exportDir, "link", "web9"),
+    `${target.exportDir}/../outside/web9`,
+    "../outside/web9",
+    target.exportDir,
+    "/",
+  ]) {
+    await expect(target.transfers.exportInfo(name)).rejects.toThrow();
+    await expect(target.transfers.removeExport(name, "all")).rejects.toThrow();
+  }
+  expect(await readdir(outside)).toEqual(["web9"]);
+  await target.transfers.removeExport(path.join(target.exportDir, "link"), "all");
+  expect(await readdir(outside)).toEqual(["web9"]);
+  expect(await readdir(target.exportDir)).toEqual([]);
+  await expect(target.transfers.exportInfo("web8.example.com")).rejects.toMatchObject({ code: "unknown_entity" });
+});
