@@ -5,8 +5,10 @@ import { GannetError } from "@gannet/errors";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { type CallEnd, createAgentServer, type TlsIdentity } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
+import type { DiskContents } from "./block-devices/disk-contents.ts";
 import { LiveState } from "./live-state/live-state.ts";
 import { NodeFacts } from "./node-facts/node-facts.ts";
+import type { NodeVerification } from "./node-facts/node-verification.ts";
 import type { OsDefinitions } from "./os/index.ts";
 import { createBlockDeviceHandlers } from "./rpc/block-device-handlers.ts";
 import { ExecutionLog } from "./rpc/execution-log.ts";
@@ -17,6 +19,10 @@ import { createOsHandlers, osDefinition } from "./rpc/os-handlers.ts";
 import { ResourceQueue } from "./rpc/resource-queue.ts";
 import { StepJournal } from "./rpc/step-journal.ts";
 import { Steps } from "./rpc/steps.ts";
+import { createStorageHandlers } from "./rpc/storage-handlers.ts";
+import { createTransferHandlers } from "./rpc/transfer-handlers.ts";
+import type { NodeStorage } from "./storage/node-storage.ts";
+import type { Transfers } from "./transfers/transfers.ts";
 
 export interface AgentParts {
   readonly nodeName: string;
@@ -27,6 +33,10 @@ export interface AgentParts {
   readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
   readonly blockDevices: ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
   readonly os: OsDefinitions;
+  readonly contents: DiskContents;
+  readonly storage: NodeStorage;
+  readonly transfers: Transfers;
+  readonly verification: NodeVerification;
   readonly logger: Logger;
   readonly development: boolean;
   /** Where to note each execution of a step (`ExecutionLog`); by default nowhere. */
@@ -70,8 +80,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     development: parts.development,
     onCallEnd: (call) => logCall(logger, call),
     handlers: {
-      node: createNodeHandlers({ steps, fence, facts, liveState }),
-      blockDevices: createBlockDeviceHandlers({ steps, drivers: blockDevices }),
+      node: createNodeHandlers({ steps, fence, facts, liveState, verification: parts.verification }),
+      blockDevices: createBlockDeviceHandlers({ steps, drivers: blockDevices, contents: parts.contents }),
       instances: createInstanceHandlers({
         steps,
         hypervisors,
@@ -79,12 +89,15 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         onGuestChange: (hypervisor, name) => liveState.touch(hypervisor, name),
       }),
       os: createOsHandlers({ steps, os, blockDevices }),
+      storage: createStorageHandlers({ steps, storage: parts.storage }),
+      transfers: createTransferHandlers({ steps, transfers: parts.transfers, blockDevices }),
     },
   });
   return {
     port: server.port,
     stop: async (graceMs) => {
       await server.stop(graceMs);
+      await parts.transfers.close();
       await liveState.close();
       await journal.close();
       await executions?.close();

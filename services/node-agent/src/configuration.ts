@@ -4,7 +4,9 @@ import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
 import { HYPERVISORS } from "@gannet/objects";
 import { z } from "zod";
-import { HYPERVISOR_DRIVERS } from "./hypervisors/index.ts";
+import { SYSTEM_STORAGE_TOOLS } from "./block-devices/storage-tools.ts";
+import { SYSTEM_LXC } from "./hypervisors/lxc/lxc-options.ts";
+import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
 import { GANETI_OS_SEARCH_PATH } from "./os/index.ts";
 
 /** Ganeti has no agent; this is the port that its node daemon listens on. */
@@ -12,9 +14,6 @@ const STANDARD_PORT = 1811;
 
 const absolutePath = z.string().refine((value) => path.isAbsolute(value) && path.normalize(value) === value, {
   error: "must be an absolute path without . or ..",
-});
-const hypervisor = z.enum(HYPERVISORS).refine((name) => Object.hasOwn(HYPERVISOR_DRIVERS, name), {
-  error: `has no driver; there are ${Object.keys(HYPERVISOR_DRIVERS).join(", ")}`,
 });
 
 export const agentConfiguration = z.strictObject({
@@ -31,22 +30,57 @@ export const agentConfiguration = z.strictObject({
   stateDir: absolutePath,
   /** Holds ca.pem, cert.pem and key.pem (libs/pki). */
   pkiDir: absolutePath,
-  hypervisors: z.array(hypervisor).min(1),
+  hypervisors: z.array(z.enum(HYPERVISORS)).min(1),
   /** Folders below which disks of templates file and sharedfile may lie; without any these templates are refused. */
   fileStorageRoots: z.array(absolutePath).default([]),
   sharedFileStorageRoots: z.array(absolutePath).default([]),
   /** Files of disks are kept below this folder, their whole path after it; for several agents on one machine. */
   storageRoot: absolutePath.optional(),
+  /** The same for disks of template sharedfile: all agents of one machine have the same folder. */
+  sharedStorageRoot: absolutePath.optional(),
+  /** Programs and kernel files of LVM and DRBD; others than the system's only where these are simulated. */
+  storageTools: z
+    .strictObject({
+      binFolder: absolutePath.default(SYSTEM_STORAGE_TOOLS.binFolder),
+      deviceFolder: absolutePath.default(SYSTEM_STORAGE_TOOLS.deviceFolder),
+      drbdStatusFile: absolutePath.default(SYSTEM_STORAGE_TOOLS.drbdStatusFile),
+      drbdHelperFile: absolutePath.default(SYSTEM_STORAGE_TOOLS.drbdHelperFile),
+    })
+    .prefault({}),
+  /** Exports of instances. */
+  exportDir: absolutePath.default("/srv/ganeti/export"),
   osSearchPath: z.array(absolutePath).default([...GANETI_OS_SEARCH_PATH]),
   kvm: z
     .strictObject({
       /** `auto` uses KVM where it is proven to work. */
       acceleration: z.enum(["auto", "on", "off"]).default("auto"),
       qemuPath: absolutePath.optional(),
+      /** Of SPICE connections: Ganeti's files unless told otherwise. */
+      spiceCertificate: z.strictObject({ certFile: absolutePath, caFile: absolutePath }).optional(),
       /** Bridged NICs get qemu's user networking, which needs no rights. */
       userNetworking: z.boolean().default(false),
     })
     .prefault({}),
+  /** What is left out is where Debian and Ganeti have it (hypervisors/xen/xen-options.ts). */
+  xen: z
+    .strictObject({
+      /** `xm` until Xen 4.4. */
+      toolstack: z.enum(["xl", "xm"]).exactOptional(),
+      toolstackPath: absolutePath.exactOptional(),
+      socatPath: absolutePath.exactOptional(),
+      /** The same on all nodes: guests that move find their disks by it. */
+      diskLinkFolder: absolutePath.exactOptional(),
+      nicFolder: absolutePath.exactOptional(),
+    })
+    .prefault({}),
+  lxc: z
+    .strictObject({
+      /** Holds lxc-start and the others. */
+      binFolder: absolutePath.default(SYSTEM_LXC.binFolder),
+    })
+    .prefault({}),
+  /** Holds the site's network scripts: `network/<mode>/<up|down>`, `kvm-vif-bridge`. */
+  networkScriptFolder: absolutePath.default(SYSTEM_NETWORK_TOOLS.scriptFolder),
   log: z
     .strictObject({
       level: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),

@@ -10,12 +10,18 @@ import { createLogger, type Logger } from "@gannet/telemetry";
 import { setLogger } from "@grpc/grpc-js";
 import { type Agent, startAgent } from "./agent.ts";
 import { belowStorageRoot } from "./block-devices/below-storage-root.ts";
+import { createDiskContents } from "./block-devices/disk-contents.ts";
 import { BLOCK_DEVICE_DRIVERS, type BlockDeviceParts } from "./block-devices/index.ts";
 import { type AgentConfiguration, readConfiguration } from "./configuration.ts";
 import { HYPERVISOR_DRIVERS, type HypervisorParts } from "./hypervisors/index.ts";
 import { withUserNetworking } from "./hypervisors/with-user-networking.ts";
+import { xenOptions } from "./hypervisors/xen/xen-options.ts";
+import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
+import { type FileStoragePlace, NodeVerification } from "./node-facts/node-verification.ts";
 import { createOsDefinitions } from "./os/index.ts";
 import { takeStateFolder } from "./state-folder.ts";
+import { createNodeStorage } from "./storage/create-node-storage.ts";
+import { createTransfers } from "./transfers/create-transfers.ts";
 
 async function main(): Promise<void> {
   const configuration = await readConfiguration(configurationFile());
@@ -42,19 +48,35 @@ async function start(
   configuration: AgentConfiguration,
   logger: Logger,
 ): Promise<{ readonly agent: Agent; readonly release: () => void }> {
-  const { stateDir, nodeName, listen, development } = configuration;
-  const identity = await loadIdentity(configuration.pkiDir, { name: nodeName });
+  const { stateDir, pkiDir, exportDir, nodeName, listen, development } = configuration;
+  const identity = await loadIdentity(pkiDir, { name: nodeName });
   const folder = await takeStateFolder(stateDir, identity.ca);
   await endLeftoverCommands(folder.commands, logger);
   const runner = createCommandRunner({ logger, recordFolder: folder.commands });
+  const os = createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger });
+  const hypervisors = hypervisorsOf(configuration, { runner, logger });
   const agent = await startAgent({
     nodeName,
     listen,
     identity,
     leadersFolder: folder.leaders,
-    hypervisors: hypervisorsOf(configuration, { runner, logger }),
+    hypervisors,
     blockDevices: blockDevicesOf(configuration, { runner, logger }),
-    os: createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger }),
+    contents: createDiskContents({ runner, tools: configuration.storageTools }),
+    storage: createNodeStorage({
+      runner,
+      tools: configuration.storageTools,
+      fileStorageRoots: configuration.fileStorageRoots,
+      sharedFileStorageRoots: configuration.sharedFileStorageRoots,
+    }),
+    transfers: await createTransfers({ nodeName, stateDir, pkiDir, exportDir, os, runner, logger }),
+    os,
+    verification: new NodeVerification({
+      hypervisors,
+      fileStorage: fileStorageOf(configuration),
+      networkTools: SYSTEM_NETWORK_TOOLS,
+      runner,
+    }),
     logger,
     development,
     ...(configuration.recordExecutions ? { executionsFile: path.join(stateDir, "executions.log") } : {}),
@@ -62,40 +84,58 @@ async function start(
   return { agent, release: folder.release };
 }
 
+/** Where files of disks may lie, by their templates. */
+function fileStorageOf(configuration: AgentConfiguration): Readonly<Record<"file" | "sharedfile", FileStoragePlace>> {
+  const { stateDir, storageRoot, sharedStorageRoot, fileStorageRoots, sharedFileStorageRoots } = configuration;
+  return {
+    file: { allowed: { roots: fileStorageRoots, ownFolder: storageRoot ?? stateDir }, below: storageRoot },
+    sharedfile: {
+      allowed: { roots: sharedFileStorageRoots, ownFolder: sharedStorageRoot ?? stateDir },
+      below: sharedStorageRoot,
+    },
+  };
+}
+
 function blockDevicesOf(
-  { stateDir, storageRoot, fileStorageRoots, sharedFileStorageRoots }: AgentConfiguration,
+  configuration: AgentConfiguration,
   shared: Pick<BlockDeviceParts, "runner" | "logger">,
 ): ReadonlyMap<DiskTemplate, BlockDeviceDriver> {
-  const ownFolder = storageRoot ?? stateDir;
+  /** Of the templates whose logical ids hold paths of files. */
+  const files = fileStorageOf(configuration);
+  const places: Partial<Record<string, FileStoragePlace>> = files;
   const parts: BlockDeviceParts = {
     ...shared,
-    fileStorage: { roots: fileStorageRoots, ownFolder },
-    sharedFileStorage: { roots: sharedFileStorageRoots, ownFolder },
+    tools: configuration.storageTools,
+    fileStorage: files.file.allowed,
+    sharedFileStorage: files.sharedfile.allowed,
   };
   return new Map(
     Object.entries(BLOCK_DEVICE_DRIVERS).map(([template, construct]) => {
       const driver = construct(parts);
-      return [template as DiskTemplate, storageRoot === undefined ? driver : belowStorageRoot(driver, storageRoot)];
+      const root = places[template]?.below;
+      return [template as DiskTemplate, root === undefined ? driver : belowStorageRoot(driver, root)];
     }),
   );
 }
 
 function hypervisorsOf(
-  { stateDir, hypervisors, kvm }: AgentConfiguration,
+  { nodeName, stateDir, pkiDir, hypervisors, kvm, xen, lxc, networkScriptFolder }: AgentConfiguration,
   shared: Pick<HypervisorParts, "runner" | "logger">,
 ): ReadonlyMap<HypervisorName, HypervisorDriver> {
   const options = {
+    nodeName,
+    pkiDir,
+    xen: xenOptions(xen),
+    lxc,
     kvmAcceleration: kvm.acceleration,
     ...(kvm.qemuPath === undefined ? {} : { qemuPath: kvm.qemuPath }),
+    ...(kvm.spiceCertificate === undefined ? {} : { spiceCertificate: kvm.spiceCertificate }),
+    networkTools: { ...SYSTEM_NETWORK_TOOLS, scriptFolder: networkScriptFolder },
   };
-  const constructors: Partial<Record<HypervisorName, (parts: HypervisorParts) => HypervisorDriver>> =
-    HYPERVISOR_DRIVERS;
   return new Map(
-    hypervisors.flatMap((name) => {
-      const construct = constructors[name];
-      if (construct === undefined) return [];
-      const driver = construct({ ...shared, stateDir, options });
-      return [[name, kvm.userNetworking ? withUserNetworking(driver) : driver]];
+    hypervisors.map((name) => {
+      const driver = HYPERVISOR_DRIVERS[name]({ ...shared, stateDir, options });
+      return [name, name === "kvm" && kvm.userNetworking ? withUserNetworking(driver) : driver];
     }),
   );
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { BlockDeviceDriver, BlockDeviceSpec, GuestState, HypervisorDriver } from "@gannet/driver-contract";
 import { createCommandRunner } from "@gannet/exec";
+import type { DiskTemplate } from "@gannet/objects";
 import { type CertificateAuthority, createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
 import {
   type BlockDevice,
@@ -16,7 +17,10 @@ import {
 import { silentLogger } from "@gannet/telemetry";
 import { vi } from "vitest";
 import { type Agent, startAgent } from "../src/agent.ts";
+import { SYSTEM_NETWORK_TOOLS } from "../src/nics/network-tools.ts";
+import { NodeVerification, type NodeVerificationParts } from "../src/node-facts/node-verification.ts";
 import type { OsDefinitions } from "../src/os/index.ts";
+import type { Transfers } from "../src/transfers/transfers.ts";
 
 export const NODE = "node1.gannet.test";
 export const runner = createCommandRunner({ logger: silentLogger(), killGraceMs: 200 });
@@ -121,6 +125,8 @@ export function scriptedOs() {
     diagnose: vi.fn<OsDefinitions["diagnose"]>(async () => []),
     validate: vi.fn<OsDefinitions["validate"]>(async () => {}),
     create: vi.fn<OsDefinitions["create"]>(async () => {}),
+    rename: vi.fn<OsDefinitions["rename"]>(async () => {}),
+    transferCommand: vi.fn<OsDefinitions["transferCommand"]>(),
   } as const satisfies OsDefinitions;
 }
 
@@ -137,22 +143,38 @@ export interface TestAgent {
 /** Drivers are fresh each time; the leaders' folder is what makes a second agent the first one restarted. */
 export async function startTestAgent(
   cluster: TestCluster,
-  options: { readonly leadersFolder: string; readonly lookIntervalMs?: number; readonly executionsFile?: string },
+  options: {
+    readonly leadersFolder: string;
+    readonly lookIntervalMs?: number;
+    readonly executionsFile?: string;
+    /** Real ones, in the place of the scripted disks. */
+    readonly blockDevices?: ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
+    readonly transfers?: Transfers;
+    /** By default of a node without file storage. */
+    readonly verification?: (hypervisors: NodeVerificationParts["hypervisors"]) => NodeVerification;
+  },
 ): Promise<TestAgent> {
   await mkdir(options.leadersFolder, { recursive: true });
   const hypervisor = new ScriptedHypervisor();
   const disks = scriptedDisks();
   const os = scriptedOs();
+  const hypervisors = new Map([["fake", hypervisor] as const]);
   const agent = await startAgent({
     nodeName: NODE,
     listen: { host: "127.0.0.1", port: 0 },
     identity: cluster.node,
-    hypervisors: new Map([["fake", hypervisor]]),
+    hypervisors,
     blockDevices: new Map([["file", disks]]),
     os,
+    contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}) },
+    storage: { units: new Map(), volumes: vi.fn(async () => []), drbd: vi.fn() },
+    transfers: { close: vi.fn(async () => {}) } as never,
     logger: silentLogger(),
     development: false,
     ...options,
+    verification:
+      options.verification?.(hypervisors) ??
+      new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
   });
   const client = clientOf(cluster, agent.port);
   return {
@@ -197,6 +219,7 @@ export function disk(changes: Partial<BlockDevice> = {}): BlockDevice {
     params: {},
     children: [],
     name: undefined,
+    link: undefined,
     ...changes,
   };
 }
@@ -213,6 +236,8 @@ export function instance(changes: Partial<Instance> = {}): Instance {
     nics: [],
     hvparams: {},
     networkPort: 0,
+    tags: [],
+    uidPool: [],
     ...changes,
   };
 }

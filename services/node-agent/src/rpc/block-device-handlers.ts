@@ -1,10 +1,27 @@
 /** BlockDeviceService over the drivers of this node's disk templates. */
-import type { BlockDeviceDriver } from "@gannet/driver-contract";
+import {
+  type AttachedDevice,
+  type BlockDeviceAbilities,
+  type BlockDeviceDriver,
+  type BlockDeviceSpec,
+  canBlockDevice,
+  type MirrorStatus,
+} from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
-import type { DiskTemplate } from "@gannet/objects";
-import { type AgentHandlers, type BlockDevice, type Empty, SERVICES, type Step } from "@gannet/rpc";
+import { DISK_TEMPLATES, type DiskTemplate } from "@gannet/objects";
+import {
+  type AgentHandlers,
+  type AttachedDevice as AttachedDeviceMessage,
+  type BlockDevice,
+  type Empty,
+  encodeParameters,
+  type MirrorStatusReply_Disk,
+  SERVICES,
+  type Step,
+} from "@gannet/rpc";
 import { z } from "zod";
-import { type Device, device, deviceResources, parse } from "./messages.ts";
+import type { DiskContents } from "../block-devices/disk-contents.ts";
+import { type Device, device, deviceResources, parse, sizeMib, text } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 export type BlockDeviceDrivers = ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
@@ -17,29 +34,44 @@ export function driverOf(drivers: BlockDeviceDrivers, template: DiskTemplate): B
   return driver;
 }
 
+const MAX_DEVICES = 1_000;
+const template = z.enum(DISK_TEMPLATES);
+const logicalId = z.array(text).min(1).max(8);
+const candidates = z.array(z.object({ template, logicalId })).max(MAX_DEVICES);
+
 export function createBlockDeviceHandlers(parts: {
   readonly steps: Steps;
   readonly drivers: BlockDeviceDrivers;
+  readonly contents: DiskContents;
 }): AgentHandlers["blockDevices"] {
-  const { steps, drivers } = parts;
+  const { steps, drivers, contents } = parts;
   const methods = SERVICES.blockDevices;
+
+  /** @throws OpPrereqError when the template's driver has not the ability */
+  function able<Ability extends keyof BlockDeviceAbilities>(
+    name: DiskTemplate,
+    ability: Ability,
+  ): BlockDeviceDriver & BlockDeviceAbilities[Ability] {
+    const driver = driverOf(drivers, name);
+    if (canBlockDevice(driver, ability)) return driver;
+    throw new OpPrereqError(`Disk template ${name} cannot do this (${ability})`, "wrong_input");
+  }
 
   /** A step that changes one disk and answers nothing. */
   async function change(
-    method: (typeof methods)["create" | "shutdown" | "remove" | "grow"],
+    method: MethodWithoutAnswer,
     request: { readonly step: Step | undefined; readonly device: BlockDevice | undefined },
     signal: AbortSignal,
-    work: (driver: BlockDeviceDriver, disk: Device, signal: AbortSignal) => Promise<void>,
+    work: (disk: Device, signal: AbortSignal) => Promise<void>,
   ): Promise<Empty> {
     const disk = parse(device, request.device, "disk");
-    const driver = driverOf(drivers, disk.template);
     return steps.run(
       {
         step: request.step,
         method,
         resources: deviceResources([disk]),
         work: async (running) => {
-          await work(driver, disk, running);
+          await work(disk, running);
           return {};
         },
       },
@@ -49,36 +81,183 @@ export function createBlockDeviceHandlers(parts: {
 
   return {
     create: (request, { signal }) =>
-      change(methods.create, request, signal, (driver, disk, running) => driver.create(disk, running)),
+      change(methods.create, request, signal, (disk, running) =>
+        driverOf(drivers, disk.template).create(disk, running),
+      ),
 
     assemble: async (request, { signal }) => {
       const disk = parse(device, request.device, "disk");
-      const driver = driverOf(drivers, disk.template);
       return steps.run(
         {
           step: request.step,
           method: methods.assemble,
           resources: deviceResources([disk]),
-          work: async (running) => ({ ...(await driver.assemble(disk, running)) }),
+          work: async (running) => attachedDevice(await driverOf(drivers, disk.template).assemble(disk, running)),
         },
         signal,
       );
     },
 
     shutdown: (request, { signal }) =>
-      change(methods.shutdown, request, signal, (driver, disk, running) => driver.shutdown(disk, running)),
+      change(methods.shutdown, request, signal, (disk, running) =>
+        driverOf(drivers, disk.template).shutdown(disk, running),
+      ),
 
     remove: (request, { signal }) =>
-      change(methods.remove, request, signal, (driver, disk, running) => driver.remove(disk, running)),
+      change(methods.remove, request, signal, (disk, running) =>
+        driverOf(drivers, disk.template).remove(disk, running),
+      ),
 
     grow: async (request, { signal }) => {
       const newSizeMib = parse(z.int().positive(), request.newSizeMib, "new size");
-      return change(methods.grow, request, signal, (driver, disk, running) => driver.grow(disk, newSizeMib, running));
+      return change(methods.grow, request, signal, (disk, running) =>
+        driverOf(drivers, disk.template).grow(disk, newSizeMib, running),
+      );
     },
 
     status: async (request, { signal }) => {
       const disk = parse(device, request.device, "disk");
       return { ...(await driverOf(drivers, disk.template).status(disk, signal)) };
     },
+
+    rename: async (request, { signal }) => {
+      const to = parse(logicalId, request.logicalId, "new logical id");
+      return change(methods.rename, request, signal, (disk, running) =>
+        able(disk.template, "rename").rename(disk, to, running),
+      );
+    },
+
+    snapshot: async (request, { signal }) => {
+      const disk = parse(device, request.device, "disk");
+      const size = parse(sizeMib, request.sizeMib, "size");
+      const name = parse(text.optional(), request.name, "name");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.snapshot,
+          resources: deviceResources([disk]),
+          work: async (running) => {
+            const options = { sizeMib: size, ...(name === undefined ? {} : { name }) };
+            return blockDevice(await able(disk.template, "snapshot").snapshot(disk, options, running));
+          },
+        },
+        signal,
+      );
+    },
+
+    adoptable: async (request, { signal }) => {
+      const asked = parse(candidates, request.candidates, "candidates");
+      const answers = await Promise.all(
+        asked.map(async (each) => {
+          const [found] = await able(each.template, "adoptable").adoptable([each.logicalId], signal);
+          return found === undefined
+            ? { exists: false, sizeMib: 0, inUse: false }
+            : { exists: true, sizeMib: found.sizeMib, inUse: found.inUse };
+        }),
+      );
+      return { candidates: answers };
+    },
+
+    wipe: async (request, { signal }) => {
+      const part = {
+        offsetMib: parse(sizeMib, request.offsetMib, "offset"),
+        sizeMib: parse(sizeMib, request.sizeMib, "size"),
+      };
+      return change(methods.wipe, request, signal, async (disk, running) => {
+        const attached = await driverOf(drivers, disk.template).assemble(disk, running);
+        await contents.wipe(attached, part, running);
+      });
+    },
+
+    convert: async (request, { signal }) => {
+      const source = parse(device, request.source, "source");
+      const target = parse(device, request.target, "target");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.convert,
+          resources: deviceResources([source, target]),
+          work: async (running) => {
+            const from = await driverOf(drivers, source.template).assemble(source, running);
+            const to = await driverOf(drivers, target.template).assemble(target, running);
+            await contents.copy(from, to, source.sizeMib, running);
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    standBy: (request, { signal }) =>
+      change(methods.standBy, request, signal, (disk, running) => mirroring(disk).standBy(disk, running)),
+
+    seed: (request, { signal }) =>
+      change(methods.seed, request, signal, (disk, running) => mirroring(disk).seed(disk, running)),
+
+    connect: (request, { signal }) =>
+      change(methods.connect, request, signal, (disk, running) =>
+        mirroring(disk).connect(disk, { dualPrimary: request.dualPrimary }, running),
+      ),
+
+    disconnect: (request, { signal }) =>
+      change(methods.disconnect, request, signal, (disk, running) => mirroring(disk).disconnect(disk, running)),
+
+    attachVolumes: (request, { signal }) =>
+      change(methods.attachVolumes, request, signal, (disk, running) => mirroring(disk).attachVolumes(disk, running)),
+
+    detachVolumes: (request, { signal }) =>
+      change(methods.detachVolumes, request, signal, (disk, running) => mirroring(disk).detachVolumes(disk, running)),
+
+    pauseSync: (request, { signal }) =>
+      change(methods.pauseSync, request, signal, (disk, running) =>
+        mirroring(disk).pauseSync(disk, request.paused, running),
+      ),
+
+    mirrorStatus: async (request, { signal }) => {
+      const disks = parse(z.array(device).max(MAX_DEVICES), request.devices, "disks");
+      return { disks: await Promise.all(disks.map((disk) => statusOf(disk, signal))) };
+    },
+  };
+
+  function mirroring({ template: name }: Device) {
+    return able(name, "mirrorStatus");
+  }
+
+  async function statusOf(disk: Device, signal: AbortSignal): Promise<MirrorStatusReply_Disk> {
+    try {
+      return { status: mirrorStatus(await mirroring(disk).mirrorStatus(disk, signal)), problem: "" };
+    } catch (error) {
+      signal.throwIfAborted();
+      return { status: undefined, problem: error instanceof Error ? error.message : String(error) };
+    }
+  }
+}
+
+type Methods = (typeof SERVICES)["blockDevices"];
+type MethodWithoutAnswer = {
+  [M in keyof Methods]: Methods[M]["responseSerialize"] extends (value: Empty) => Buffer ? Methods[M] : never;
+}[keyof Methods];
+
+function attachedDevice({ uris, ...attached }: AttachedDevice): AttachedDeviceMessage {
+  return { ...attached, uris: { ...uris } };
+}
+
+/** A device that a driver has made, which never is one with a secret. */
+function blockDevice(disk: BlockDeviceSpec): BlockDevice {
+  return {
+    ...disk,
+    logicalId: disk.logicalId.map(String),
+    params: encodeParameters(disk.params),
+    children: disk.children.map(blockDevice),
+    name: undefined,
+    link: undefined,
+  };
+}
+
+function mirrorStatus({ syncPercent, estimatedSeconds, ...status }: MirrorStatus) {
+  return {
+    ...status,
+    syncPercent: syncPercent ?? undefined,
+    estimatedSeconds: estimatedSeconds ?? undefined,
   };
 }

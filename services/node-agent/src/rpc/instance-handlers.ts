@@ -1,19 +1,39 @@
 /** InstanceService over the hypervisors of this node. */
-import type { AttachedDevice, GuestState, HypervisorDriver } from "@gannet/driver-contract";
+import { EventEmitter, on } from "node:events";
+import {
+  type AttachedDevice,
+  canHypervisor,
+  type GuestState,
+  type HotplugDevice,
+  type HypervisorAbilities,
+  type HypervisorDriver,
+  type MigrationProgress,
+} from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
 import type { HypervisorName } from "@gannet/objects";
-import { type AgentHandlers, SERVICES, type StopRequest } from "@gannet/rpc";
+import {
+  type AgentHandlers,
+  type HotplugRequest,
+  HotplugRequest_Action,
+  type MigrationProgress as MigrationProgressMessage,
+  SERVICES,
+  type StopRequest,
+} from "@gannet/rpc";
+import { z } from "zod";
 import { type BlockDeviceDrivers, driverOf } from "./block-device-handlers.ts";
 import {
+  device,
   deviceResources,
   type Guest,
   guest,
+  guestDisk,
   guestName,
   guestResource,
   guestSpec,
   hypervisorName,
   instanceConsole,
   instanceState,
+  nic,
   parse,
   timeoutMs,
   unknownInstance,
@@ -49,6 +69,29 @@ export function createInstanceHandlers(parts: {
     const driver = hypervisors.get(parse(hypervisorName, name, "hypervisor"));
     if (driver === undefined) throw new OpPrereqError(`Hypervisor ${name} is not enabled on this node`, "wrong_input");
     return driver;
+  }
+
+  /** @throws OpPrereqError when the hypervisor has not the ability */
+  function able<Ability extends keyof HypervisorAbilities>(
+    name: string,
+    ability: Ability,
+  ): HypervisorDriver & HypervisorAbilities[Ability] {
+    const driver = hypervisor(name);
+    if (canHypervisor(driver, ability)) return driver;
+    throw new OpPrereqError(`Hypervisor ${name} cannot do this (${ability})`, "wrong_input");
+  }
+
+  /** The device of a request, its disk made usable here first. */
+  async function hotplugDevice(
+    request: Pick<HotplugRequest, "device" | "index">,
+    signal: AbortSignal,
+  ): Promise<HotplugDevice> {
+    const index = parse(z.int().nonnegative(), request.index, "index");
+    if (request.device?.$case !== "disk")
+      return { kind: "nic", nic: { ...parse(nic, request.device?.value, "NIC"), index } };
+    const disk = parse(device, request.device.value, "disk");
+    const attached = await driverOf(blockDevices, disk.template).assemble(disk, signal);
+    return { kind: "disk", disk: guestDisk(disk, attached, index) };
   }
 
   /** Whatever came of it, what is known of the guest may have changed. */
@@ -133,5 +176,181 @@ export function createInstanceHandlers(parts: {
       const name = parse(guestName, request.name, "instance name");
       return instanceConsole(await hypervisor(request.hypervisor).console(name));
     },
+
+    setMemory: async (request, { signal }) => {
+      const name = parse(guestName, request.name, "instance name");
+      const memoryMib = parse(z.int().positive(), request.memoryMib, "memory");
+      const driver = able(request.hypervisor, "setMemory");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.setMemory,
+          resources: [guestResource(name)],
+          work: async (running) => {
+            await changing(driver, name, driver.setMemory(name, memoryMib, running));
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    migrationInfo: async (request, { signal }) => {
+      const name = parse(guestName, request.name, "instance name");
+      return { info: await able(request.hypervisor, "migrate").migrationInfo(name, signal) };
+    },
+
+    acceptMigration: async (request, { signal }) => {
+      const parsed = parse(guest, request.instance, "instance");
+      const address = parse(ipAddress, request.address, "address");
+      const driver = able(parsed.hypervisor, "migrate");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.acceptMigration,
+          resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
+          work: async (running) => {
+            const attached = await assembleDisks(blockDevices, parsed, running);
+            const spec = guestSpec(parsed, attached);
+            const port = await driver.acceptMigration(spec, { info: request.info, address }, running);
+            return { port };
+          },
+        },
+        signal,
+      );
+    },
+
+    async *migrate(request, { signal }) {
+      const parsed = parse(guest, request.instance, "instance");
+      const target = {
+        address: parse(ipAddress, request.targetAddress, "target address"),
+        port: parse(z.int().min(1).max(65535), request.targetPort, "target port"),
+        nodeName: parse(guestName, request.targetNode, "target node"),
+      };
+      const driver = able(parsed.hypervisor, "migrate");
+      const news = new EventEmitter<{ readonly progress: [MigrationProgressMessage]; readonly over: [] }>();
+      // Before the work begins, so that nothing is missed.
+      const told = on(news, "progress", { close: ["over"] });
+      const migration = steps.run(
+        {
+          step: request.step,
+          method: methods.migrate,
+          resources: [guestResource(parsed.name)],
+          work: async (running) => {
+            const attached = await assembleDisks(blockDevices, parsed, running);
+            let last = NOTHING_YET;
+            for await (const each of driver.migrate(guestSpec(parsed, attached), target, request, running)) {
+              last = migrationProgress(each);
+              news.emit("progress", last);
+            }
+            return last;
+          },
+        },
+        signal,
+      );
+      const over = migration.then(
+        () => news.emit("over"),
+        () => news.emit("over"),
+      );
+      for await (const [progress] of told) yield progress;
+      await over;
+      yield await migration;
+    },
+
+    finishMigrationSource: async (request, { signal }) => {
+      const name = parse(guestName, request.name, "instance name");
+      const driver = able(request.hypervisor, "migrate");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.finishMigrationSource,
+          resources: [guestResource(name)],
+          work: async (running) => {
+            await changing(driver, name, driver.finishMigrationSource(name, request.succeeded, running));
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    finishMigrationTarget: async (request, { signal }) => {
+      const parsed = parse(guest, request.instance, "instance");
+      const driver = able(parsed.hypervisor, "migrate");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.finishMigrationTarget,
+          resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
+          work: async (running) => {
+            const attached = request.succeeded ? await assembleDisks(blockDevices, parsed, running) : [];
+            const spec = request.succeeded ? guestSpec(parsed, attached) : guestSpec({ ...parsed, disks: [] }, []);
+            await changing(driver, parsed.name, driver.finishMigrationTarget(spec, request.succeeded, running));
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    checkHotplug: async (request, { signal }) => {
+      const name = parse(guestName, request.name, "instance name");
+      await able(request.hypervisor, "plug").checkHotplug(name, signal);
+      return {};
+    },
+
+    hotplug: async (request, { signal }) => {
+      const name = parse(guestName, request.name, "instance name");
+      const driver = able(request.hypervisor, "plug");
+      const disks = request.device?.$case === "disk" ? [parse(device, request.device.value, "disk")] : [];
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.hotplug,
+          resources: [guestResource(name), ...deviceResources(disks)],
+          work: async (running) => {
+            const plugged = await hotplugDevice(request, running);
+            await changing(driver, name, hotplug(driver, request.action, name, plugged, running));
+            return {};
+          },
+        },
+        signal,
+      );
+    },
   };
+}
+
+/** What a migration that told nothing is answered with. */
+const NOTHING_YET: MigrationProgressMessage = {
+  status: "failed",
+  transferredBytes: 0,
+  totalBytes: 0,
+  downtimeMs: undefined,
+  problem: "The hypervisor told nothing of the migration",
+};
+const ipAddress = z.union([z.ipv4(), z.ipv6()]);
+
+/** @throws OpPrereqError for an action that this device does not know */
+async function hotplug(
+  driver: HypervisorAbilities["plug"],
+  action: HotplugRequest_Action,
+  name: string,
+  plugged: HotplugDevice,
+  signal: AbortSignal,
+): Promise<void> {
+  switch (action) {
+    case HotplugRequest_Action.ACTION_ADD:
+      return driver.plug(name, plugged, signal);
+    case HotplugRequest_Action.ACTION_REMOVE:
+      return driver.unplug(name, plugged, signal);
+    case HotplugRequest_Action.ACTION_MODIFY:
+      return driver.replug(name, plugged, signal);
+    case HotplugRequest_Action.ACTION_RESIZE:
+      if (plugged.kind === "disk") return driver.resizeDisk(name, plugged.disk, signal);
+  }
+  throw new OpPrereqError(`A ${plugged.kind} of a running guest cannot be changed in this way`, "wrong_input");
+}
+
+function migrationProgress({ downtimeMs, ...progress }: MigrationProgress): MigrationProgressMessage {
+  return { ...progress, downtimeMs: downtimeMs ?? undefined };
 }

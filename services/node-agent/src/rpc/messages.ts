@@ -5,13 +5,20 @@
 import type {
   AttachedDevice,
   BlockDeviceSpec,
+  DrbdLink,
   GuestConsole,
   GuestDisk,
   GuestSpec,
   GuestState,
 } from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
-import { DISK_TEMPLATES, HYPERVISORS, type HypervisorName, normalizeHostName } from "@gannet/objects";
+import {
+  DISK_TEMPLATE_TRAITS,
+  DISK_TEMPLATES,
+  HYPERVISORS,
+  type HypervisorName,
+  normalizeHostName,
+} from "@gannet/objects";
 import { decodeParameters, type InstanceConsole, type InstanceState, type ParameterValue } from "@gannet/rpc";
 import { z } from "zod";
 
@@ -21,15 +28,19 @@ const MAX_DISKS = 16;
 const MAX_NICS = 8;
 /** A DRBD disk has two children, which have none. */
 const MAX_CHILDREN = 2;
+/** The kernel module has as many devices as it was loaded for (`minor_count`), 255 at most. */
+const MAX_DRBD_MINOR = 254;
+/** What drbdsetup takes. */
+const MAX_SECRET_CHARS = 63;
 const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000;
 
-const text = z
+export const text = z
   .string()
   .max(TEXT_LIMIT_CHARS)
   .refine((value) => !value.includes("\0"), "holds a NUL character");
 const uuid = z.string().regex(UUID);
 const hostName = z.string().refine(isHostName, "is no host name");
-const sizeMib = z.int().nonnegative();
+export const sizeMib = z.int().nonnegative();
 const nullWhenEmpty = text.transform((value) => (value === "" ? null : value));
 const parameters = z.custom<Record<string, ParameterValue>>().transform(decodeParameters);
 
@@ -48,22 +59,58 @@ const childDevice = z.object({
   params: parameters,
   children: z.array(z.never()),
 });
+
+export const ipAddress = z.union([z.ipv4(), z.ipv6()]);
+const drbdMinor = z.int().nonnegative().max(MAX_DRBD_MINOR);
+const drbdLink = z
+  .object({
+    localAddress: ipAddress,
+    localMinor: drbdMinor,
+    peerAddress: ipAddress,
+    peerMinor: drbdMinor,
+    port: z.int().min(1).max(65535),
+    secret: text.regex(/^[0-9A-Za-z]*$/, "holds other characters than letters and digits").max(MAX_SECRET_CHARS),
+  })
+  .transform(
+    ({ localAddress, localMinor, peerAddress, peerMinor, port, secret }): DrbdLink => ({
+      local: { address: localAddress, minor: localMinor },
+      peer: { address: peerAddress, minor: peerMinor },
+      port,
+      secret,
+    }),
+  );
+
 /** A disk, with the name its user gave it. */
 export const device = childDevice.extend({
   children: z.array(childDevice).max(MAX_CHILDREN),
   name: text.optional(),
+  link: drbdLink.optional(),
 });
 export type Device = z.infer<typeof device> & BlockDeviceSpec;
 
-const nic = z.object({
+const network = z.object({
+  uuid,
+  name: text,
+  subnet: nullWhenEmpty,
+  gateway: nullWhenEmpty,
+  subnet6: nullWhenEmpty,
+  gateway6: nullWhenEmpty,
+  macPrefix: nullWhenEmpty,
+  tags: z.array(text),
+});
+
+export const nic = z.object({
   uuid,
   name: nullWhenEmpty,
   mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
   ip: nullWhenEmpty,
-  mode: z.enum(["bridged", "routed", "openvswitch", "user"]),
+  mode: z.enum(["bridged", "routed", "openvswitch", "ext", "user"]),
   link: text,
   vlan: text,
+  network: network.optional(),
 });
+
+const uid = z.int().nonnegative();
 
 /** A guest whose disks are named, not opened yet. */
 export const guest = z.object({
@@ -80,6 +127,8 @@ export const guest = z.object({
     .int()
     .max(65535)
     .transform((port) => (port === 0 ? null : port)),
+  tags: z.array(text),
+  uidPool: z.array(z.object({ first: uid, last: uid }).transform(({ first, last }) => [first, last] as const)),
 });
 export type Guest = z.infer<typeof guest>;
 
@@ -99,22 +148,29 @@ function isHostName(name: string): boolean {
   }
 }
 
+/** One disk as a guest is handed it. */
+export function guestDisk(disk: z.infer<typeof device>, opened: AttachedDevice, index: number): GuestDisk {
+  return {
+    uuid: disk.uuid,
+    index,
+    name: disk.name ?? null,
+    path: opened.path,
+    kind: opened.kind,
+    format: opened.format,
+    access: disk.mode,
+    sizeMib: disk.sizeMib,
+    ...(opened.uris === undefined ? {} : { uris: opened.uris }),
+    ...(opened.kind === "file" && disk.logicalId[0] !== undefined ? { fileDriver: disk.logicalId[0] } : {}),
+    ...(DISK_TEMPLATE_TRAITS[disk.template].mirroring === "external" ? { seenByAllNodes: true } : {}),
+  };
+}
+
 /** The guest that drivers get, its disks attached in their order. */
 export function guestSpec(parsed: Guest, attached: readonly AttachedDevice[]): GuestSpec {
   const disks = attached.map((opened, index): GuestDisk => {
     const disk = parsed.disks[index];
     if (disk === undefined) throw new Error(`Guest ${parsed.name} has no disk ${index}`);
-    return {
-      uuid: disk.uuid,
-      index,
-      name: disk.name ?? null,
-      path: opened.path,
-      kind: opened.kind,
-      format: opened.format,
-      access: disk.mode,
-      sizeMib: disk.sizeMib,
-      ...(opened.kind === "file" && disk.logicalId[0] !== undefined ? { fileDriver: disk.logicalId[0] } : {}),
-    };
+    return guestDisk(disk, opened, index);
   });
   return { ...parsed, disks, nics: parsed.nics.map((each, index) => ({ ...each, index })) };
 }

@@ -1,15 +1,53 @@
 /** OsService over the OS definitions of this node. */
-import { type AgentHandlers, decodeParameters, type OsDefinition, SERVICES } from "@gannet/rpc";
+import {
+  type AgentHandlers,
+  decodeParameters,
+  type Empty,
+  type OsCreateRequest as OsCreateRequestMessage,
+  type OsDefinition,
+  SERVICES,
+} from "@gannet/rpc";
 import { z } from "zod";
-import type { OsDefinitionFacts, OsDefinitions } from "../os/index.ts";
+import type { OsCreateRequest, OsDefinitionFacts, OsDefinitions } from "../os/index.ts";
 import type { BlockDeviceDrivers } from "./block-device-handlers.ts";
 import { assembleDisks } from "./instance-handlers.ts";
-import { deviceResources, guest, guestResource, guestSpec, parse } from "./messages.ts";
+import { deviceResources, type Guest, guest, guestName, guestResource, guestSpec, parse } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 /** Their text is checked by the definitions, which know what a name and a value may be. */
 const osParameters = z.record(z.string(), z.string());
 const uuids = z.array(z.string()).max(64);
+
+/** An instance that a script is to be run for: as it came, and what is made of it once its disks are attached. */
+export interface ScriptInstance {
+  readonly guest: Guest;
+  readonly attach: (signal: AbortSignal) => Promise<OsCreateRequest>;
+}
+
+/** @throws OpPrereqError (wrong_input) */
+export function scriptInstance(
+  blockDevices: BlockDeviceDrivers,
+  request: OsCreateRequestMessage | undefined,
+): ScriptInstance {
+  const parsed = parse(guest, request?.instance, "instance");
+  const parameters = parse(osParameters, request?.parameters, "OS parameters");
+  const secondaryNodes = parse(uuids, request?.secondaryNodeUuids, "secondary nodes");
+  return {
+    guest: parsed,
+    attach: async (signal) => ({
+      os: request?.os ?? "",
+      guest: guestSpec(parsed, await assembleDisks(blockDevices, parsed, signal)),
+      parameters,
+      reinstall: request?.reinstall ?? false,
+      debugLevel: request?.debugLevel ?? 0,
+      beparams: decodeParameters(request?.beparams ?? {}),
+      ctime: request?.ctime ?? 0,
+      mtime: request?.mtime ?? 0,
+      primaryNode: request?.primaryNodeUuid ?? "",
+      secondaryNodes,
+    }),
+  };
+}
 
 export function createOsHandlers(parts: {
   readonly steps: Steps;
@@ -17,6 +55,30 @@ export function createOsHandlers(parts: {
   readonly blockDevices: BlockDeviceDrivers;
 }): AgentHandlers["os"] {
   const { steps, os, blockDevices } = parts;
+  const methods = SERVICES.os;
+
+  /** A step that runs a script on an instance's disks. */
+  function scriptStep(
+    method: (typeof methods)["create" | "rename"],
+    request: OsCreateRequestMessage | undefined,
+    signal: AbortSignal,
+    work: (instance: OsCreateRequest, signal: AbortSignal) => Promise<void>,
+  ): Promise<Empty> {
+    const { guest: parsed, attach } = scriptInstance(blockDevices, request);
+    return steps.run(
+      {
+        step: request?.step,
+        method,
+        resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
+        work: async (running) => {
+          await work(await attach(running), running);
+          return {};
+        },
+      },
+      signal,
+    );
+  }
+
   return {
     diagnose: async () => ({ os: (await os.diagnose()).map(osDefinition) }),
 
@@ -25,36 +87,13 @@ export function createOsHandlers(parts: {
       return {};
     },
 
-    create: async (request, { signal }) => {
-      const parsed = parse(guest, request.instance, "instance");
-      const parameters = parse(osParameters, request.parameters, "OS parameters");
-      const secondaryNodes = parse(uuids, request.secondaryNodeUuids, "secondary nodes");
-      return steps.run(
-        {
-          step: request.step,
-          method: SERVICES.os.create,
-          resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
-          work: async (running) => {
-            const attached = await assembleDisks(blockDevices, parsed, running);
-            await os.create(
-              {
-                os: request.os,
-                guest: guestSpec(parsed, attached),
-                parameters,
-                reinstall: request.reinstall,
-                debugLevel: request.debugLevel,
-                beparams: decodeParameters(request.beparams),
-                ctime: request.ctime,
-                mtime: request.mtime,
-                primaryNode: request.primaryNodeUuid,
-                secondaryNodes,
-              },
-              running,
-            );
-            return {};
-          },
-        },
-        signal,
+    create: async (request, { signal }) =>
+      scriptStep(methods.create, request, signal, (instance, running) => os.create(instance, running)),
+
+    rename: async (request, { signal }) => {
+      const oldName = parse(guestName, request.oldName, "old name");
+      return scriptStep(methods.rename, request.instance, signal, (instance, running) =>
+        os.rename(instance, oldName, running),
       );
     },
   };

@@ -348,6 +348,16 @@ describe("drivers", () => {
             mode: "bridged",
             link: "br0",
             vlan: "",
+            network: {
+              uuid: "dddddddd-0000-4000-8000-000000000000",
+              name: "office",
+              subnet: "192.0.2.0/24",
+              gateway: "",
+              subnet6: "",
+              gateway6: "",
+              macPrefix: "",
+              tags: ["wired"],
+            },
           },
         ],
         hvparams: {
@@ -356,6 +366,8 @@ describe("drivers", () => {
           cpu_mask: { value: undefined },
         },
         networkPort: 11000,
+        tags: ["web"],
+        uidPool: [{ first: 4000, last: 4019 }],
       }),
     });
     const [guest, options] = agent.hypervisor.start.mock.calls[0] ?? [];
@@ -375,7 +387,18 @@ describe("drivers", () => {
         },
         { index: 1, name: null, path: "/srv/two", access: "ro", fileDriver: "blktap" },
       ],
-      nics: [{ index: 0, name: null, ip: null, mode: "bridged", link: "br0" }],
+      nics: [
+        {
+          index: 0,
+          name: null,
+          ip: null,
+          mode: "bridged",
+          link: "br0",
+          network: { name: "office", subnet: "192.0.2.0/24", gateway: null, tags: ["wired"] },
+        },
+      ],
+      tags: ["web"],
+      uidPool: [[4000, 4019]],
     });
     expect(agent.disks.assemble).toHaveBeenCalledTimes(2);
   });
