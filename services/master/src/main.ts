@@ -15,7 +15,7 @@ import { carriesSecrets, SecretVault } from "./executor/secret-vault.ts";
 import { acceptLoss, WatermarkFile } from "./leader-watermark.ts";
 import { RedisGuard } from "./leader-watermark-guard.ts";
 import { MemoryLiveState } from "./live-state/live-state.ts";
-import { LOGICAL_UNITS } from "./logical-units/registry.ts";
+import { LOGICAL_UNITS, unavailableIn } from "./logical-units/registry.ts";
 import { instanceConsole } from "./nodes/instance-console.ts";
 import { NodeDirectory } from "./nodes/node-directory.ts";
 import type { TlsIdentity } from "./rapi/rapi-deps.ts";
@@ -102,6 +102,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
       locks,
       liveState: live,
       implemented: new Set(LOGICAL_UNITS.keys()),
+      unavailable: unavailableIn,
       logger,
       usersFile: configuration.rapi.usersFile,
       tls,

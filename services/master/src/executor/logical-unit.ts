@@ -12,6 +12,8 @@ import type { ExecContext, PrereqContext } from "./context.ts";
  */
 export interface LogicalUnit<D extends OpcodeDeclaration = OpcodeDeclaration, Prereq = unknown> {
   readonly opcode: D;
+  /** What of the opcode is asked for and cannot be done yet, in words; it is refused when it is submitted. */
+  unavailable?(op: Op<D>): string | undefined;
   /** All locks of the opcode, from its parameters and the configuration alone (spec/locks.json). */
   locks(op: Op<D>, view: ConfigView): readonly LockWish[];
   /** @throws OpPrereqError and its kin; what it answers is all that `exec` needs to know */

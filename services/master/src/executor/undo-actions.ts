@@ -5,10 +5,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { NodeUnreachable, OpExecError } from "@gannet/errors";
 import type { UndoStep } from "@gannet/job-ledger";
-import { ADMIN_STATES, instanceUuid, nodeUuid } from "@gannet/objects";
+import { ADMIN_STATES, diskUuid, instanceUuid, type NodeUuid, nodeUuid } from "@gannet/objects";
 import { BlockDevice } from "@gannet/rpc";
 import { z } from "zod";
-import { removeInstanceRows, withInstance } from "../logical-units/instance/instance-rows.ts";
+import { diskShape, reshapedDisks } from "../logical-units/instance/disk-rows.ts";
+import { removeDiskRows, removeInstanceRows, withInstance } from "../logical-units/instance/instance-rows.ts";
+import { instanceMessage, withoutSecret } from "../logical-units/instance/messages.ts";
+import { settleMigration } from "../logical-units/instance/migration-settling.ts";
+import { reconnectDisks, restoreVolumes } from "../logical-units/instance/volume-restoring.ts";
 import type { ExecContext } from "./context.ts";
 
 /** How long a node may be unreachable before its part of an undo list is given up. */
@@ -31,20 +35,63 @@ function action<Args>(args: z.ZodType<Args>, run: UndoAction<Args>["run"]): Undo
   return { args, run };
 }
 
-const onBlockDevice = z.object({ node: nodeUuid, device: z.unknown() });
+/** What undoing something on one node's disk needs: the device as its message's own JSON has it. */
+const deviceOnNode = z.object({ node: nodeUuid, device: z.unknown() });
+
+/**
+ * A disk of one node, to be written into an undo list: in a form that is read back whole, and without the secret of a
+ * DRBD disk, by which nothing is undone.
+ */
+export function onDevice(node: NodeUuid, device: BlockDevice): z.infer<typeof deviceOnNode> {
+  return { node, device: BlockDevice.toJSON(withoutSecret(device)) };
+}
 
 const UNDO_ACTIONS = {
-  "remove-block-device": action(onBlockDevice, async (ctx, { node, device }, step) => {
+  "remove-block-device": action(deviceOnNode, async (ctx, { node, device }, step) => {
     await ctx
       .node(node)
       .blockDevices.remove({ step: ctx.step(step), device: BlockDevice.fromJSON(device) }, { signal: ctx.signal });
   }),
 
-  "shutdown-block-device": action(onBlockDevice, async (ctx, { node, device }, step) => {
+  "shutdown-block-device": action(deviceOnNode, async (ctx, { node, device }, step) => {
     await ctx
       .node(node)
       .blockDevices.shutdown({ step: ctx.step(step), device: BlockDevice.fromJSON(device) }, { signal: ctx.signal });
   }),
+
+  /** `device` as it is named now; `logicalId` is what it was. */
+  "rename-block-device": action(
+    deviceOnNode.extend({ logicalId: z.array(z.string()) }),
+    async (ctx, { node, device, logicalId }, step) => {
+      const request = { step: ctx.step(step), device: BlockDevice.fromJSON(device), logicalId };
+      await ctx.node(node).blockDevices.rename(request, { signal: ctx.signal });
+    },
+  ),
+
+  "resume-sync": action(deviceOnNode, async (ctx, { node, device }, step) => {
+    const request = { step: ctx.step(step), device: BlockDevice.fromJSON(device), paused: false };
+    await ctx.node(node).blockDevices.pauseSync(request, { signal: ctx.signal });
+  }),
+
+  "restore-volumes": action(
+    deviceOnNode.extend({ aside: z.array(z.array(z.string())) }),
+    async (ctx, { node, device, aside }, step) => {
+      await restoreVolumes(ctx, { node, device: BlockDevice.fromJSON(device), aside }, step);
+    },
+  ),
+
+  "reconnect-disks": action(z.object({ instance: instanceUuid }), async (ctx, { instance: uuid }, step) => {
+    const instance = ctx.config.instances.get(uuid);
+    if (instance !== undefined) await reconnectDisks(ctx, instance, step);
+  }),
+
+  "settle-migration": action(
+    z.object({ instance: instanceUuid, source: nodeUuid, target: nodeUuid }),
+    async (ctx, { instance: uuid, source, target }, step) => {
+      const instance = ctx.config.instances.get(uuid);
+      if (instance !== undefined) await settleMigration(ctx, { instance, source, target }, step);
+    },
+  ),
 
   "stop-instance": action(
     z.object({ node: nodeUuid, name: z.string(), hypervisor: z.string() }),
@@ -56,9 +103,41 @@ const UNDO_ACTIONS = {
     },
   ),
 
+  /** It was stopped for the time of an operation. */
+  "start-instance": action(z.object({ instance: instanceUuid }), async (ctx, { instance: uuid }, step) => {
+    const row = ctx.config.instances.get(uuid);
+    if (row === undefined || row.adminState !== "up") return;
+    const request = { step: ctx.step(step), instance: instanceMessage(ctx.config, row), paused: false };
+    const state = await ctx.node(row.primaryNode).instances.start(request, { signal: ctx.signal });
+    ctx.live.noteInstance(row.primaryNode, state);
+  }),
+
+  "remove-unfinished-export": action(
+    z.object({ node: nodeUuid, instanceName: z.string() }),
+    async (ctx, { node, instanceName }, step) => {
+      const request = { step: ctx.step(step), export: instanceName, unfinishedOnly: true };
+      await ctx.node(node).transfers.removeExport(request, { signal: ctx.signal });
+    },
+  ),
+
   "remove-instance-rows": action(z.object({ instance: instanceUuid }), async (ctx, { instance }) => {
     await ctx.commit((view) => removeInstanceRows(view, instance));
   }),
+
+  "remove-disk-rows": action(z.object({ disks: z.array(diskUuid) }), async (ctx, { disks }) => {
+    await ctx.commit((view) => removeDiskRows(view, disks));
+  }),
+
+  /** Where disks were, and which node was their instance's primary. */
+  "restore-disks": action(
+    z.object({ instance: instanceUuid, primaryNode: nodeUuid, shapes: z.array(diskShape) }),
+    async (ctx, { instance, primaryNode, shapes }) => {
+      await ctx.commit((view) => [
+        ...reshapedDisks(view, shapes),
+        ...withInstance(view, instance, (row) => ({ ...row, primaryNode })),
+      ]);
+    },
+  ),
 
   "set-admin-state": action(
     z.object({ instance: instanceUuid, adminState: z.enum(ADMIN_STATES), disksActive: z.boolean() }),

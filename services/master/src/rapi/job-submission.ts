@@ -7,7 +7,7 @@ import type { Answer, Requester } from "./handlers.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
 import { notAvailable } from "./refusals.ts";
 
-type Parts = Pick<RapiDeps, "submit" | "implemented" | "configStore" | "clock">;
+type Parts = Pick<RapiDeps, "submit" | "implemented" | "unavailable" | "configStore" | "clock">;
 
 /** Who submits, and what makes a repeated submission the same one. */
 export interface Submitter {
@@ -30,7 +30,11 @@ export async function submitJob(
     timeNs: parts.clock() * 1_000_000,
     rapiDefaults: parts.configStore.view.cluster.rapiDefaults,
   });
-  for (const { OP_ID: id } of opcodes) if (!parts.implemented.has(id)) throw notAvailable(id);
+  for (const opcode of opcodes) {
+    if (!parts.implemented.has(opcode.OP_ID)) throw notAvailable(opcode.OP_ID);
+    const lacking = parts.unavailable?.(opcode);
+    if (lacking !== undefined) throw notAvailable(`${opcode.OP_ID} with ${lacking}`);
+  }
   const job = { opcodes: opcodes.map(withSummary), requester: requester.name };
   const [id] = await parts.submit([job], key).catch(refuseReusedKey);
   if (id === undefined) throw new Error("The ledger answered no job id");

@@ -1,6 +1,6 @@
 /** What the remote API needs of the rest of the master; main.ts wires it. */
 import type { ConfigStore, Fence } from "@gannet/config-store";
-import type { JobLedger } from "@gannet/job-ledger";
+import type { JobLedger, OpcodeInput } from "@gannet/job-ledger";
 import type { LockManager } from "@gannet/locking";
 import type { InstanceConsole } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
@@ -23,6 +23,8 @@ export interface RapiDeps {
   readonly liveState: Pick<LiveState, "node" | "instance" | "onChange">;
   /** The opcodes that a logical unit performs; others are refused at submit. */
   readonly implemented: ReadonlySet<string>;
+  /** What of an opcode that is performed cannot be done yet, in words; by default it is done in full. */
+  readonly unavailable?: (opcode: OpcodeInput) => string | undefined;
   readonly logger: Logger;
   /** Path of the users file (spec/rapi.json, `http.auth`). */
   readonly usersFile: string;

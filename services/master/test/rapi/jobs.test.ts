@@ -6,7 +6,9 @@ import { basicAuth, FENCE, type RapiTestbed, type Reply, startRapiTestbed } from
 let bed: RapiTestbed;
 beforeAll(async () => {
   const implemented = new Set([...OPCODES.keys()].filter((id) => id !== "OP_INSTANCE_MIGRATE"));
-  bed = await startRapiTestbed({ implemented });
+  const unavailable = ({ OP_ID: id, offline }: Readonly<Record<string, unknown>>) =>
+    id === "OP_INSTANCE_SET_PARAMS" && typeof offline === "boolean" ? "offline" : undefined;
+  bed = await startRapiTestbed({ implemented, unavailable });
 });
 afterAll(() => bed[Symbol.asyncDispose]());
 
@@ -98,6 +100,15 @@ describe("submitting", () => {
     const reply = await bed.call("PUT", "/2/instances/inst5.gnt.test/migrate", { json: { mode: "live" } });
     expect(reply.json).toMatchObject({ code: 501, message: expect.stringContaining("OP_INSTANCE_MIGRATE") });
     expect(await bed.ledger.ids({})).toEqual(before);
+  });
+
+  test("a part of an operation that is not built yet is refused alike, and the rest of it is not", async () => {
+    const before = await bed.ledger.ids({});
+    const modify = "/2/instances/inst5.gnt.test/modify";
+    const reply = await bed.call("PUT", modify, { json: { offline: true, disk_template: "plain" } });
+    expect(reply.json).toMatchObject({ code: 501, message: expect.stringContaining("offline") });
+    expect(await bed.ledger.ids({})).toEqual(before);
+    await submit("PUT", modify, { disk_template: "plain" });
   });
 
   test.for([

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
 import { createCommandRunner } from "@gannet/exec";
-import type { RedisJobLedger } from "@gannet/job-ledger";
+import type { OpcodeInput, RedisJobLedger } from "@gannet/job-ledger";
 import { RedisLockManager } from "@gannet/locking";
 import { OPCODES } from "@gannet/opcodes";
 import { createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
@@ -79,6 +79,7 @@ export async function startRapiTestbed(
     readonly limits?: Partial<RapiLimits>;
     readonly logger?: Logger;
     readonly implemented?: ReadonlySet<string>;
+    readonly unavailable?: (opcode: OpcodeInput) => string | undefined;
   } = {},
 ): Promise<RapiTestbed> {
   await using stack = new AsyncDisposableStack();
@@ -112,6 +113,7 @@ export async function startRapiTestbed(
       locks,
       liveState: live,
       implemented: options.implemented ?? new Set(OPCODES.keys()),
+      ...(options.unavailable === undefined ? {} : { unavailable: options.unavailable }),
       logger: options.logger ?? logger,
       usersFile,
       tls: identity,

@@ -36,6 +36,13 @@ export async function markDisksInactive(ctx: ExecContext, instance: Instance): P
   await ctx.commit((view) => withInstance(view, instance.uuid, (row) => ({ ...row, disksActive: false })));
 }
 
+/** Record that its disks are to be kept assembled, unless that is recorded already. */
+export async function markDisksActive(ctx: ExecContext, instance: Instance): Promise<void> {
+  if (instance.disksActive) return;
+  await undoAdminState(ctx, instance);
+  await ctx.commit((view) => withInstance(view, instance.uuid, (row) => ({ ...row, disksActive: true })));
+}
+
 function undoAdminState(ctx: ExecContext, { uuid, adminState, disksActive }: Instance): Promise<void> {
   return ctx.undo(undoStep("set-admin-state", { instance: uuid, adminState, disksActive }));
 }

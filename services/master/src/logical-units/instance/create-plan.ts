@@ -8,23 +8,23 @@ import {
   type ConfigView,
   checkBackendParameters,
   checkHypervisorParameters,
+  DISK_TEMPLATE_TRAITS,
   type DiskTemplate,
   filledBeparams,
   filledHvparams,
-  filledPolicy,
   type HypervisorName,
-  type InstancePolicy,
+  type InstanceUse,
   inheritedBeparams,
   inheritedHvparams,
   type Node,
   newBackendParameters,
   type Parameters,
-  policyViolations,
   refuseGlobalParameters,
   updateHypervisorParameters,
 } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
 import { knownNode } from "./lookups.ts";
+import { hasExclusiveStorage } from "./messages.ts";
 import { type PlannedDisk, plannedDisks } from "./planned-disks.ts";
 import { type PlannedNic, plannedNics } from "./planned-nics.ts";
 
@@ -33,6 +33,8 @@ type CreateOp = Op<typeof InstanceCreate>;
 export interface CreatePlan {
   readonly name: string;
   readonly node: Node;
+  /** Where the second copies are; null for templates that keep none. */
+  readonly secondary: Node | null;
   readonly hypervisor: HypervisorName;
   readonly template: DiskTemplate;
   /** Name or name+variant; empty when nothing is to be installed and none was named. */
@@ -52,14 +54,17 @@ export interface CreatePlan {
 
 /** Requests that this version knows and cannot carry out; they are refused, never ignored. */
 const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: CreateOp) => boolean])[] = [
-  ["mode other than create", (op) => op.mode !== "create"],
+  ["an import from another cluster (mode remote-import)", (op) => op.mode === "remote-import"],
   ["an iallocator", (op) => op.iallocator !== null && op.iallocator !== undefined],
   ["creation without a primary node (pnode)", (op) => !op.pnode && !op.pnode_uuid],
   ["forthcoming instances", (op) => op.forthcoming || op.commit],
   ["instance communication", (op) => op.instance_communication],
 ];
 
-/** @throws OpPrereqError or another of the taxonomy, naming what does not fit */
+/**
+ * The policy is not compared yet (see {@link plannedUse}): the sizes of adopted disks are known only to their node.
+ * @throws OpPrereqError or another of the taxonomy, naming what does not fit
+ */
 export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
   const unsupported = NOT_SUPPORTED_YET.find(([, asked]) => asked(op));
   if (unsupported !== undefined) throw new OpPrereqError(`${unsupported[0]} is not supported yet`, "wrong_input");
@@ -77,20 +82,24 @@ export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
   const plan: CreatePlan = {
     name: op.instance_name,
     node,
+    secondary: DISK_TEMPLATE_TRAITS[template].needsSecondary
+      ? mirrorNode(view, op.snode_uuid ?? op.snode ?? "", { template, primary: node })
+      : null,
     hypervisor,
     template,
     os,
-    install: op.no_install !== true && template !== "diskless",
+    // What is on adopted disks stays.
+    install: op.no_install !== true && template !== "diskless" && op.disks.every(({ adopt }) => adopt == null),
     hvparams: ownHvparams(view, op, hypervisor, os),
     beparams,
     filledBeparams: filled,
     osparams: op.osparams,
     osparamsPrivate: op.osparams_private ?? {},
-    disks: plannedDisks(op, template, view),
+    disks: plannedDisks(view, op.disks, { template, instanceName: op.instance_name, primary: node, files: op }),
     nics: plannedNics(op.nics, view),
     tags: addTags([], op.tags),
   };
-  if (!op.ignore_ipolicy) checkPolicy(view, plan);
+  checkExclusiveStorage(view, plan);
   return op.identify_defaults ? withoutDefaults(view, plan) : plan;
 }
 
@@ -101,12 +110,30 @@ function ownHvparams(view: ConfigView, op: CreateOp, hypervisor: HypervisorName,
   return hvparams;
 }
 
-function policyOf(view: ConfigView, node: Node): InstancePolicy {
-  const group = view.groups.get(node.group);
-  return group === undefined ? view.cluster.ipolicy : filledPolicy(view.cluster, group);
+/**
+ * The node that is to hold a mirrored disk's second copy.
+ * @throws OpPrereqError: wrong_input, unknown_entity, wrong_state
+ */
+export function mirrorNode(
+  view: ConfigView,
+  name: string,
+  { template, primary }: { readonly template: DiskTemplate; readonly primary: Node },
+): Node {
+  if (name === "")
+    throw new OpPrereqError(`Disk template ${template} keeps a second copy: name the node for it`, "wrong_input");
+  const node = usableNode(view, name);
+  if (node.uuid === primary.uuid)
+    throw new OpPrereqError(`The secondary node cannot be the primary node ${primary.name}`, "wrong_input");
+  if (node.group !== primary.group)
+    throw new OpPrereqError(
+      `Nodes ${primary.name} and ${node.name} are in different node groups; disks are mirrored inside one`,
+      "wrong_input",
+    );
+  return node;
 }
 
-function usableNode(view: ConfigView, name: string): Node {
+/** A node that takes new disks and guests. @throws OpPrereqError: unknown_entity, wrong_state */
+export function usableNode(view: ConfigView, name: string): Node {
   const node = knownNode(view, name);
   const refusal = node.offline ? "marked offline" : node.drained ? "drained" : node.vmCapable ? null : "not vm_capable";
   if (refusal !== null) throw new OpPrereqError(`Cannot use node ${node.name}: it is ${refusal}`, "wrong_state");
@@ -124,7 +151,8 @@ function enabledHypervisor(view: ConfigView, asked: HypervisorName | null): Hype
   return hypervisor;
 }
 
-function usableTemplate(view: ConfigView, asked: DiskTemplate | null): DiskTemplate {
+/** @throws OpPrereqError (wrong_input) */
+export function usableTemplate(view: ConfigView, asked: DiskTemplate | null): DiskTemplate {
   const enabled = view.cluster.enabledDiskTemplates;
   const template = asked ?? enabled[0];
   if (template === undefined || !enabled.includes(template))
@@ -135,21 +163,37 @@ function usableTemplate(view: ConfigView, asked: DiskTemplate | null): DiskTempl
   return template;
 }
 
-function checkPolicy(view: ConfigView, plan: CreatePlan): void {
-  const group = view.groups.get(plan.node.group);
-  const violations = policyViolations(policyOf(view, plan.node), {
+/** @throws OpPrereqError (wrong_input) when the disks do not suit nodes whose disks have physical volumes of their own */
+function checkExclusiveStorage(view: ConfigView, { node, secondary, template, disks }: CreatePlan): void {
+  const exclusive = [node, secondary].find((each) => each !== null && hasExclusiveStorage(view, each.uuid));
+  const withSpindles = disks.find(({ spindles }) => spindles !== null);
+  if (exclusive == null) {
+    if (withSpindles === undefined) return;
+    throw new OpPrereqError(`Disk ${withSpindles.index}: spindles are for nodes with exclusive storage`, "wrong_input");
+  }
+  if (!DISK_TEMPLATE_TRAITS[template].exclusiveStorage)
+    throw new OpPrereqError(
+      `Disk template ${template} is not possible on node ${exclusive.name}, which has exclusive storage`,
+      "wrong_input",
+    );
+  const without = disks.find(({ spindles, adopt }) => spindles === null && adopt === null);
+  if (without !== undefined)
+    throw new OpPrereqError(
+      `Disk ${without.index}: its spindles are missing, and node ${exclusive.name} has exclusive storage`,
+      "wrong_input",
+    );
+}
+
+/** What the new instance takes of its group's policy. */
+export function plannedUse(plan: CreatePlan): InstanceUse {
+  return {
     memoryMib: Number(plan.filledBeparams.maxmem),
     vcpus: Number(plan.filledBeparams.vcpus),
     spindleUse: Number(plan.filledBeparams.spindle_use),
     diskSizesMib: plan.disks.map((disk) => disk.sizeMib),
     nicCount: plan.nics.length,
     diskTemplate: plan.template,
-  });
-  if (violations.length === 0) return;
-  throw new OpPrereqError(
-    `Instance allocation to group ${group?.uuid} (${group?.name}) violates policy: ${violations.join("; ")}`,
-    "wrong_input",
-  );
+  };
 }
 
 /** Parameters that say what is inherited anyway are left to be inherited (`identify_defaults`). */

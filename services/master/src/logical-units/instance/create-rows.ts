@@ -1,26 +1,22 @@
 /** The configuration rows of a new instance. A commit that is tried again draws new MAC addresses and nothing else. */
 import { randomBytes, randomUUID } from "node:crypto";
 import type { ConfigChange } from "@gannet/config-store";
-import { OpPrereqError } from "@gannet/errors";
 import {
   allocatePort,
   type ConfigView,
-  type Disk,
-  type DiskUuid,
-  diskIvName,
   generateMac,
   type Instance,
   type InstanceUuid,
-  logicalIdOf,
   NEEDS_NETWORK_PORT,
 } from "@gannet/objects";
 import type { CreatePlan } from "./create-plan.ts";
+import { type DiskHome, type DiskIdentity, newDiskIdentity } from "./disk-rows.ts";
 import { macInUse } from "./planned-nics.ts";
 
 /** What is drawn by lot, once, so that a commit that is tried again writes the same rows. */
 export interface NewIdentity {
   readonly instance: InstanceUuid;
-  readonly disks: readonly DiskUuid[];
+  readonly disks: readonly DiskIdentity[];
   readonly nics: readonly string[];
   /** Seconds since 1970. */
   readonly ctime: number;
@@ -29,38 +25,15 @@ export interface NewIdentity {
 export function newIdentity(plan: CreatePlan, ctime: number): NewIdentity {
   return {
     instance: randomUUID() as InstanceUuid,
-    disks: plan.disks.map(() => randomUUID() as DiskUuid),
+    disks: plan.disks.map(newDiskIdentity),
     nics: plan.nics.map(() => randomUUID()),
     ctime,
   };
 }
 
-/** The disks' rows; their files are named by the disk's UUID (spec/config.json, `disk_naming`). */
-export function diskRows(plan: CreatePlan, identity: NewIdentity): readonly Disk[] {
-  if (plan.disks.length === 0) return [];
-  const template = fileTemplate(plan);
-  return plan.disks.flatMap((disk, position): Disk[] => {
-    const uuid = identity.disks[position];
-    if (uuid === undefined) return [];
-    return [
-      {
-        uuid,
-        name: disk.name,
-        template: plan.template,
-        logicalId: [...logicalIdOf({ template, driver: "loop", directory: disk.folder }, uuid, disk.index)],
-        children: [],
-        nodes: [plan.node.uuid],
-        ivName: diskIvName(disk.index),
-        sizeMib: disk.sizeMib,
-        mode: disk.mode,
-        spindles: disk.spindles,
-        params: {},
-        ctime: identity.ctime,
-        mtime: identity.ctime,
-        serialNo: 0,
-      },
-    ];
-  });
+/** Whose the disks are to be. */
+export function diskHome(plan: CreatePlan, { instance, ctime }: NewIdentity): DiskHome {
+  return { instance, primary: plan.node.uuid, secondary: plan.secondary?.uuid ?? null, ctime };
 }
 
 /** The instance as it is before anything is started: admin state down. */
@@ -96,9 +69,10 @@ export function instanceRow(
         nicparams: nic.nicparams,
       };
     }),
-    disks: [...identity.disks],
+    disks: identity.disks.map(({ uuid }) => uuid),
     diskTemplate: plan.template,
-    disksActive: false,
+    // A mirrored disk's ends are connected from its creation on.
+    disksActive: plan.secondary !== null,
     networkPort,
     forthcoming: false,
     tags: [...plan.tags],
@@ -108,21 +82,12 @@ export function instanceRow(
   };
 }
 
-/** Everything that the creation writes into the configuration. */
-export function createRows(plan: CreatePlan, identity: NewIdentity, view: ConfigView): readonly ConfigChange[] {
-  const changes: ConfigChange[] = diskRows(plan, identity).map((disk) => ({ kind: "disk", put: disk }));
-  let networkPort: number | null = null;
-  if (NEEDS_NETWORK_PORT[plan.hypervisor]) {
-    const { port, state } = allocatePort(view.cluster);
-    networkPort = port;
-    changes.push({ kind: "cluster", put: { ...view.cluster, ...state } });
-  }
-  changes.push({ kind: "instance", put: instanceRow(plan, identity, view, networkPort) });
-  return changes;
-}
-
-/** @throws OpPrereqError (wrong_input) for templates whose disks are more than files */
-function fileTemplate({ template }: CreatePlan): "file" | "sharedfile" {
-  if (template === "file" || template === "sharedfile") return template;
-  throw new OpPrereqError(`Disk template ${template} is not supported yet`, "wrong_input");
+/** The changes that add the instance to a configuration that has its disks already. */
+export function addedInstance(plan: CreatePlan, identity: NewIdentity, view: ConfigView): readonly ConfigChange[] {
+  if (!NEEDS_NETWORK_PORT[plan.hypervisor]) return [{ kind: "instance", put: instanceRow(plan, identity, view, null) }];
+  const { port, state } = allocatePort(view.cluster);
+  return [
+    { kind: "cluster", put: { ...view.cluster, ...state } },
+    { kind: "instance", put: instanceRow(plan, identity, view, port) },
+  ];
 }

@@ -1,6 +1,14 @@
 /** Configuration changes of one instance, as pure functions from a view to changes. */
 import type { ConfigChange } from "@gannet/config-store";
-import { type ConfigView, freePort, type Instance, type InstanceUuid } from "@gannet/objects";
+import {
+  type ConfigView,
+  type Disk,
+  type DiskUuid,
+  drbdIdOf,
+  freePort,
+  type Instance,
+  type InstanceUuid,
+} from "@gannet/objects";
 
 /** Change an instance's row, if it is still there. */
 export function withInstance(
@@ -12,14 +20,31 @@ export function withInstance(
   return row === undefined ? [] : [{ kind: "instance", put: change(row) }];
 }
 
-/** Remove an instance with its disks, and give its TCP port back to the cluster's pool. */
+/** Remove an instance with its disks, and give their TCP ports back to the cluster's pool. */
 export function removeInstanceRows(view: ConfigView, uuid: InstanceUuid): readonly ConfigChange[] {
   const instance = view.instances.get(uuid);
   if (instance === undefined) return [];
-  const changes: ConfigChange[] = view.disksOf(instance).map((disk) => ({ kind: "disk", remove: disk }));
-  changes.push({ kind: "instance", remove: instance });
-  if (instance.networkPort !== null) {
-    changes.push({ kind: "cluster", put: { ...view.cluster, ...freePort(view.cluster, instance.networkPort) } });
-  }
-  return changes;
+  const disks = view.disksOf(instance);
+  const port = instance.networkPort === null ? [] : [instance.networkPort];
+  return [
+    ...disks.map((disk): ConfigChange => ({ kind: "disk", remove: disk })),
+    { kind: "instance", remove: instance },
+    ...freePorts(view, [...port, ...portsOf(disks)]),
+  ];
+}
+
+/** Remove disks that no instance has, or has any longer, with their TCP ports. */
+export function removeDiskRows(view: ConfigView, uuids: readonly DiskUuid[]): readonly ConfigChange[] {
+  const disks = uuids.flatMap((uuid) => view.disks.get(uuid) ?? []);
+  return [...disks.map((disk): ConfigChange => ({ kind: "disk", remove: disk })), ...freePorts(view, portsOf(disks))];
+}
+
+/** TCP ports that disks hold: a DRBD disk has one. */
+function portsOf(disks: readonly Disk[]): readonly number[] {
+  return disks.filter(({ template }) => template === "drbd").map((disk) => drbdIdOf(disk).port);
+}
+
+function freePorts(view: ConfigView, ports: readonly number[]): readonly ConfigChange[] {
+  if (ports.length === 0) return [];
+  return [{ kind: "cluster", put: { ...view.cluster, ...ports.reduce(freePort, view.cluster) } }];
 }

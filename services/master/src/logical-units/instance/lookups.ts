@@ -35,6 +35,30 @@ export function notMarkedOffline(instance: Instance): void {
     );
 }
 
+/** The nodes that hold the instance's disks. @throws OpPrereqError (wrong_state) when one is marked offline */
+export function onlineDiskNodes(view: ConfigView, instance: Instance): readonly Node[] {
+  return [instance.primaryNode, ...view.secondaryNodes(instance)].map((uuid) => {
+    const node = knownNode(view, uuid);
+    if (node.offline) throw new OpPrereqError(`Node ${node.name} of ${instance.name} is marked offline`, "wrong_state");
+    return node;
+  });
+}
+
+/**
+ * The instance does not run, by what its agents say now.
+ * @param undone - "the disks cannot be recreated", for the message
+ * @throws OpPrereqError (wrong_state) when it runs, or is meant to; NodeUnreachable when nobody knows. What ran on a
+ *   node that is marked offline is taken to be over.
+ */
+export async function notRunning(ctx: PrereqContext, instance: Instance, undone: string): Promise<void> {
+  if (instance.adminState === "up")
+    throw new OpPrereqError(`Instance ${instance.name} is marked to be running; ${undone}`, "wrong_state");
+  if (ctx.config.nodes.get(instance.primaryNode)?.offline === true) return;
+  const request = { name: instance.name, hypervisor: instance.hypervisor };
+  const { status } = await ctx.node(instance.primaryNode).instances.state(request, { signal: ctx.signal });
+  if (status !== "shutdown") throw new OpPrereqError(`Instance ${instance.name} is running; ${undone}`, "wrong_state");
+}
+
 /** Whether the instance's agent last said that it has a guest. */
 export function isRunning(ctx: PrereqContext, instance: Instance): boolean {
   const seen = ctx.live.instance(instance.name, instance.primaryNode);

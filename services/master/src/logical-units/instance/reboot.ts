@@ -1,7 +1,7 @@
 import { InstanceReboot } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
 import { markUp } from "./admin-state-steps.ts";
-import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { prepareDisks, shutdownDisks } from "./disk-steps.ts";
 import { rebootGuest, startGuest, stopGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
 import {
@@ -40,10 +40,8 @@ export const instanceReboot = implement(InstanceReboot, {
     }
     if (running) await stopGuest(ctx, instance, op.shutdown_timeout);
     else ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
-    if (op.reboot_type === "full") {
-      await shutdownDisks(ctx, view, instance);
-      await assembleDisks(ctx, view, instance);
-    }
+    if (op.reboot_type === "full") await shutdownDisks(ctx, view, instance);
+    await prepareDisks(ctx, view, instance, { secondaries: op.ignore_secondaries ? "tolerated" : "required" });
     await startGuest(ctx, instance);
     return null;
   },

@@ -1,6 +1,8 @@
 import { InstanceRemove } from "@gannet/opcodes";
+import { failureOf } from "../../executor/attempt.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { placedDisks } from "./disk-ends.ts";
 import { removeDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
 import { removeInstanceRows } from "./instance-rows.ts";
@@ -18,16 +20,16 @@ export const instanceRemove = implement(InstanceRemove, {
 
   async exec(ctx, op, instance) {
     const tolerant = async (what: string, work: () => Promise<void>) => {
-      try {
-        await work();
-      } catch (error) {
-        if (!op.ignore_failures) throw error;
-        ctx.feedback.warning(`Could not ${what}, going on as asked: ${(error as Error).message}`);
-      }
+      const failure = await failureOf(ctx, work);
+      if (failure === undefined) return;
+      if (!op.ignore_failures) throw failure;
+      ctx.feedback.warning(`Could not ${what}, going on as asked: ${failure.message}`);
     };
     const view = ctx.config;
     await tolerant(`shut down ${instance.name}`, () => stopGuest(ctx, instance, op.shutdown_timeout));
-    await tolerant(`remove the disks of ${instance.name}`, () => removeDisks(ctx, view, instance));
+    await tolerant(`remove the disks of ${instance.name}`, () =>
+      removeDisks(ctx, view, instance, placedDisks(view, instance)),
+    );
     await ctx.commit((now) => removeInstanceRows(now, instance.uuid));
     return null;
   },

@@ -11,6 +11,7 @@ import {
 import { InstanceStartup } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
 import { markUp } from "./admin-state-steps.ts";
+import { prepareDisks } from "./disk-steps.ts";
 import { startGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
 import { enoughMemory, isRunning, knownInstance, knownNode, minimumMemoryMib, notMarkedOffline } from "./lookups.ts";
@@ -44,7 +45,10 @@ export const instanceStartup = implement(InstanceStartup, {
     if (!op.no_remember) await markUp(ctx, instance);
     if (primary.offline) ctx.feedback.info(`Primary node ${primary.name} is offline: only marked as to be running`);
     else if (running) ctx.feedback.info(`Instance ${instance.name} is running already`);
-    else await startGuest(ctx, started, { paused: op.startup_paused });
+    else {
+      await prepareDisks(ctx, ctx.config, instance, { secondaries: op.force ? "tolerated" : "required" });
+      await startGuest(ctx, started, { paused: op.startup_paused });
+    }
     return null;
   },
 });

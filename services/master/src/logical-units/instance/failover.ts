@@ -1,0 +1,99 @@
+import { NodeUnreachable, OpExecError } from "@gannet/errors";
+import { InstanceFailover } from "@gannet/opcodes";
+import { failureOf } from "../../executor/attempt.ts";
+import type { ExecContext } from "../../executor/context.ts";
+import { implement } from "../../executor/logical-unit.ts";
+import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { startGuest, stopGuest } from "./guest-steps.ts";
+import { withInstance } from "./instance-rows.ts";
+import { knownInstance, notMarkedOffline } from "./lookups.ts";
+import { cleanUpMigration } from "./migration-steps.ts";
+import { isFaulty, mirrorReports } from "./mirror-steps.ts";
+import { checkTarget, type Relocation, relocationLocks, relocationOf } from "./relocation.ts";
+
+export const instanceFailover = implement(InstanceFailover, {
+  locks: relocationLocks,
+
+  async checkPrereq(ctx, op) {
+    const instance = knownInstance(ctx.config, op.instance_name);
+    notMarkedOffline(instance);
+    const relocation = relocationOf(ctx.config, instance, op, "failed over");
+    if (!op.cleanup) {
+      const willRun = instance.adminState === "up";
+      await checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun });
+    }
+    return relocation;
+  },
+
+  async exec(ctx, op, relocation) {
+    if (op.cleanup) await cleanUpMigration(ctx, relocation);
+    else
+      await failOver(ctx, relocation, {
+        shutdownTimeoutS: op.shutdown_timeout,
+        ignoreConsistency: op.ignore_consistency,
+      });
+    return null;
+  },
+});
+
+/**
+ * Stop the instance, make the target its primary node, and start it there if it is meant to run. When the source
+ * cannot be asked the operator has said, by marking it offline or with `ignoreConsistency`, that the guest is dead.
+ * @throws OpExecError when the target's copy of a disk cannot be relied upon, or the source does not let go
+ */
+export async function failOver(
+  ctx: ExecContext,
+  { instance, source, target }: Relocation,
+  { shutdownTimeoutS, ignoreConsistency }: { readonly shutdownTimeoutS: number; readonly ignoreConsistency: boolean },
+): Promise<void> {
+  const sourceMayFail = source.offline || ignoreConsistency;
+  ctx.feedback.step("checking disk consistency between source and target");
+  await checkCopies(ctx, { instance, source, target }, ignoreConsistency);
+
+  ctx.feedback.step("shutting down instance on source node");
+  const failure = await onSource("shut down the instance", () => stopGuest(ctx, instance, shutdownTimeoutS));
+  // A node that does not answer is not asked again for each disk: that would take half a minute each time.
+  if (!(failure instanceof NodeUnreachable)) {
+    ctx.feedback.step("deactivating the instance's disks on source node");
+    await onSource("shut down the instance's disks", () => shutdownDisks(ctx, ctx.config, instance));
+  }
+
+  const view = await ctx.commit((current) =>
+    withInstance(current, instance.uuid, (row) => ({ ...row, primaryNode: target.uuid })),
+  );
+  if (instance.adminState !== "up") return;
+  const moved = { ...instance, primaryNode: target.uuid };
+  ctx.feedback.step(`activating the instance's disks on target node ${target.name}`);
+  await assembleDisks(ctx, view, { ...moved, disksActive: false }, { secondaries: "tolerated" });
+  ctx.feedback.step(`starting the instance on the target node ${target.name}`);
+  await startGuest(ctx, moved);
+
+  async function onSource(what: string, work: () => Promise<void>): Promise<Error | undefined> {
+    const failure = await failureOf(ctx, work);
+    if (failure === undefined) return undefined;
+    const text = `Could not ${what} on the source node ${source.name}: ${failure.message}`;
+    if (!sourceMayFail)
+      throw new OpExecError(`${text}; if that node is dead, mark it offline, or repeat with ignore_consistency`, {
+        cause: failure,
+      });
+    ctx.feedback.warning(`${text}; going on. Make sure that node is down`);
+    return failure;
+  }
+}
+
+async function checkCopies(
+  ctx: ExecContext,
+  { instance, source, target }: Relocation,
+  ignoreConsistency: boolean,
+): Promise<void> {
+  for (const report of await mirrorReports(ctx, ctx.config, instance, { node: target.uuid })) {
+    const whole = report.status?.localDisk === "uptodate";
+    // A copy whose peer has died is degraded and complete.
+    if (whole && (!isFaulty(report) || source.offline)) continue;
+    const text = `disk/${report.index} on the target node ${target.name} is not complete (${
+      report.status === undefined ? report.problem : `${report.status.localDisk}, ${report.status.connection}`
+    })`;
+    if (!ignoreConsistency) throw new OpExecError(`${text}; not failing over without ignore_consistency`);
+    ctx.feedback.warning(`${text}; going on`);
+  }
+}

@@ -1,0 +1,206 @@
+import { OpExecError, OpPrereqError } from "@gannet/errors";
+import type { Instance, Node } from "@gannet/objects";
+import { InstanceReplaceDisks, type Op } from "@gannet/opcodes";
+import type { ExecContext, PrereqContext } from "../../executor/context.ts";
+import { exclusive } from "../../executor/lock-wishes.ts";
+import { implement } from "../../executor/logical-unit.ts";
+import { changeSecondary } from "./changed-secondary.ts";
+import { mirrorNode } from "./create-plan.ts";
+import { type PlacedDisk, placedDisks } from "./disk-ends.ts";
+import { checkDiskSpace, recreationNeeds } from "./disk-space.ts";
+import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { diskNodeLocks, instanceLock } from "./locks.ts";
+import { knownInstance, knownNode, onlineDiskNodes, onlinePrimary } from "./lookups.ts";
+import { isFaulty, mirrorReports, waitForSync } from "./mirror-steps.ts";
+import { checkPolicy, useOf } from "./policy-check.ts";
+import { type OldVolume, removeOldVolumes, replaceVolumes } from "./replaced-volumes.ts";
+
+type ReplaceOp = Op<typeof InstanceReplaceDisks>;
+
+/** What is to be done, once the faulty side is known. */
+type Plan =
+  | { readonly way: "nothing" }
+  | { readonly way: "volumes"; readonly node: Node; readonly other: Node; readonly disks: readonly PlacedDisk[] }
+  | { readonly way: "secondary"; readonly before: Node; readonly after: Node; readonly disks: readonly PlacedDisk[] };
+
+export const instanceReplaceDisks = implement(InstanceReplaceDisks, {
+  locks(op, view) {
+    const instance = view.findInstance(op.instance_name);
+    if (instance === undefined) return [instanceLock(view, op.instance_name)];
+    const named = view.findNode(remoteNode(op) ?? "");
+    const own = [instance.primaryNode, ...view.secondaryNodes(instance)];
+    const further = named === undefined || own.includes(named.uuid) ? [] : [named.uuid];
+    return [
+      instanceLock(view, op.instance_name),
+      ...diskNodeLocks(view, instance),
+      ...further.flatMap((uuid) => [exclusive.node(uuid), exclusive.nodeRes(uuid)]),
+    ];
+  },
+
+  async checkPrereq(ctx, op) {
+    const instance = knownInstance(ctx.config, op.instance_name);
+    if (instance.diskTemplate !== "drbd")
+      throw new OpPrereqError(
+        `Only mirrored disks can be replaced; those of ${instance.name} are ${instance.diskTemplate}`,
+        "wrong_input",
+      );
+    const primary = onlinePrimary(ctx.config, instance);
+    const [uuid = ""] = ctx.config.secondaryNodes(instance);
+    const secondary = knownNode(ctx.config, uuid);
+    const plan = await planOf(ctx, op, { instance, primary, secondary });
+    if (plan.way === "volumes") {
+      onlineDiskNodes(ctx.config, instance);
+      await checkRoom(ctx, plan.node, plan.disks);
+      await checkSource(ctx, instance, plan.other, plan.disks);
+    }
+    if (plan.way === "secondary") {
+      if (!op.ignore_ipolicy) checkPolicy(ctx.config, plan.after, useOf(ctx.config, instance));
+      await checkRoom(ctx, plan.after, plan.disks);
+      await checkSource(ctx, instance, primary, plan.disks);
+    }
+    return { instance, primary, plan };
+  },
+
+  async exec(ctx, op, { instance, primary, plan }) {
+    if (plan.way === "nothing") {
+      ctx.feedback.info("No disks need replacement");
+      return null;
+    }
+    if (!instance.disksActive) await assembleDisks(ctx, ctx.config, instance, { secondaries: "tolerated" });
+    const old =
+      plan.way === "volumes"
+        ? await replaceVolumes(ctx, ctx.config, instance, plan)
+        : await changeSecondary(ctx, { instance, primary, before: plan.before, after: plan.after });
+    // The disks are what they shall be, and only have to be filled: going back would be of no use.
+    await ctx.pointOfNoReturn();
+    await finish(ctx, instance, { old, disks: plan.disks, removeEarly: op.early_release });
+    return null;
+  },
+});
+
+async function finish(
+  ctx: ExecContext,
+  instance: Instance,
+  {
+    old,
+    disks,
+    removeEarly,
+  }: { readonly old: readonly OldVolume[]; readonly disks: readonly PlacedDisk[]; readonly removeEarly: boolean },
+): Promise<void> {
+  const view = ctx.config;
+  if (removeEarly) await removeOldVolumes(ctx, old);
+  const now = placedDisks(view, instance).filter(({ index }) => disks.some((each) => each.index === index));
+  if (!(await waitForSync(ctx, view, instance, { disks: now })))
+    throw new OpExecError(`Disks of instance ${instance.name} are degraded: their new copies are not being filled`);
+  if (!removeEarly) await removeOldVolumes(ctx, old);
+  if (!instance.disksActive) await shutdownDisks(ctx, view, instance);
+}
+
+function remoteNode(op: ReplaceOp): string | null {
+  return op.remote_node_uuid ?? op.remote_node ?? null;
+}
+
+interface Sides {
+  readonly instance: Instance;
+  readonly primary: Node;
+  readonly secondary: Node;
+}
+
+/** @throws OpPrereqError when the parameters do not fit together */
+async function planOf(ctx: PrereqContext, op: ReplaceOp, { instance, primary, secondary }: Sides): Promise<Plan> {
+  const view = ctx.config;
+  const moves = op.mode === "replace_new_secondary";
+  if (typeof op.iallocator === "string")
+    throw new OpPrereqError("An iallocator is not supported yet: name the new node (remote_node)", "wrong_input");
+  if (moves !== (remoteNode(op) !== null))
+    throw new OpPrereqError(
+      moves
+        ? "The new secondary must be named (remote_node)"
+        : "A new node can only be named when the secondary is changed (mode replace_new_secondary)",
+      "wrong_input",
+    );
+  const all = placedDisks(view, instance);
+  const disks = chosenDisks(instance, all, op.disks);
+  switch (op.mode) {
+    case "replace_on_primary":
+      return { way: "volumes", node: primary, other: secondary, disks };
+    case "replace_on_secondary":
+      return { way: "volumes", node: secondary, other: primary, disks };
+    case "replace_new_secondary": {
+      if (disks.length < all.length)
+        throw new OpPrereqError("All disks go to the new secondary; name none (disks)", "wrong_input");
+      const after = mirrorNode(view, remoteNode(op) ?? "", { template: instance.diskTemplate, primary });
+      if (after.uuid === secondary.uuid)
+        throw new OpPrereqError(`Node ${after.name} is the secondary of ${instance.name} already`, "wrong_input");
+      return { way: "secondary", before: secondary, after, disks };
+    }
+    case "replace_auto": {
+      if (op.disks.length > 0)
+        throw new OpPrereqError("Disks cannot be named where the faulty ones are looked for", "wrong_input");
+      return await faultySide(ctx, { instance, primary, secondary }, all);
+    }
+  }
+}
+
+/** @throws OpPrereqError (wrong_input) */
+function chosenDisks(
+  instance: Instance,
+  all: readonly PlacedDisk[],
+  indexes: readonly number[],
+): readonly PlacedDisk[] {
+  const unknown = indexes.find((index) => all[index] === undefined);
+  if (unknown !== undefined)
+    throw new OpPrereqError(`Instance ${instance.name} has no disk ${unknown}, only ${all.length}`, "wrong_input");
+  return indexes.length === 0 ? all : all.filter(({ index }) => indexes.includes(index));
+}
+
+/** The side whose volumes are lost. @throws OpPrereqError (wrong_state) when both are */
+async function faultySide(
+  ctx: PrereqContext,
+  { instance, primary, secondary }: Sides,
+  all: readonly PlacedDisk[],
+): Promise<Plan> {
+  const faultyOn = async ({ uuid }: Node) => {
+    const reports = await mirrorReports(ctx, ctx.config, instance, { node: uuid });
+    const faulty = reports.filter(isFaulty).map(({ index }) => index);
+    return all.filter(({ index }) => faulty.includes(index));
+  };
+  const [onPrimary, onSecondary] = [await faultyOn(primary), await faultyOn(secondary)];
+  if (onPrimary.length > 0 && onSecondary.length > 0)
+    throw new OpPrereqError(
+      `Instance ${instance.name} has faulty disks on both nodes: replace those of one node yourself`,
+      "wrong_state",
+    );
+  if (onPrimary.length > 0) return { way: "volumes", node: primary, other: secondary, disks: onPrimary };
+  if (onSecondary.length > 0) return { way: "volumes", node: secondary, other: primary, disks: onSecondary };
+  return { way: "nothing" };
+}
+
+/** @throws OpPrereqError (insufficient_resources) */
+async function checkRoom(ctx: PrereqContext, node: Node, disks: readonly PlacedDisk[]): Promise<void> {
+  const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+  checkDiskSpace(
+    node,
+    state,
+    disks.flatMap(({ disk }) => recreationNeeds(disk)),
+  );
+}
+
+/** The end that the new one is filled from must be whole. @throws OpPrereqError (wrong_state) */
+async function checkSource(
+  ctx: PrereqContext,
+  instance: Instance,
+  node: Node,
+  disks: readonly PlacedDisk[],
+): Promise<void> {
+  // Disks that are not up are brought up first, and checked by the wait for their sync.
+  if (!instance.disksActive) return;
+  for (const { index, status, problem } of await mirrorReports(ctx, ctx.config, instance, { node: node.uuid, disks })) {
+    if (status?.localDisk === "uptodate") continue;
+    throw new OpPrereqError(
+      `disk/${index} on node ${node.name} is not whole (${status?.localDisk ?? problem}): replacing the other copy ` +
+        "would lose data",
+      "wrong_state",
+    );
+  }
+}

@@ -1,0 +1,123 @@
+/** Copying contents from one node to another, with the progress in the job's log. */
+import { randomBytes } from "node:crypto";
+import { isIPv6 } from "node:net";
+import { OpExecError } from "@gannet/errors";
+import type { Node, NodeUuid } from "@gannet/objects";
+import type { TransferEnd, TransferState } from "@gannet/rpc";
+import { failureOf } from "../../executor/attempt.ts";
+import type { ExecContext } from "../../executor/context.ts";
+
+/** Where contents come from or go to. */
+export interface CopyEnd {
+  readonly node: Node;
+  readonly end: TransferEnd;
+}
+
+export interface Copy {
+  readonly instanceName: string;
+  /** Names the copy in logs and steps: `disk0`. */
+  readonly component: string;
+  readonly from: CopyEnd;
+  readonly to: CopyEnd;
+  /** `none`, or a tool. */
+  readonly compress: string;
+}
+
+/** spec/os-iallocator-hooks.json, `export_import.timeouts_s`. */
+const CONNECT_TIMEOUT_S = 180;
+const PROGRESS_EVERY_MS = 60_000;
+
+/**
+ * Copy, by way of the nodes' secondary addresses. It has succeeded when both ends say so: a receiver cannot tell a
+ * sender that was killed from one that has sent everything.
+ * @throws OpExecError telling what both ends said
+ */
+export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> {
+  const { from, to, instanceName, component, compress } = copy;
+  const address = to.node.secondaryIp;
+  const options = {
+    compress,
+    magic: randomBytes(20).toString("hex"),
+    ipv6: isIPv6(address),
+    connectTimeoutSeconds: CONNECT_TIMEOUT_S,
+    keyName: "",
+    peerCertificatePem: "",
+  };
+  const receiver = ctx.node(to.node.uuid).transfers;
+  const sender = ctx.node(from.node.uuid).transfers;
+  const steps = (what: string) => ctx.step(`copy/${component}/${what}`);
+  const { name: receiving } = await receiver.startImport(
+    { step: steps("receive"), options, instanceName, component, target: to.end, address },
+    { signal: ctx.signal },
+  );
+  let sending = "";
+  try {
+    const listening = Promise.withResolvers<number>();
+    const received = outcome(ctx, to.node.uuid, receiving, ({ listenPort, over, problem }) => {
+      if (listenPort !== 0) listening.resolve(listenPort);
+      else if (over) listening.reject(new OpExecError(`${to.node.name} does not receive ${component}: ${problem}`));
+    });
+    received.catch(listening.reject);
+    const started = await sender.startExport(
+      {
+        step: steps("send"),
+        options,
+        instanceName,
+        component,
+        source: from.end,
+        host: address,
+        port: await listening.promise,
+      },
+      { signal: ctx.signal },
+    );
+    sending = started.name;
+    const [last, sent] = await Promise.all([received, outcome(ctx, from.node.uuid, sending, teller(ctx, component))]);
+    const problems = [
+      { node: from.node, problem: sent.problem },
+      { node: to.node, problem: last.problem },
+    ].flatMap(({ node, problem }) => (problem === "" ? [] : [`${node.name}: ${problem}`]));
+    if (problems.length > 0) throw new OpExecError(`Copying ${component} failed; ${problems.join("; ")}`);
+    ctx.feedback.info(`${component} has been sent, ${sent.transferredMib.toFixed(0)} MiB`);
+  } finally {
+    await forget(ctx, to.node, receiving, steps("forget-receiver"));
+    if (sending !== "") await forget(ctx, from.node, sending, steps("forget-sender"));
+  }
+}
+
+/** Follow one transfer to its end. @throws OpExecError when its node stops telling before that */
+async function outcome(
+  ctx: ExecContext,
+  node: NodeUuid,
+  name: string,
+  tell: (state: TransferState) => void,
+): Promise<TransferState> {
+  for await (const { transfers } of ctx.node(node).transfers.follow({ names: [name] }, { signal: ctx.signal }))
+    for (const state of transfers) {
+      tell(state);
+      if (state.over) return state;
+    }
+  throw new OpExecError(`The node stopped telling of the transfer ${name}`);
+}
+
+function teller(ctx: ExecContext, component: string): (state: TransferState) => void {
+  let toldAt = performance.now();
+  return ({ transferredMib, mibPerSecond, percent, estimatedSeconds, over }) => {
+    if (over || performance.now() - toldAt < PROGRESS_EVERY_MS) return;
+    toldAt = performance.now();
+    const part = percent === undefined ? "" : ` (${percent.toFixed(1)} %)`;
+    const left = estimatedSeconds === undefined ? "" : `, ${estimatedSeconds.toFixed(0)} s left`;
+    ctx.feedback.info(`${component}: ${transferredMib.toFixed(0)} MiB${part}, ${mibPerSecond.toFixed(1)} MiB/s${left}`);
+  };
+}
+
+/** Also ends one that still goes on. */
+async function forget(
+  ctx: ExecContext,
+  node: Node,
+  name: string,
+  step: ReturnType<ExecContext["step"]>,
+): Promise<void> {
+  const request = { step, names: [name] };
+  const failure = await failureOf(ctx, () => ctx.node(node.uuid).transfers.end(request, { signal: ctx.signal }));
+  if (failure !== undefined) ctx.feedback.warning(`Could not end the transfer on ${node.name}: ${failure.message}`);
+}
