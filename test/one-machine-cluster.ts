@@ -1,11 +1,12 @@
 /** A whole cluster for a test: `make run`'s launcher as a child process, in a state directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { request } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
+import { RapiClient } from "./rapi-client.ts";
+
+export type { FinishedJob, RapiAnswer, RequestOptions } from "./rapi-client.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 const READY_TIMEOUT_MS = 90_000;
@@ -19,26 +20,8 @@ export interface ClusterOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-export interface RapiAnswer {
-  readonly status: number;
-  /** The parsed JSON body. */
-  readonly body: unknown;
-}
-
-export interface RequestOptions {
-  readonly body?: unknown;
-  readonly user?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly raw?: string | Buffer;
-  /** Of another master than the launcher's. */
-  readonly port?: number;
-}
-
-export class OneMachineCluster implements AsyncDisposable {
+export class OneMachineCluster extends RapiClient implements AsyncDisposable {
   readonly stateDir: string;
-  readonly port: number;
-  readonly user: string;
-  readonly password: string;
   readonly #child: ChildProcess;
   readonly #output: string[];
   readonly #keep: boolean;
@@ -52,10 +35,8 @@ export class OneMachineCluster implements AsyncDisposable {
     output: string[];
     keep: boolean;
   }) {
+    super(fields);
     this.stateDir = fields.stateDir;
-    this.port = fields.port;
-    this.user = fields.user;
-    this.password = fields.password;
     this.#child = fields.child;
     this.#output = fields.output;
     this.#keep = fields.keep;
@@ -140,83 +121,9 @@ export class OneMachineCluster implements AsyncDisposable {
     if (!this.#keep) await rm(this.stateDir, { recursive: true, force: true });
   }
 
-  /** One request of the remote API. The certificate is the cluster's own, which nothing here knows. */
-  rapi(method: string, resource: string, options: RequestOptions = {}): Promise<RapiAnswer> {
-    const payload = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
-    return new Promise((resolve, reject) => {
-      const call = request(
-        {
-          host: "127.0.0.1",
-          port: options.port ?? this.port,
-          method,
-          path: resource,
-          rejectUnauthorized: false,
-          auth: options.user ?? `${this.user}:${this.password}`,
-          headers: {
-            ...(payload === undefined
-              ? {}
-              : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
-            ...options.headers,
-          },
-        },
-        (answer) => {
-          const chunks: Buffer[] = [];
-          answer.on("data", (chunk: Buffer) => chunks.push(chunk));
-          answer.on("error", reject);
-          answer.on("end", () => {
-            const text = Buffer.concat(chunks).toString();
-            try {
-              resolve({ status: answer.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) });
-            } catch (error) {
-              reject(error);
-            }
-          });
-        },
-      );
-      call.on("error", reject);
-      call.end(payload);
-    });
+  protected override isGone(): boolean {
+    return this.#child.exitCode !== null;
   }
-
-  /** Submit, and wait until the job is final. */
-  async job(method: string, resource: string, body?: unknown): Promise<FinishedJob> {
-    const submitted = await this.rapi(method, resource, body === undefined ? {} : { body });
-    if (submitted.status !== 200 || typeof submitted.body !== "number")
-      throw new Error(`${method} ${resource}: ${submitted.status} ${JSON.stringify(submitted.body)}`);
-    return await this.finished(submitted.body);
-  }
-
-  /** Submit, and wait until the job has succeeded. @throws Error with its results when it has not */
-  async succeed(method: string, resource: string, body?: unknown): Promise<FinishedJob> {
-    const job = await this.job(method, resource, body);
-    if (job.status === "success") return job;
-    throw new Error(`${method} ${resource}: job ${job.id} ended as ${job.status}: ${JSON.stringify(job.opresult)}`);
-  }
-
-  /** Wait until a job is final, by the resource that is made for it; a master that is away is waited for too. */
-  async finished(id: number): Promise<FinishedJob> {
-    for (;;) {
-      try {
-        const { status, body } = await this.rapi("GET", `/2/jobs/${id}`);
-        const job = body as FinishedJob;
-        if (status === 200 && ["success", "error", "canceled"].includes(job.status)) return job;
-        const fields = { fields: ["status"], previous_job_info: [job.status], previous_log_serial: null };
-        if (status === 200) await this.rapi("GET", `/2/jobs/${id}/wait`, { body: fields });
-        else await delay(100);
-      } catch (error) {
-        if (this.#child.exitCode !== null) throw error;
-        await delay(100);
-      }
-    }
-  }
-}
-
-export interface FinishedJob {
-  readonly id: number;
-  readonly status: string;
-  readonly opresult: readonly unknown[];
-  readonly opstatus: readonly string[];
-  readonly oplog: readonly (readonly unknown[])[];
 }
 
 /** A port that nobody listens on now. */

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import type { CommandRunner } from "@gannet/exec";
 import { createCa, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
+import type { SimulatedStorageTools } from "../../test/simulated-tools/install.ts";
 import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "./initial-configuration.ts";
 import type { Layout, NodePlan } from "./layout.ts";
 import { QEMU, type Settings } from "./settings.ts";
@@ -51,7 +52,10 @@ function freePort(host: string): Promise<number> {
   });
 }
 
-export async function writeMasterConfiguration(layout: Layout, settings: Settings): Promise<void> {
+export async function writeMasterConfiguration(
+  layout: Layout,
+  settings: Pick<Settings, "rapiPort" | "logFormat">,
+): Promise<void> {
   await mkdir(layout.masterDir, { recursive: true, mode: 0o700 });
   await writeAtomically(layout.masterConfigFile, {
     nodeName: layout.nodes[0]?.name,
@@ -73,12 +77,18 @@ export async function writeAgentConfiguration(
   layout: Layout,
   node: NodePlan,
   settings: Settings,
-  facts: { readonly port: number; readonly userNetworking: boolean },
+  facts: {
+    readonly port: number;
+    readonly userNetworking: boolean;
+    /** The system's own when absent. */
+    readonly storageTools?: SimulatedStorageTools | undefined;
+  },
 ): Promise<void> {
   const root = path.join(node.dir, "root");
+  const shared = layout.sharedStorageDir;
   for (const dir of [node.dir, path.join(node.dir, "state")]) await mkdir(dir, { recursive: true, mode: 0o700 });
-  for (const dir of [FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR])
-    await mkdir(path.join(root, dir), { recursive: true, mode: 0o750 });
+  for (const dir of [path.join(root, FILE_STORAGE_DIR), path.join(shared, SHARED_FILE_STORAGE_DIR)])
+    await mkdir(dir, { recursive: true, mode: 0o750 });
   await writeAtomically(node.configFile, {
     nodeName: node.name,
     listen: { host: node.ip, port: facts.port },
@@ -86,8 +96,11 @@ export async function writeAgentConfiguration(
     pkiDir: node.identityDir,
     hypervisors: settings.hypervisors,
     storageRoot: root,
+    sharedStorageRoot: shared,
     fileStorageRoots: [path.join(root, FILE_STORAGE_DIR)],
-    sharedFileStorageRoots: [path.join(root, SHARED_FILE_STORAGE_DIR)],
+    sharedFileStorageRoots: [path.join(shared, SHARED_FILE_STORAGE_DIR)],
+    ...(facts.storageTools === undefined ? {} : { storageTools: facts.storageTools }),
+    exportDir: path.join(node.dir, "state", "export"),
     osSearchPath: [layout.osDir, ...OS_SEARCH_PATH],
     kvm: { qemuPath: QEMU, userNetworking: facts.userNetworking },
     log: { format: settings.logFormat },

@@ -33,6 +33,8 @@ export interface ClusterPlan {
   readonly layout: Layout;
   readonly hypervisors: readonly HypervisorName[];
   readonly diskTemplates: readonly DiskTemplate[];
+  /** Of templates plain and drbd, on every node; none when absent. */
+  readonly volumeGroup?: string | undefined;
   /** Link of NICs that name none. */
   readonly bridge: string;
   /** Port of each node's agent, by the node's id. */
@@ -57,6 +59,7 @@ export function initialRows(plan: ClusterPlan): ConfigRows {
     masterNetdev: "lo",
     enabledHypervisors: [hypervisor, ...moreHypervisors],
     enabledDiskTemplates: [template, ...moreTemplates],
+    ...(plan.volumeGroup === undefined ? {} : { volumeGroupName: plan.volumeGroup }),
     hvparams: { kvm: { kvm_path: QEMU } },
     nicparams: { mode: "bridged", link: plan.bridge },
     fileStorageDir: FILE_STORAGE_DIR,

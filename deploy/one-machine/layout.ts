@@ -13,6 +13,8 @@ export interface NodePlan {
   readonly dir: string;
   readonly identityDir: string;
   readonly configFile: string;
+  /** Tools, devices and volumes of a node whose LVM and DRBD are simulated. */
+  readonly simulatedStorageDir: string;
 }
 
 export interface Layout {
@@ -31,6 +33,10 @@ export interface Layout {
   readonly credentialsFile: string;
   /** OS definitions of this cluster alone, for trying one out. */
   readonly osDir: string;
+  /** What all nodes see: the files of disks of template sharedfile. */
+  readonly sharedStorageDir: string;
+  /** Where the simulated DRBD of all nodes meets. */
+  readonly simulatedNetworkDir: string;
   /** Ports chosen at the first start and kept. */
   readonly portsFile: string;
   readonly nodes: readonly NodePlan[];
@@ -53,6 +59,8 @@ export function layoutOf(stateDir: string, nodeCount: number): Layout {
     usersFile: at("rapi", "users"),
     credentialsFile: at("rapi", "credentials"),
     osDir: at("os"),
+    sharedStorageDir: at("shared-storage"),
+    simulatedNetworkDir: at("simulated-network"),
     portsFile: at("run", "ports.json"),
     nodes: Array.from({ length: nodeCount }, (_, index) => {
       const id = `node${index + 1}`;
@@ -63,6 +71,7 @@ export function layoutOf(stateDir: string, nodeCount: number): Layout {
         dir: at(id),
         identityDir: at(id, "identity"),
         configFile: at(id, "agent.json"),
+        simulatedStorageDir: at(id, "simulated-storage"),
       };
     }),
   };

@@ -15,12 +15,13 @@ import { connectRedis, type EmbeddedRedis, type RedisAddress, startEmbeddedRedis
 import { createLogger, type Logger } from "@gannet/telemetry";
 import { ensureIdentities, ensurePorts, writeAgentConfiguration, writeMasterConfiguration } from "./cluster-files.ts";
 import { adminCredentials, ensureUsersFile } from "./credentials.ts";
-import { Daemon, runService } from "./daemon.ts";
+import { AGENT_NODE_FLAGS, Daemon, runService } from "./daemon.ts";
 import { bridgeName, makeGuestNetwork } from "./guest-network.ts";
 import { type ClusterPlan, initialRows, missingNodes } from "./initial-configuration.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { RapiSession } from "./rapi-session.ts";
 import { type Settings, settingsFrom } from "./settings.ts";
+import { hasSimulatedStorage, simulateStorage, VOLUME_GROUP } from "./simulated-storage.ts";
 
 const SERVICES = path.resolve(import.meta.dirname, "../../services");
 const USABLE_TIMEOUT_MS = 60_000;
@@ -39,8 +40,7 @@ async function main(): Promise<void> {
   const release = await holdFolder(layout.stateDir, "one-machine cluster");
 
   await refuseTakenPort(settings.rapiPort);
-  if (settings.storage === "simulated")
-    logger.warn("GANNET_STORAGE=simulated changes nothing yet: plain and drbd, which it is for, are not built");
+  const isSimulated = hasSimulatedStorage(layout, settings);
   const runner = createCommandRunner({ logger });
   const network = await makeGuestNetwork(settings.stateDir, runner, logger);
   const daemons: Daemon[] = [];
@@ -54,12 +54,15 @@ async function main(): Promise<void> {
       await writeAgentConfiguration(layout, node, settings, {
         port: ports.get(node.id) ?? 0,
         userNetworking: network.bridge === undefined,
+        storageTools: isSimulated ? await simulateStorage(layout, node) : undefined,
       });
 
     await startDaemon(daemons, "redis", layout, logger, async () => redisRun(await startRedis(layout, logger)));
-    await ensureCluster(layout, settings, ports, logger);
+    await ensureCluster(planOf(layout, settings, ports), logger);
     for (const node of layout.nodes)
-      await startDaemon(daemons, node.id, layout, logger, () => runService(service("node-agent"), node.configFile));
+      await startDaemon(daemons, node.id, layout, logger, () =>
+        runService(service("node-agent"), node.configFile, { nodeFlags: AGENT_NODE_FLAGS }),
+      );
     await startDaemon(daemons, "master", layout, logger, () => runService(service("master"), layout.masterConfigFile));
 
     const ca = await readFile(path.join(layout.rapiIdentityDir, IDENTITY_FILES.ca));
@@ -117,21 +120,19 @@ function redisRun(redis: EmbeddedRedis) {
   return { pid: redis.pid, exited: redis.exited, stop: () => redis.stop() };
 }
 
-/** A new cluster's configuration at the first start; nodes that are new at a later one. */
-async function ensureCluster(
-  layout: Layout,
-  settings: Settings,
-  ports: ReadonlyMap<string, number>,
-  logger: Logger,
-): Promise<void> {
-  const address = { kind: "socket", path: layout.redisSocket } as const;
-  const plan: ClusterPlan = {
-    layout,
-    ports,
-    hypervisors: settings.hypervisors,
-    diskTemplates: ["file", "diskless", "sharedfile"],
-    bridge: bridgeName(settings.stateDir),
+function planOf(layout: Layout, settings: Settings, ports: ReadonlyMap<string, number>): ClusterPlan {
+  const isSimulated = hasSimulatedStorage(layout, settings);
+  return {
+    ...{ layout, ports, hypervisors: settings.hypervisors, bridge: bridgeName(settings.stateDir) },
+    ...(isSimulated
+      ? { diskTemplates: ["plain", "drbd", "file", "sharedfile", "diskless"], volumeGroup: VOLUME_GROUP }
+      : { diskTemplates: ["file", "diskless", "sharedfile"] }),
   };
+}
+
+/** A new cluster's configuration at the first start; nodes that are new at a later one. */
+async function ensureCluster(plan: ClusterPlan, logger: Logger): Promise<void> {
+  const address = { kind: "socket", path: plan.layout.redisSocket } as const;
   const redis = connectRedis(address, { name: "one-machine" });
   try {
     await initialiseConfiguration(redis, initialRows(plan));

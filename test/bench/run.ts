@@ -1,5 +1,6 @@
 /** `make bench`: every figure, on fresh clusters of three nodes with the fake hypervisor. */
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { benchAgent } from "./agent.ts";
 import { benchFailover } from "./failover.ts";
 import { benchFullLedger } from "./full-ledger.ts";
 import { benchHttp } from "./http.ts";
@@ -26,6 +27,8 @@ await withCluster(async (cluster) => {
   await benchFailover(cluster);
 });
 await withCluster(benchFullLedger);
+// After the others, whose agents have left their sources compiled.
+await benchAgent();
 
 /** One bench's load does not weigh on another's figures. */
 async function withCluster(bench: (cluster: OneMachineCluster) => Promise<void>): Promise<void> {

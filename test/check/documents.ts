@@ -4,7 +4,6 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { HYPERVISOR_PARAMETERS } from "@gannet/objects";
 import { OPCODES } from "@gannet/opcodes";
 import { LOGICAL_UNITS } from "../../services/master/src/logical-units/registry.ts";
 
@@ -14,12 +13,6 @@ const problems: string[] = [];
 
 /** Sections between `<!-- derived: NAME -->` and `<!-- end -->` in README.md. */
 const DERIVED: Readonly<Record<string, () => string>> = {
-  "kvm parameters without effect": () =>
-    wrapped(
-      Object.entries(HYPERVISOR_PARAMETERS.kvm)
-        .filter(([, definition]) => definition.effect === "none")
-        .map(([name]) => `\`${name}\``),
-    ),
   "opcodes that are carried out": () => wrapped([...LOGICAL_UNITS.keys()].sort().map((id) => `\`${id}\``)),
 };
 

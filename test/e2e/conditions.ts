@@ -8,8 +8,9 @@ const LOOK_EVERY_MS = 50;
 export async function eventually<Result>(
   what: string,
   look: () => Result | undefined | false | Promise<Result | undefined | false>,
+  { timeoutMs = TIMEOUT_MS }: { readonly timeoutMs?: number } = {},
 ): Promise<Result> {
-  const deadline = performance.now() + TIMEOUT_MS;
+  const deadline = performance.now() + timeoutMs;
   let problem: unknown;
   while (performance.now() < deadline) {
     try {

@@ -33,7 +33,7 @@ test.each<[string, Record<string, string>]>([
   ["GANNET_RAPI_PORT", { GANNET_RAPI_PORT: "65536" }],
   ["GANNET_NODES", { GANNET_NODES: "three" }],
   ["GANNET_HYPERVISORS", { GANNET_HYPERVISORS: "fake,vmware" }],
-  ["GANNET_HYPERVISORS (of a kind that has no driver here)", { GANNET_HYPERVISORS: "fake,xen-pvm" }],
+  ["GANNET_HYPERVISORS (of a kind that one machine cannot try out)", { GANNET_HYPERVISORS: "fake,xen-pvm" }],
   ["GANNET_LOG_FORMAT", { GANNET_LOG_FORMAT: "xml" }],
 ])("a wrong %s ends with exit code 2 and one line that names it", async (name, environment) => {
   const stateDir = path.join(folder, name);

@@ -18,8 +18,14 @@ import { SecretVault } from "../../services/master/src/executor/secret-vault.ts"
 import { MemoryLiveState } from "../../services/master/src/live-state/live-state.ts";
 import { LOGICAL_UNITS } from "../../services/master/src/logical-units/registry.ts";
 import { type Agent, startAgent } from "../../services/node-agent/src/agent.ts";
+import { createDiskContents } from "../../services/node-agent/src/block-devices/disk-contents.ts";
+import { SYSTEM_STORAGE_TOOLS } from "../../services/node-agent/src/block-devices/storage-tools.ts";
 import { FakeHypervisor } from "../../services/node-agent/src/hypervisors/fake/fake-hypervisor.ts";
+import { SYSTEM_NETWORK_TOOLS } from "../../services/node-agent/src/nics/network-tools.ts";
+import { NodeVerification } from "../../services/node-agent/src/node-facts/node-verification.ts";
 import { createOsDefinitions } from "../../services/node-agent/src/os/index.ts";
+import { createNodeStorage } from "../../services/node-agent/src/storage/create-node-storage.ts";
+import { createTransfers } from "../../services/node-agent/src/transfers/create-transfers.ts";
 import { type CuttingProxy, startCuttingProxy } from "./cutting-proxy.ts";
 
 const logger = silentLogger();
@@ -118,16 +124,28 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
   const leadersFolder = path.join(stateDir, "leaders");
   await mkdir(leadersFolder, { recursive: true });
   const executionsFile = path.join(stateDir, "executions.log");
+  const os = createOsDefinitions({ searchPath: OS_SEARCH_PATH, stateDir, runner, logger });
   const hypervisor = new FakeHypervisor({ stateDir, runner, logger, options: {} });
+  const hypervisors = new Map([["fake", hypervisor] as const]);
   const agent: Agent = await startAgent({
     nodeName: plan.name,
     listen: { host: plan.ip, port: 0 },
     identity: await loadIdentity(plan.identityDir),
     leadersFolder,
     executionsFile,
-    hypervisors: new Map([["fake", hypervisor]]),
+    hypervisors,
     blockDevices: new Map(),
-    os: createOsDefinitions({ searchPath: OS_SEARCH_PATH, stateDir, runner, logger }),
+    contents: createDiskContents({ runner, tools: SYSTEM_STORAGE_TOOLS }),
+    storage: createNodeStorage({
+      ...{ runner, tools: SYSTEM_STORAGE_TOOLS },
+      ...{ fileStorageRoots: [], sharedFileStorageRoots: [] },
+    }),
+    transfers: await createTransfers({
+      ...{ nodeName: plan.name, stateDir, pkiDir: plan.identityDir, exportDir: path.join(stateDir, "export") },
+      ...{ os, runner, logger },
+    }),
+    os,
+    verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
     logger,
     development: false,
   });
