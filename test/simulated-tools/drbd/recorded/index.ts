@@ -1,4 +1,4 @@
-/** What DRBD 8.4.11 and its tools answered on two real nodes, in the order they were asked (drbd-8.4.log). */
+/** What DRBD 8.4.11 and its tools answered on two real nodes, in the order they were asked (session-8.4.txt). */
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -14,7 +14,7 @@ const END = /^\[rc=\d+ \d+ms\]$/;
 
 export function recordedCalls(): readonly RecordedCall[] {
   const calls: { node: string; command: string; output: string }[] = [];
-  for (const line of readFileSync(path.join(import.meta.dirname, "drbd-8.4.log"), "utf8").split("\n")) {
+  for (const line of readFileSync(path.join(import.meta.dirname, "session-8.4.txt"), "utf8").split("\n")) {
     const [, node, command] = HEAD.exec(line) ?? [];
     const last = calls.at(-1);
     if (node !== undefined && command !== undefined) calls.push({ node, command, output: "" });
