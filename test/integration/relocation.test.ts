@@ -92,18 +92,20 @@ describe("failover", () => {
     expect(await contentsOf(cluster, NAME)).toBe(CONTENTS);
   });
 
-  test("from a node that is dead, once its operator says so", async () => {
+  test("from a node that is only silent fails where its kernel still has the disks, and nothing has moved", async () => {
     await createInstance(cluster, NAME);
     const pid = await cluster.pid("node1");
     process.kill(pid, "SIGSTOP");
     try {
       const job = await cluster.job("PUT", `${INSTANCE}/failover`, { shutdown_timeout: 0, ignore_consistency: true });
-      expect(job, told(job)).toMatchObject({ status: "success" });
       expect(told(job)).toMatch(/going on\. Make sure that node is down/);
-      await runsOn(cluster, NAME, TWO);
+      expect(JSON.stringify(job.opresult)).toMatch(/Multiple primaries not allowed/);
+      expect(await instanceRow(cluster, NAME)).toMatchObject({ pnode: ONE, snodes: [TWO], admin_state: "up" });
     } finally {
       process.kill(pid, "SIGCONT");
     }
+    await runsOn(cluster, NAME, ONE);
+    expect(await contentsOf(cluster, NAME)).toBe(CONTENTS);
   });
 });
 

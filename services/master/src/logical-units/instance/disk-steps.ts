@@ -22,6 +22,8 @@ export interface AssembledDisk {
 /** Whether the failure of a secondary ends the operation. */
 interface Secondaries {
   readonly secondaries?: "required" | "tolerated";
+  /** A node that has not answered before: it is not waited for again. */
+  readonly silent?: NodeUuid | undefined;
 }
 
 /**
@@ -35,10 +37,10 @@ export async function prepareDisks(
   ctx: ExecContext,
   view: ConfigView,
   instance: Instance,
-  { disks = placedDisks(view, instance), secondaries = "required" }: WhichDisks & Secondaries = {},
+  { disks = placedDisks(view, instance), secondaries = "required", silent }: WhichDisks & Secondaries = {},
 ): Promise<void> {
   for (const end of disks.flatMap((placed) => endsOf(view, instance, placed))) {
-    if (end.role === "secondary" && isOffline(ctx, view, end)) continue;
+    if (end.node === silent || (end.role === "secondary" && isOffline(ctx, view, end))) continue;
     if (!instance.disksActive) await ctx.undo(undoStep("shutdown-block-device", onDevice(end.node, end.device)));
     if (end.role === "primary") continue;
     const failure = await failureOf(ctx, () => standBy(ctx, end));

@@ -3,6 +3,7 @@ import { InstanceFailover } from "@gannet/opcodes";
 import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { undoStep } from "../../executor/undo-actions.ts";
 import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { startGuest, stopGuest } from "./guest-steps.ts";
 import { withInstance } from "./instance-rows.ts";
@@ -52,19 +53,23 @@ export async function failOver(
 
   ctx.feedback.step("shutting down instance on source node");
   const failure = await onSource("shut down the instance", () => stopGuest(ctx, instance, shutdownTimeoutS));
-  // A node that does not answer is not asked again for each disk: that would take half a minute each time.
-  if (!(failure instanceof NodeUnreachable)) {
+  // A node that does not answer is not asked again for each disk: that would take half a minute and more each time.
+  const isSilent = failure instanceof NodeUnreachable;
+  if (!isSilent) {
     ctx.feedback.step("deactivating the instance's disks on source node");
     await onSource("shut down the instance's disks", () => shutdownDisks(ctx, ctx.config, instance));
   }
 
+  // Where the target cannot have the disks, a silent source may have them still: then nothing has moved.
+  await ctx.undo(undoStep("restore-disks", { instance: instance.uuid, primaryNode: source.uuid, shapes: [] }));
   const view = await ctx.commit((current) =>
     withInstance(current, instance.uuid, (row) => ({ ...row, primaryNode: target.uuid })),
   );
   if (instance.adminState !== "up") return;
   const moved = { ...instance, primaryNode: target.uuid };
   ctx.feedback.step(`activating the instance's disks on target node ${target.name}`);
-  await assembleDisks(ctx, view, { ...moved, disksActive: false }, { secondaries: "tolerated" });
+  const silent = isSilent ? source.uuid : undefined;
+  await assembleDisks(ctx, view, { ...moved, disksActive: false }, { secondaries: "tolerated", silent });
   ctx.feedback.step(`starting the instance on the target node ${target.name}`);
   await startGuest(ctx, moved);
 

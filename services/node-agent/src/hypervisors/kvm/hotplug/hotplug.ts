@@ -209,14 +209,34 @@ async function changeMedium(monitor: GuestMonitor, { id, backend, device }: Devi
   const probe = `${id.slice(0, PROBE_ID_CHARS)}-new`;
   await monitor.execute({ name: "blockdev-add", arguments: { ...backend, "node-name": probe } });
   await monitor.execute({ name: "blockdev-del", arguments: { "node-name": probe } });
-  await monitor.execute({ name: "blockdev-open-tray", arguments: { id, force: true } });
-  await monitor.execute({ name: "blockdev-remove-medium", arguments: { id } });
+  await withOpenTray(monitor, id, async () => {
+    await monitor.execute({ name: "blockdev-remove-medium", arguments: { id } });
+  });
   if ((await nodeSize(monitor, id)) !== undefined)
     await monitor.execute({ name: "blockdev-del", arguments: { "node-name": id } });
   await monitor.execute({ name: "blockdev-add", arguments: backend });
-  await monitor.execute({ name: "blockdev-insert-medium", arguments: { id, "node-name": id } });
+  await withOpenTray(monitor, id, async () => {
+    await monitor.execute({ name: "blockdev-insert-medium", arguments: { id, "node-name": id } });
+  });
   await monitor.execute({ name: "blockdev-close-tray", arguments: { id } });
 }
 
+/**
+ * Do what needs an open tray. The guest has the drive, too, and may close it at any moment: a firmware that looks for
+ * something to boot does.
+ */
+async function withOpenTray(monitor: GuestMonitor, id: string, work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    await monitor.execute({ name: "blockdev-open-tray", arguments: { id, force: true } });
+    try {
+      return await work();
+    } catch (error) {
+      const wasClosed = error instanceof HypervisorError && error.message.includes("is not open");
+      if (!wasClosed || attempt === TRAY_ATTEMPTS) throw error;
+    }
+  }
+}
+
+const TRAY_ATTEMPTS = 10;
 /** Names of nodes have at most 31 characters. */
 const PROBE_ID_CHARS = 27;
