@@ -1,0 +1,51 @@
+/** The lab's run inside its namespaces, started by run.ts, on nodes of one kind. */
+import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { createCommandRunner } from "@gannet/exec";
+import { createLogger } from "@gannet/telemetry";
+import type { NodeImage } from "./image/build.ts";
+import { Lab } from "./lab.ts";
+import type { MachineKindName } from "./machine-kind.ts";
+import { runScenarios, timed } from "./scenario.ts";
+import { scenariosOf } from "./scenarios/index.ts";
+import type { LabSettings } from "./settings.ts";
+
+export interface Order {
+  readonly settings: LabSettings;
+  readonly kind: MachineKindName;
+  readonly image: NodeImage;
+  /** Receives the outcome, as JSON. */
+  readonly outcomeFile: string;
+}
+
+const NODES = 3;
+
+async function main({ settings, kind, image, outcomeFile }: Order): Promise<void> {
+  const logger = await createLogger({ name: "lab", level: "warn", format: "pretty" });
+  const runner = createCommandRunner({ logger });
+  const lab = await timed(`Redis and master are up, for nodes of kind ${kind}`, () =>
+    Lab.start({ workDir: settings.workDir, nodeCount: NODES, image, kind, runner, logger }),
+  );
+  const outcome = await runScenarios(lab, scenariosOf(kind, settings));
+  for (const { name, machine } of lab.running) {
+    const { cpuSeconds, peakMib } = await machine.cost();
+    console.log(`\n${name}: ${Math.round(cpuSeconds)} s of processor time, ${peakMib} MiB at most`);
+  }
+  await lab.stop();
+  if (outcome.failed > 0) await keepLogs(settings, kind);
+  await writeFile(outcomeFile, JSON.stringify(outcome));
+}
+
+async function keepLogs({ workDir, logDir }: LabSettings, kind: MachineKindName): Promise<void> {
+  const folder = path.join(logDir, kind);
+  for (const name of await readdir(workDir, { recursive: true }))
+    if (/(^|\/)(log|[a-z]+\.log)$/.test(name)) {
+      await mkdir(path.join(folder, path.dirname(name)), { recursive: true, mode: 0o700 });
+      await cp(path.join(workDir, name), path.join(folder, name));
+    }
+  console.log(`\nlogs are in ${folder}`);
+}
+
+await main(JSON.parse(process.argv[2] ?? "{}") as Order);
+// What still listens to a node that is switched off must not keep this process.
+process.exit(0);

@@ -1,0 +1,160 @@
+/** The lab as scenarios use it: the nodes' machines, their agents, and the cluster they make. */
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import type { CommandRunner } from "@gannet/exec";
+import type { DiskTemplate } from "@gannet/objects";
+import type { Logger } from "@gannet/telemetry";
+import { eventually } from "../e2e/conditions.ts";
+import type { RapiClient } from "../rapi-client.ts";
+import { placeAgent } from "./agent-bundle.ts";
+import { assembleGuest } from "./guest/counter.ts";
+import { placeXenGuest } from "./guest/xen-guest.ts";
+import type { NodeImage } from "./image/build.ts";
+import { NODE_SCRIPTS, writeInitramfs } from "./image/initramfs.ts";
+import { LabCluster } from "./lab-cluster.ts";
+import { MACHINE_KINDS, type MachineKindName } from "./machine-kind.ts";
+import { makeNetwork } from "./network.ts";
+import { NodeAgent } from "./node-agent.ts";
+import { NodeMachine, PHYSICAL_VOLUMES } from "./node-machine.ts";
+import { type LabNode, type LabPlan, planOf, VOLUME_GROUP } from "./plan.ts";
+
+export interface LabOptions {
+  /** An empty folder for everything. */
+  readonly workDir: string;
+  readonly nodeCount: number;
+  readonly image: NodeImage;
+  readonly kind: MachineKindName;
+  readonly runner: CommandRunner;
+  readonly logger: Logger;
+}
+
+/** An agent's first look at its node runs qemu four times. */
+const START_TIMEOUT_MS = 300_000;
+const DISK_TEMPLATES: readonly DiskTemplate[] = ["plain", "drbd", "file", "sharedfile", "diskless"];
+
+/** A node of the lab, switched on, with its agent running. */
+export interface NodeInLab {
+  readonly name: string;
+  readonly plan: LabNode;
+  readonly machine: NodeMachine;
+  readonly agent: NodeAgent;
+}
+
+export class Lab {
+  readonly plan: LabPlan;
+  readonly nodes: readonly NodeInLab[];
+  readonly #cluster: LabCluster;
+  readonly #running = new Set<NodeInLab>();
+
+  private constructor(fields: {
+    plan: LabPlan;
+    nodes: readonly NodeInLab[];
+    cluster: LabCluster;
+  }) {
+    this.plan = fields.plan;
+    this.nodes = fields.nodes;
+    this.#cluster = fields.cluster;
+  }
+
+  /** Everything but the nodes' machines, which `use` switches on. */
+  static async start(options: LabOptions): Promise<Lab> {
+    const { workDir, runner, image } = options;
+    const kind = MACHINE_KINDS[options.kind];
+    const plan = planOf(workDir, options.nodeCount);
+    await makeNetwork(plan.nodes, runner);
+    const initramfs = path.join(workDir, "initramfs.cpio");
+    const scripts = { scripts: NODE_SCRIPTS, folder: path.join(workDir, "scripts"), target: initramfs };
+    await writeInitramfs(image.modules, scripts, runner);
+    for (const { dir } of plan.nodes) await mkdir(dir, { recursive: true, mode: 0o700 });
+    await placeAgent(
+      plan.nodes.map(({ dir }) => dir),
+      runner,
+    );
+    await LabCluster.makeIdentities({ plan, runner });
+    const cluster = await LabCluster.start({
+      ...options,
+      plan,
+      hypervisors: kind.hypervisors,
+      diskTemplates: DISK_TEMPLATES,
+    });
+    const nodes = plan.nodes.map((node): NodeInLab => {
+      const machine = new NodeMachine({ node, image, initramfs, runner, kind });
+      return { name: node.name, plan: node, machine, agent: new NodeAgent(machine, kind.hypervisors) };
+    });
+    for (const { agent, machine } of nodes) {
+      await agent.configure();
+      await machine.makeDisks();
+    }
+    for (const { dir } of plan.nodes) {
+      await assembleGuest(dir, runner);
+      if (options.kind === "xen") await placeXenGuest(dir, image, runner);
+    }
+    return new Lab({ plan, nodes, cluster });
+  }
+
+  get rapi(): RapiClient {
+    return this.#cluster.rapi;
+  }
+
+  /** Switch on as many nodes as are needed and not on yet. */
+  async use(count: number): Promise<readonly NodeInLab[]> {
+    const wanted = this.nodes.slice(0, count);
+    await Promise.all(wanted.filter((node) => !this.#running.has(node)).map((node) => this.#begin(node)));
+    await this.#heard(wanted);
+    return wanted;
+  }
+
+  node(name: string): NodeInLab {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new Error(`there is no node ${name}`);
+    return found;
+  }
+
+  /** Switch a node on again after its power was cut, as a site's start-up scripts would. */
+  async powerOnAgain(node: NodeInLab): Promise<void> {
+    await node.machine.powerOn();
+    await node.agent.start();
+    await this.#heard([node]);
+  }
+
+  /** Whatever a scenario that failed has left in disorder: every node is on and reachable, and its agent runs. */
+  async mend(): Promise<void> {
+    for (const node of this.#running) {
+      if (!node.machine.isOn) await node.machine.powerOn();
+      if (!(await node.agent.runs())) await node.agent.start();
+    }
+    await this.#heard([...this.#running]);
+  }
+
+  /** Those that are switched on. */
+  get running(): readonly NodeInLab[] {
+    return [...this.#running];
+  }
+
+  /** Wait until the master has heard of these nodes' agents. */
+  async #heard(wanted: readonly NodeInLab[]): Promise<void> {
+    for (const { name } of wanted)
+      await eventually(
+        `${name} is known to the master`,
+        async () => {
+          const { body } = await this.rapi.rapi("GET", `/2/nodes/${name}`);
+          return typeof (body as { mtotal: unknown }).mtotal === "number";
+        },
+        { timeoutMs: START_TIMEOUT_MS },
+      );
+  }
+
+  async stop(): Promise<void> {
+    await this.#cluster.stop();
+    await Promise.all([...this.#running].map(({ machine }) => machine.powerOff()));
+  }
+
+  async #begin(node: NodeInLab): Promise<void> {
+    await node.machine.powerOn();
+    await node.machine.run(
+      `pvcreate -q ${PHYSICAL_VOLUMES.join(" ")} && vgcreate -q -s 1m ${VOLUME_GROUP} ${PHYSICAL_VOLUMES.join(" ")}`,
+    );
+    await node.agent.start();
+    this.#running.add(node);
+  }
+}

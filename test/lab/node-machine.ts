@@ -1,0 +1,163 @@
+/** One node of the lab: a virtual machine under qemu's own emulation, which every machine has. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { open, readFile, rm } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { CommandRunner } from "@gannet/exec";
+import { type CommandAnswer, CommandChannel } from "./command-channel.ts";
+import type { NodeImage } from "./image/build.ts";
+import type { MachineKind } from "./machine-kind.ts";
+import { LAB_NETWORK, type LabNode, REPOSITORY } from "./plan.ts";
+
+const QEMU = "/usr/bin/qemu-system-x86_64";
+const BOOT_TIMEOUT_MS = 180_000;
+/** Disks of a node, in the order in which it sees them after its root: `/dev/vdb`, … */
+const DISKS = [
+  /** What survives a power cut: state of the agent, files of instances. */
+  { name: "kept", sizeMib: 2048, fileSystem: true },
+  { name: "first-volume", sizeMib: 4096, fileSystem: false },
+  { name: "second-volume", sizeMib: 512, fileSystem: false },
+] as const;
+/** The physical volumes of the cluster's volume group: the second is there to be lost. */
+export const PHYSICAL_VOLUMES = ["/dev/vdc", "/dev/vdd"] as const;
+
+export interface NodeMachineOptions {
+  readonly node: LabNode;
+  readonly image: NodeImage;
+  /** As `writeInitramfs` makes it. */
+  readonly initramfs: string;
+  readonly runner: CommandRunner;
+  readonly kind: MachineKind;
+}
+
+export class NodeMachine {
+  readonly node: LabNode;
+  readonly #options: NodeMachineOptions;
+  #process: ChildProcess | undefined;
+  #channel: CommandChannel | undefined;
+
+  constructor(options: NodeMachineOptions) {
+    this.node = options.node;
+    this.#options = options;
+  }
+
+  /** Its disks, empty. */
+  async makeDisks(): Promise<void> {
+    for (const { name, sizeMib, fileSystem } of DISKS) {
+      const file = await open(this.#disk(name), "w", 0o600);
+      await file.truncate(sizeMib * 1024 * 1024);
+      await file.close();
+      if (fileSystem)
+        await this.#options.runner.run({
+          argv: ["/usr/sbin/mkfs.ext4", "-q", "-m", "0", this.#disk(name)],
+          timeoutMs: 60_000,
+        });
+    }
+  }
+
+  /** Switch it on, and wait until it takes commands. @throws Error with the end of its console */
+  async powerOn(): Promise<void> {
+    // That of the run before its power was cut.
+    await rm(this.#socket, { force: true });
+    const child = spawn(QEMU, this.#arguments(), { stdio: ["ignore", "ignore", "pipe"] });
+    let complaint = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      complaint = (complaint + chunk.toString()).slice(-2000);
+    });
+    this.#process = child;
+    const deadline = performance.now() + BOOT_TIMEOUT_MS;
+    while (!existsSync(this.#socket) && child.exitCode === null) await delay(20);
+    try {
+      if (child.exitCode !== null) throw new Error("qemu ended");
+      this.#channel = await CommandChannel.open(this.#socket, deadline - performance.now());
+    } catch (error) {
+      const end = (await readFile(this.consoleLog, "utf8").catch(() => "")).slice(-3000);
+      throw new Error(`${this.node.name} did not come up: ${String(error)}\n${complaint}\n${end}`);
+    }
+  }
+
+  /** As if its plug were pulled: what its disks do not hold yet is lost. */
+  async powerOff(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || !this.isOn) return;
+    this.#channel?.close();
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  }
+
+  get isOn(): boolean {
+    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** Run a script in it as root, whatever its exit code. */
+  async command(script: string, timeoutMs = 120_000): Promise<CommandAnswer> {
+    if (this.#channel === undefined) throw new Error(`${this.node.name} is switched off`);
+    return await this.#channel.run(script, timeoutMs);
+  }
+
+  /** @returns what it printed. @throws Error when it failed */
+  async run(script: string, timeoutMs?: number): Promise<string> {
+    const { exitCode, output } = await this.command(script, timeoutMs);
+    if (exitCode === 0) return output;
+    throw new Error(`${this.node.name}: ${script}: exit code ${exitCode}: ${output.slice(-2000)}`);
+  }
+
+  get consoleLog(): string {
+    return path.join(this.node.dir, "console.log");
+  }
+
+  /** Processor seconds used so far, and the most memory it had. */
+  async cost(): Promise<{ readonly cpuSeconds: number; readonly peakMib: number }> {
+    const pid = this.#process?.pid ?? 0;
+    const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).split(") ")[1]?.split(" ") ?? [];
+    const peak = /VmHWM:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
+    return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100, peakMib: Math.round(Number(peak) / 1024) };
+  }
+
+  get #socket(): string {
+    return path.join(this.node.dir, "commands.sock");
+  }
+
+  #disk(name: string): string {
+    return path.join(this.node.dir, `${name}.raw`);
+  }
+
+  #arguments(): readonly string[] {
+    const { node, image, initramfs, kind } = this.#options;
+    const kernelArguments = [
+      ...["quiet", "panic=-1", "mitigations=off", "net.ifnames=0"],
+      `lab.name=${node.id}`,
+      `lab.address=${node.ip}/${LAB_NETWORK.prefix}`,
+      `lab.repository=${REPOSITORY}`,
+    ];
+    return [
+      ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", node.id],
+      ...["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=192", "-cpu", kind.cpu, "-smp", "1"],
+      ...["-m", String(kind.memoryMib), "-serial", `file:${this.consoleLog}`],
+      ...kind.boot({ ...image, initramfs }, kernelArguments.join(" ")),
+      ...["-drive", `file=${image.root},format=raw,if=none,id=root,readonly=on`],
+      ...["-device", "virtio-blk-pci,drive=root"],
+      ...DISKS.flatMap(({ name }) => [
+        ...["-drive", `file=${this.#disk(name)},format=raw,if=none,id=${name},cache=unsafe,discard=unmap`],
+        ...["-device", `virtio-blk-pci,drive=${name}`],
+      ]),
+      ...sharedFolder("repository", REPOSITORY, { readonly: true }),
+      ...sharedFolder("node", node.dir, { readonly: false }),
+      ...["-netdev", `tap,id=net,ifname=${node.tap},script=no,downscript=no`],
+      ...["-device", `virtio-net-pci,netdev=net,mac=${node.mac}`],
+      ...["-device", "virtio-serial-pci"],
+      ...["-chardev", `socket,id=commands,path=${this.#socket},server=on,wait=off`],
+      ...["-device", "virtserialport,chardev=commands,name=lab"],
+    ];
+  }
+}
+
+function sharedFolder(tag: string, folder: string, access: { readonly readonly: boolean }): readonly string[] {
+  return [
+    ...["-fsdev", `local,id=${tag},path=${folder},security_model=none${access.readonly ? ",readonly=on" : ""}`],
+    ...["-device", `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`],
+  ];
+}

@@ -1,0 +1,85 @@
+/** Disks on two nodes when a node, or the network between them, fails. */
+import { eventually } from "../../e2e/conditions.ts";
+import type { Scenario } from "../scenario.ts";
+import { expectEqual, inSync, mirroredInstance, mirrorLine, twoNodes } from "./pairs.ts";
+
+/** Ganeti's number of it (`BlockDevStatus`). */
+const LOCAL_DISK_FAULTY = 4;
+
+const FAILOVER: Scenario = {
+  name: "drbd: failover after the primary node lost its power",
+  nodes: 2,
+  async run(lab, step) {
+    const [first, second] = await twoNodes(lab);
+    const instance = await step("create", () => mirroredInstance(lab, "drbd4.gannet.test"));
+    await step("the guest counts", () => instance.counts());
+    await step("both ends are in sync", () => inSync(instance, first));
+    await step("cut the power of the primary node", () => first.machine.powerOff());
+    await step("failover", () => instance.change("PUT", "/failover", { ignore_consistency: true }));
+    expectEqual("primary node", (await instance.primary()).name, second.name);
+    await step("it runs on the other node with the data written before", () => instance.countsAfterBoot(2));
+    await step("the lost node is back", () => lab.powerOnAgain(first));
+    await step("activate its disks", () => instance.change("PUT", "/activate-disks"));
+    await step("both ends are in sync", () => inSync(instance, second));
+    await step("remove", () => instance.remove());
+  },
+};
+
+const LOST_SECONDARY: Scenario = {
+  name: "drbd: the secondary node is lost and comes back",
+  nodes: 2,
+  async run(lab, step) {
+    const [first, second] = await twoNodes(lab);
+    const instance = await step("create", () => mirroredInstance(lab, "drbd5.gannet.test"));
+    const before = await step("the guest counts", () => instance.counts());
+    await step("both ends are in sync", () => inSync(instance, first));
+    await step("cut the power of the secondary node", () => second.machine.powerOff());
+    const alone = await step("the guest goes on", () => instance.counts(before));
+    await step("the secondary is back", () => lab.powerOnAgain(second));
+    await step("activate its disks", () => instance.change("PUT", "/activate-disks"));
+    await step("what was written meanwhile is synchronised", () => inSync(instance, first));
+    await step("the guest has not noticed", () => instance.counts(alone));
+    await step("live-migrate to it", () => instance.migrate());
+    await step("its count goes on", () => instance.counts(alone));
+    await step("remove", () => instance.remove());
+  },
+};
+
+const SPLIT_BRAIN: Scenario = {
+  name: "drbd: a split brain is reported",
+  nodes: 2,
+  async run(lab, step) {
+    const [first, second] = await twoNodes(lab);
+    const instance = await step("create", () => mirroredInstance(lab, "drbd6.gannet.test"));
+    await step("the guest counts", () => instance.counts());
+    await step("both ends are in sync", () => inSync(instance, first));
+    await step("part them, and write to both", async () => {
+      const device = await instance.device(second);
+      const minor = device.replace("/dev/drbd", "");
+      const link = `ipv4:${second.plan.ip}:$port ipv4:${first.plan.ip}:$port`;
+      const port = (await instance.disk()).drbd_info?.port;
+      await second.machine.run(`port=${port}
+        drbdsetup disconnect ${link} --force
+        drbdsetup primary ${minor} --force
+        dd if=/dev/urandom of=${device} bs=4k count=1 seek=100 oflag=direct status=none
+        drbdsetup secondary ${minor}`);
+      await instance.counts();
+    });
+    await step("they find that they differ, and stay apart", async () => {
+      await lab.rapi.job("PUT", `${instance.resource}/activate-disks`);
+      await eventually("both ends stand alone", async () => {
+        const lines = [await mirrorLine(instance, first), await mirrorLine(instance, second)];
+        return lines.every((line) => /cs:(StandAlone|WFConnection)/.test(line));
+      });
+    });
+    await step("the cluster tells that the disk is degraded and its copy faulty", async () => {
+      const { pstatus } = await instance.disk(0, { asked: "nodes" });
+      expectEqual("degraded", pstatus?.[5], true);
+      expectEqual("local disk", pstatus?.[6], LOCAL_DISK_FAULTY);
+    });
+    await step("the guest goes on", () => instance.counts());
+    await step("remove", () => instance.remove());
+  },
+};
+
+export const DRBD_TROUBLE_SCENARIOS: readonly Scenario[] = [FAILOVER, LOST_SECONDARY, SPLIT_BRAIN];

@@ -1,0 +1,48 @@
+/** All scenarios, and which of them a run is about. */
+import type { MachineKindName } from "../machine-kind.ts";
+import type { Scenario } from "../scenario.ts";
+import type { LabSettings } from "../settings.ts";
+import { CONFORMANCE_SCENARIOS } from "./conformance.ts";
+import { DRBD_ESSENCE, DRBD_SCENARIOS } from "./drbd.ts";
+import { DRBD_TROUBLE_SCENARIOS } from "./drbd-trouble.ts";
+import { FAULT_SCENARIOS } from "./faults.ts";
+import { FILE_SCENARIOS } from "./file.ts";
+import { PLAIN_SCENARIOS } from "./plain.ts";
+import { XEN_SCENARIOS } from "./xen.ts";
+
+/** By the kind of node they need; those that need more nodes come later, which are switched on then. */
+const SCENARIOS: Readonly<Record<MachineKindName, readonly Scenario[]>> = {
+  kvm: [
+    ...FILE_SCENARIOS,
+    ...PLAIN_SCENARIOS,
+    ...CONFORMANCE_SCENARIOS,
+    ...DRBD_SCENARIOS,
+    ...DRBD_TROUBLE_SCENARIOS,
+    ...FAULT_SCENARIOS,
+  ].toSorted((one, other) => one.nodes - other.nodes),
+  xen: XEN_SCENARIOS,
+};
+
+type Choice = Pick<LabSettings, "scope" | "only">;
+
+/** Those that run on nodes of a kind. */
+export function scenariosOf(kind: MachineKindName, choice: Choice): readonly Scenario[] {
+  return SCENARIOS[kind].filter((scenario) => reasonToSkip(scenario, kind, choice) === undefined);
+}
+
+/** Those that do not run, each with the reason. */
+export function skippedScenarios(choice: Choice): readonly { readonly name: string; readonly reason: string }[] {
+  return (["kvm", "xen"] as const).flatMap((kind) =>
+    SCENARIOS[kind].flatMap((scenario) => {
+      const reason = reasonToSkip(scenario, kind, choice);
+      return reason === undefined ? [] : [{ name: scenario.name, reason }];
+    }),
+  );
+}
+
+function reasonToSkip(scenario: Scenario, kind: MachineKindName, { scope, only }: Choice): string | undefined {
+  if (!scenario.name.includes(only)) return `GANNET_LAB_ONLY is "${only}"`;
+  if (scope === "ci" && scenario !== DRBD_ESSENCE) return "LAB=ci is the shortest form";
+  if (scope === "kvm" && kind === "xen") return "LAB=kvm leaves Xen out";
+  return undefined;
+}
