@@ -1,11 +1,15 @@
 /** Exports of instances to a node, and instances made from them: on simulated LVM, over real socat. */
+import { readdir, readFile } from "node:fs/promises";
+import path from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { layoutOf } from "../../deploy/one-machine/layout.ts";
 import type { OneMachineCluster } from "../one-machine-cluster.ts";
 import {
   CONTENTS,
   contentsOf,
   createInstance,
   instanceRow,
+  NODES,
   ONE,
   OS,
   runsOn,
@@ -68,6 +72,24 @@ test("a running instance is exported from snapshots, and made again elsewhere, w
   const again = await cluster.job("DELETE", `${INSTANCE}/export`);
   expect(JSON.stringify(again.opresult)).toContain("unknown_entity");
   for (const name of [NAME, copy]) await cluster.succeed("DELETE", `/2/instances/${name}`);
+});
+
+test("an export that fails leaves a running instance running, and nothing behind", async () => {
+  const name = "broken.gannet.test";
+  await createInstance(cluster, name, { disk_template: "plain", snode: undefined });
+  const logged = cluster.log.length;
+  const job = await cluster.job("PUT", `/2/instances/${name}/export`, { destination: THREE, shutdown: true });
+  expect(job.status).toBe("error");
+  expect(JSON.stringify(job.opresult)).toMatch(/exit code 7/);
+  expect(told(job)).toContain("starting instance");
+  await runsOn(cluster, name, ONE);
+  // It was stopped once, for the snapshot, and by nothing that was undone.
+  expect(cluster.log.slice(logged)).not.toMatch(/undo\/\d+\/stop-instance/);
+  const { nodes } = layoutOf(cluster.stateDir, NODES);
+  expect(await readFile(path.join(nodes[0]?.dir ?? "", "simulated-storage/lvm.json"), "utf8")).not.toContain(".snap");
+  const exports = await readdir(path.join(nodes[2]?.dir ?? "", "state/export")).catch(() => []);
+  expect(exports.filter((each) => each.startsWith(name))).toEqual([]);
+  await cluster.succeed("DELETE", `/2/instances/${name}`);
 });
 
 test("an instance is removed with its export, and comes back under its own name with its own addresses", async () => {

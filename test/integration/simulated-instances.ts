@@ -5,7 +5,7 @@ import { layoutOf } from "../../deploy/one-machine/layout.ts";
 import { eventually } from "../e2e/conditions.ts";
 import { type FinishedJob, OneMachineCluster } from "../one-machine-cluster.ts";
 
-const NODES = 3;
+export const NODES = 3;
 export const [ONE, TWO, THREE] = ["node1.gannet.test", "node2.gannet.test", "node3.gannet.test"] as const;
 /** What an installation by {@link OS} leaves at the beginning of the first disk. */
 export const CONTENTS = "these bytes go where their instance goes";
@@ -33,7 +33,8 @@ async function markingOs(folder: string): Promise<void> {
   await cp(path.resolve(import.meta.dirname, "../../deploy/os/noop"), folder, { recursive: true });
   const scripts = {
     create: `printf '${CONTENTS}' | dd of="$DISK_0_PATH" conv=notrunc 2>/dev/null`,
-    export: 'exec cat "$EXPORT_DEVICE"',
+    // Fails for an instance that is named for it.
+    export: 'case "$INSTANCE_NAME" in broken.*) exit 7;; esac\nexec cat "$EXPORT_DEVICE"',
     import: 'exec dd of="$IMPORT_DEVICE" conv=notrunc 2>/dev/null',
   };
   for (const [name, text] of Object.entries(scripts)) {

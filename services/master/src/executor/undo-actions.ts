@@ -112,6 +112,10 @@ const UNDO_ACTIONS = {
     ctx.live.noteInstance(row.primaryNode, state);
   }),
 
+  "end-transfer": action(z.object({ node: nodeUuid, name: z.string() }), async (ctx, { node, name }, step) => {
+    await ctx.node(node).transfers.end({ step: ctx.step(step), names: [name] }, { signal: ctx.signal });
+  }),
+
   "remove-unfinished-export": action(
     z.object({ node: nodeUuid, instanceName: z.string() }),
     async (ctx, { node, instanceName }, step) => {

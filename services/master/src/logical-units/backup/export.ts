@@ -9,7 +9,7 @@ import { implement } from "../../executor/logical-unit.ts";
 import { onDevice, undoStep } from "../../executor/undo-actions.ts";
 import { endsOf, type PlacedDisk, placedDisks } from "../instance/disk-ends.ts";
 import { assembleDisks, removeDisks, shutdownDisks } from "../instance/disk-steps.ts";
-import { startGuest, stopGuest } from "../instance/guest-steps.ts";
+import { resumeGuest, stopGuest } from "../instance/guest-steps.ts";
 import { removeInstanceRows } from "../instance/instance-rows.ts";
 import { diskNodeLocks, instanceLock } from "../instance/locks.ts";
 import { isRunning, knownInstance, knownNode, onlinePrimary } from "../instance/lookups.ts";
@@ -113,7 +113,7 @@ export const backupExport = implement(BackupExport, {
 
 async function start(ctx: ExecContext, instance: Instance): Promise<void> {
   ctx.feedback.step(`starting instance ${instance.name}`);
-  await startGuest(ctx, instance);
+  await resumeGuest(ctx, instance);
 }
 
 function primaryDevices(view: ConfigView, instance: Instance, disks: readonly PlacedDisk[]): readonly BlockDevice[] {

@@ -69,7 +69,8 @@ export async function failOver(
   const moved = { ...instance, primaryNode: target.uuid };
   ctx.feedback.step(`activating the instance's disks on target node ${target.name}`);
   const silent = isSilent ? source.uuid : undefined;
-  await assembleDisks(ctx, view, { ...moved, disksActive: false }, { secondaries: "tolerated", silent });
+  // The disks that a silent source may still use have not been shut down, and are not shut down by the undo.
+  await assembleDisks(ctx, view, { ...moved, disksActive: isSilent }, { secondaries: "tolerated", silent });
   ctx.feedback.step(`starting the instance on the target node ${target.name}`);
   await startGuest(ctx, moved);
 

@@ -15,13 +15,18 @@ export async function startGuest(
 ): Promise<void> {
   const { primaryNode: node, name, hypervisor } = instance;
   await ctx.undo(undoStep("stop-instance", { node, name, hypervisor }));
-  const state = await ctx
-    .node(node)
-    .instances.start(
-      { step: ctx.step("start"), instance: instanceMessage(ctx.config, instance), paused },
-      { signal: ctx.signal },
-    );
-  ctx.live.noteInstance(node, state);
+  await start(ctx, instance, paused);
+}
+
+/** Start a guest again that the operation has stopped: whatever becomes of the rest, it runs on. */
+export async function resumeGuest(ctx: ExecContext, instance: Instance): Promise<void> {
+  await start(ctx, instance, false);
+}
+
+async function start(ctx: ExecContext, instance: Instance, paused: boolean): Promise<void> {
+  const { primaryNode: node } = instance;
+  const request = { step: ctx.step("start"), instance: instanceMessage(ctx.config, instance), paused };
+  ctx.live.noteInstance(node, await ctx.node(node).instances.start(request, { signal: ctx.signal }));
 }
 
 /** Ask the guest to stop, and kill it when it takes longer than the timeout. */

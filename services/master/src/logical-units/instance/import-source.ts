@@ -1,6 +1,6 @@
 /** An instance that is made from an export: where the export is, and what it says of the instance. */
 import path from "node:path";
-import { OpPrereqError } from "@gannet/errors";
+import { NodeUnreachable, OpPrereqError } from "@gannet/errors";
 import { type ConfigView, GLOBAL_HYPERVISOR_PARAMETERS, type Instance, type Node } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
 import { failureOf } from "../../executor/attempt.ts";
@@ -39,14 +39,27 @@ export async function findExport(ctx: PrereqContext, op: CreateOp): Promise<Impo
     const { description } = await ctx.node(node.uuid).transfers.exportInfo({ export: name }, { signal: ctx.signal });
     return { node, name, sections: readDescription(description) };
   }
+  const silent: string[] = [];
   for (const node of ctx.config.nodes.values()) {
     if (node.offline) continue;
-    const { instanceNames } = await ctx.node(node.uuid).transfers.listExports({}, { signal: ctx.signal });
-    if (!instanceNames.includes(name)) continue;
+    const names = await exportsOn(ctx, node);
+    if (names === undefined) silent.push(node.name);
+    if (names?.includes(name) !== true) continue;
     const { description } = await ctx.node(node.uuid).transfers.exportInfo({ export: name }, { signal: ctx.signal });
     return { node, name, sections: readDescription(description) };
   }
-  throw new OpPrereqError(`No node has an export ${name}`, "unknown_entity");
+  const unasked = silent.length === 0 ? "" : `; these did not answer: ${silent.join(", ")}`;
+  throw new OpPrereqError(`No node has an export ${name}${unasked}`, "unknown_entity");
+}
+
+/** Undefined when the node cannot be reached, which is no reason to fail where another has the export. */
+async function exportsOn(ctx: PrereqContext, node: Node): Promise<readonly string[] | undefined> {
+  try {
+    return (await ctx.node(node.uuid).transfers.listExports({}, { signal: ctx.signal })).instanceNames;
+  } catch (error) {
+    if (error instanceof NodeUnreachable) return undefined;
+    throw error;
+  }
 }
 
 /** The nodes that an import's export may be on. */

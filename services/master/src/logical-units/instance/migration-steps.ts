@@ -60,7 +60,8 @@ export async function migrateGuest(
   );
   await followed(ctx, sending);
   await complete(ctx, migration, steps);
-  await waitForSync(ctx, ctx.config, { ...instance, primaryNode: target.uuid }, { until: "connected" });
+  if (!(await waitForSync(ctx, ctx.config, { ...instance, primaryNode: target.uuid }, { until: "connected" })))
+    ctx.feedback.warning(`The second copies of the disks of ${name} are not being kept; activate its disks`);
   ctx.feedback.step("done");
 }
 

@@ -6,6 +6,7 @@ import type { Node, NodeUuid } from "@gannet/objects";
 import type { TransferEnd, TransferState } from "@gannet/rpc";
 import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
+import { undoStep } from "../../executor/undo-actions.ts";
 
 /** Where contents come from or go to. */
 export interface CopyEnd {
@@ -50,6 +51,8 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
     { step: steps("receive"), options, instanceName, component, target: to.end, address },
     { signal: ctx.signal },
   );
+  // What was copied to or from is undone after this: no program may have it open then.
+  await ctx.undo(undoStep("end-transfer", { node: to.node.uuid, name: receiving }));
   let sending = "";
   try {
     const listening = Promise.withResolvers<number>();
@@ -71,6 +74,7 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
       { signal: ctx.signal },
     );
     sending = started.name;
+    await ctx.undo(undoStep("end-transfer", { node: from.node.uuid, name: sending }));
     const [last, sent] = await Promise.all([received, outcome(ctx, from.node.uuid, sending, teller(ctx, component))]);
     const problems = [
       { node: from.node, problem: sent.problem },

@@ -48,8 +48,8 @@ export function named(volume: BlockDevice, logicalId: readonly string[] = volume
 export async function reconnectDisks(ctx: RestoringContext, instance: Instance, step: string): Promise<void> {
   for (const placed of placedDisks(ctx.config, instance)) {
     const ends = endsOf(ctx.config, instance, placed);
-    // The secondary first: the primary then finds it.
-    for (const { node, role, device } of ends.toReversed()) {
+    // The primary first: it waits for its peer, which may be dead.
+    for (const { node, role, device } of ends) {
       const name = `${step}/${device.uuid}/${node}`;
       if (role === "secondary")
         await ctx.node(node).blockDevices.standBy({ step: ctx.step(name), device }, { signal: ctx.signal });
