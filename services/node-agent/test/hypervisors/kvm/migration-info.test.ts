@@ -118,11 +118,11 @@ describe("the settings of a migration", () => {
         "max-postcopy-bandwidth": 33_554_432,
         "downtime-limit": 30,
       },
-      capabilities: ["events", "auto-converge"],
+      capabilities: ["events", "auto-converge", "return-path"],
       firstPort: 9000,
     });
     const chosen = migrationSettings(guestOf({ migration_caps: "postcopy-ram:xbzrle:auto-converge" }));
-    expect(chosen.capabilities).toEqual(["events", "auto-converge", "postcopy-ram", "xbzrle"]);
+    expect(chosen.capabilities).toEqual(["events", "auto-converge", "return-path", "postcopy-ram", "xbzrle"]);
   });
 
   it("take 0 for no limit of the bandwidth and for the shortest pause", () => {

@@ -203,7 +203,7 @@ describe.skipIf("missing" in kernel)("a guest that counts", { timeout: BOOT_MS }
     const mibPerSecond = (last.bytes - first.bytes) / 1024 / 1024 / ((last.atMs - first.atMs) / 1000);
     expect(mibPerSecond).toBeLessThan(16 * 1.25);
     const gaps = seen.slice(1).map(({ atMs }, index) => atMs - (seen[index]?.atMs ?? 0));
-    expect(Math.max(...gaps)).toBeLessThan(2_000);
+    expect(Math.max(...gaps)).toBeLessThan(10_000);
     await move(guest, two, one);
   });
 

@@ -24,9 +24,10 @@ export interface MigrationSettings {
 export const POSTCOPY = "postcopy-ram";
 /**
  * Always on: `events`, so that the end is noticed at once; `auto-converge`, so that there is an end: a guest that
- * dirties its memory faster than it can be sent is slowed down.
+ * dirties its memory faster than it can be sent is slowed down; `return-path`, so that the source does not take for
+ * completed what the target has not read: in TLS 1.3 a sender hears only after its last byte that it was refused.
  */
-const ALWAYS = ["events", "auto-converge"] as const;
+const ALWAYS = ["events", "auto-converge", "return-path"] as const;
 /** Others need a transport, devices or a procedure that is not this driver's. */
 const CHOOSABLE: readonly string[] = [POSTCOPY, "auto-converge", "release-ram", "xbzrle", "zero-blocks"];
 const BYTES_PER_MIB = 1024 * 1024;
