@@ -15,6 +15,7 @@ import {
 import { HealthImplementation } from "grpc-health-check";
 import { statusOf } from "./call-errors.ts";
 import { masterOnly, serverCredentials, type TlsIdentity } from "./credentials.ts";
+import { MESSAGE_LIMIT_BYTES } from "./message-limit.ts";
 import { SERVICES, type ServiceMethods, type ServiceName, type Services } from "./services.ts";
 
 export interface CallContext {
@@ -64,6 +65,7 @@ export async function createAgentServer(options: AgentServerOptions): Promise<Ag
     interceptors: [masterOnly],
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
+    "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES,
   });
   const calls = new RunningCalls(options.onCallEnd);
   for (const [name, definition] of Object.entries(SERVICES))

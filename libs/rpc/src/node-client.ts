@@ -1,8 +1,10 @@
 /** The master's connection to one node's agent. */
-import { Client, type ClientOptions, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { NodeUnreachable } from "@gannet/errors";
+import { Client, type ClientOptions, connectivityState, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { callError } from "./call-errors.ts";
 import { channelCredentials, type TlsIdentity } from "./credentials.ts";
 import { DEADLINES_MS } from "./deadlines.ts";
+import { MESSAGE_LIMIT_BYTES } from "./message-limit.ts";
 import { type MethodDefinition, SERVICES, type ServiceMethods, type ServiceName, type Services } from "./services.ts";
 
 export interface NodeClientOptions {
@@ -11,6 +13,8 @@ export interface NodeClientOptions {
   /** `host:port` of the agent. */
   readonly address: string;
   readonly identity: TlsIdentity;
+  /** How long a call waits for the connection; a node that cannot be connected to in that time is unreachable. */
+  readonly connectTimeoutMs?: number;
 }
 
 export interface CallOptions {
@@ -33,6 +37,8 @@ export type NodeClient = {
   close(): void;
 };
 
+const CONNECT_TIMEOUT_MS = 15_000;
+
 const CHANNEL_OPTIONS: ClientOptions = {
   // A dead peer or path is noticed within half a minute, also on an idle channel.
   "grpc.keepalive_time_ms": 20_000,
@@ -44,6 +50,7 @@ const CHANNEL_OPTIONS: ClientOptions = {
   "grpc.enable_http_proxy": 0,
   "grpc.service_config_disable_resolution": 1,
   "grpc.use_local_subchannel_pool": 1,
+  "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES,
 };
 
 export function createNodeClient(options: NodeClientOptions): NodeClient {
@@ -59,7 +66,8 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
         Object.entries(methods).map(([name, method]) => {
           const deadline = (DEADLINES_MS as DeadlineTable)[service]?.[name];
           if (deadline === undefined) throw new Error(`${service}.${name} has no deadline`);
-          const bound = { channel, nodeName: options.nodeName, method: method as unknown as AnyMethod, deadline };
+          const { nodeName, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+          const bound = { channel, nodeName, connectTimeoutMs, method: method as unknown as AnyMethod, deadline };
           return [name, method.responseStream ? streamingCall(bound) : unaryCall(bound)];
         }),
       ),
@@ -74,6 +82,7 @@ type DeadlineTable = Record<string, Record<string, number | ((request: unknown) 
 interface BoundMethod {
   readonly channel: Client;
   readonly nodeName: string;
+  readonly connectTimeoutMs: number;
   readonly method: AnyMethod;
   readonly deadline: number | ((request: unknown) => number);
 }
@@ -83,6 +92,7 @@ function unaryCall(bound: BoundMethod) {
   return async (request: unknown, options: CallOptions = {}): Promise<unknown> => {
     options.signal?.throwIfAborted();
     const answered = new AbortController();
+    const connection = new AbortController();
     return new Promise((resolve, reject) => {
       const call = bound.channel.makeUnaryRequest(
         method.path,
@@ -94,10 +104,13 @@ function unaryCall(bound: BoundMethod) {
         (error, reply) => {
           answered.abort();
           if (error === null) resolve(reply);
-          else reject(failure(bound, error, options));
+          else reject(failure(bound, error, { ...options, connection: connection.signal }));
         },
       );
-      options.signal?.addEventListener("abort", () => call.cancel(), { signal: answered.signal });
+      giveUpUnconnected(bound, connection);
+      const cancel = () => call.cancel();
+      for (const signal of [options.signal, connection.signal])
+        signal?.addEventListener("abort", cancel, { signal: answered.signal });
     });
   };
 }
@@ -107,6 +120,7 @@ function streamingCall(bound: BoundMethod) {
   return async function* (request: unknown, options: CallOptions = {}): AsyncGenerator<unknown> {
     options.signal?.throwIfAborted();
     const ended = new AbortController();
+    const connection = new AbortController();
     const call = bound.channel.makeServerStreamRequest(
       method.path,
       method.requestSerialize,
@@ -115,11 +129,14 @@ function streamingCall(bound: BoundMethod) {
       new Metadata(),
       { deadline: deadlineOf(bound, request, options) },
     );
-    options.signal?.addEventListener("abort", () => call.cancel(), { signal: ended.signal });
+    giveUpUnconnected(bound, connection);
+    const cancel = () => call.cancel();
+    for (const signal of [options.signal, connection.signal])
+      signal?.addEventListener("abort", cancel, { signal: ended.signal });
     try {
       for await (const reply of call) yield reply;
     } catch (error) {
-      throw failure(bound, error as ServiceError, options);
+      throw failure(bound, error as ServiceError, { ...options, connection: connection.signal });
     } finally {
       ended.abort();
       call.cancel();
@@ -132,7 +149,26 @@ function deadlineOf(bound: BoundMethod, request: unknown, options: CallOptions):
   return Date.now() + (options.timeoutMs ?? standard);
 }
 
-function failure(bound: BoundMethod, error: ServiceError, options: CallOptions): unknown {
-  if (options.signal?.aborted) return options.signal.reason;
+/**
+ * grpc-js has no bound of its own: a node that takes the connection and then is silent (its agent is stopped, its disk
+ * hangs) would hold a call until the call's deadline.
+ */
+function giveUpUnconnected({ channel, nodeName, method, connectTimeoutMs }: BoundMethod, call: AbortController): void {
+  if (channel.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+  channel.waitForReady(Date.now() + connectTimeoutMs, (error) => {
+    if (error === undefined) return;
+    const seconds = connectTimeoutMs / 1000;
+    const what = `Node ${nodeName} cannot be reached for ${method.path.slice(1)}: no connection within ${seconds} s`;
+    call.abort(new NodeUnreachable(nodeName, what, { cause: error }));
+  });
+}
+
+/** @param signals - `connection` is aborted when there was none */
+function failure(
+  bound: BoundMethod,
+  error: ServiceError,
+  signals: { readonly signal?: AbortSignal; readonly connection: AbortSignal },
+): unknown {
+  for (const signal of [signals.signal, signals.connection]) if (signal?.aborted) return signal.reason;
   return callError(bound.nodeName, bound.method.path.slice(1), error);
 }

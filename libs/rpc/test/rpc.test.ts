@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { connect as connectTcp } from "node:net";
+import { connect as connectTcp, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -111,6 +111,22 @@ beforeEach(() => {
 
 test("the master's call is answered", async () => {
   expect(await delay(client)).toEqual({});
+});
+
+test("a node that takes connections and is silent is unreachable soon", async () => {
+  const silent = createTcpServer();
+  await once(silent.listen(0, "127.0.0.1"), "listening");
+  const { port } = silent.address() as AddressInfo;
+  const identity = master;
+  const toSilent = createNodeClient({ nodeName: NODE, address: `127.0.0.1:${port}`, identity, connectTimeoutMs: 200 });
+  try {
+    await expect(delay(toSilent)).rejects.toThrow(/no connection within 0.2 s/);
+    const watch = toSilent.node.watch({ epoch: 1, heartbeatMs: 1 })[Symbol.asyncIterator]();
+    await expect(watch.next()).rejects.toBeInstanceOf(NodeUnreachable);
+  } finally {
+    toSilent.close();
+    silent.close();
+  }
 });
 
 test("plaintext is refused", async () => {
