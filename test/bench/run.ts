@@ -1,6 +1,7 @@
 /** `make bench`: every figure, on fresh clusters of three nodes with the fake hypervisor. */
 import { OneMachineCluster } from "../one-machine-cluster.ts";
 import { benchAgent } from "./agent.ts";
+import { benchAllocator } from "./allocator.ts";
 import { benchFailover } from "./failover.ts";
 import { benchFullLedger } from "./full-ledger.ts";
 import { benchHttp } from "./http.ts";
@@ -10,6 +11,7 @@ import { benchQueue } from "./queue.ts";
 
 const options = { env: { NODE_TLS_REJECT_UNAUTHORIZED: "0" } };
 
+benchAllocator();
 await withCluster(async (cluster) => {
   await printResidentMemory(cluster, "idle");
   await benchHttp(cluster, [

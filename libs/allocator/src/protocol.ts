@@ -85,6 +85,8 @@ export interface AllocatorNic {
   readonly mode: string;
   readonly link: string;
   readonly bridge?: string;
+  /** UUID of the network it is in, which the group of its instance's nodes is connected to. */
+  readonly network?: string | null;
 }
 
 export interface AllocatorDisk {

@@ -48,6 +48,11 @@ export class OpResultError extends GannetError {
   readonly wireClass = "OpResultError";
 }
 
+/** What an allocator answered is no answer to what it was asked. */
+export class ResultValidationError extends GannetError {
+  readonly wireClass = "ResultValidationError";
+}
+
 /** A value has the wrong type or is no known parameter of its table. */
 export class TypeEnforcementError extends GannetError {
   readonly wireClass = "TypeEnforcementError";
