@@ -18,6 +18,9 @@ const OS_SEARCH_PATH = [
   "/usr/share/ganeti/os",
 ];
 
+/** The same for allocators. */
+const ALLOCATOR_SEARCH_PATH = ["/usr/local/lib/ganeti/iallocators", "/usr/lib/ganeti/iallocators"];
+
 /** Keys and certificates of all daemons; those that are there and valid stay. */
 export async function ensureIdentities(layout: Layout, runner: CommandRunner): Promise<void> {
   const ca = await createCa({ dir: layout.caDir, runner });
@@ -102,7 +105,11 @@ export async function writeAgentConfiguration(
     ...(facts.storageTools === undefined ? {} : { storageTools: facts.storageTools }),
     exportDir: path.join(node.dir, "state", "export"),
     osSearchPath: [layout.osDir, ...OS_SEARCH_PATH],
+    hooksFolder: layout.hooksDir,
+    allocatorSearchPath: [layout.allocatorsDir, ...ALLOCATOR_SEARCH_PATH],
     kvm: { qemuPath: QEMU, userNetworking: facts.userNetworking },
+    // The machine is everybody's.
+    powercycle: false,
     log: { format: settings.logFormat },
     stopTimeoutMs: 5_000,
   });

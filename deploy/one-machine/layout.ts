@@ -33,6 +33,10 @@ export interface Layout {
   readonly credentialsFile: string;
   /** OS definitions of this cluster alone, for trying one out. */
   readonly osDir: string;
+  /** The site's hooks, which every node runs. */
+  readonly hooksDir: string;
+  /** The site's allocators. */
+  readonly allocatorsDir: string;
   /** What all nodes see: the files of disks of template sharedfile. */
   readonly sharedStorageDir: string;
   /** Where the simulated DRBD of all nodes meets. */
@@ -59,6 +63,8 @@ export function layoutOf(stateDir: string, nodeCount: number): Layout {
     usersFile: at("rapi", "users"),
     credentialsFile: at("rapi", "credentials"),
     osDir: at("os"),
+    hooksDir: at("hooks"),
+    allocatorsDir: at("allocators"),
     sharedStorageDir: at("shared-storage"),
     simulatedNetworkDir: at("simulated-network"),
     portsFile: at("run", "ports.json"),

@@ -35,7 +35,14 @@ async function main(): Promise<void> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
   const layout = layoutOf(settings.stateDir, settings.nodeCount);
-  for (const dir of [layout.stateDir, layout.runDir, layout.rapiDir, layout.osDir])
+  for (const dir of [
+    layout.stateDir,
+    layout.runDir,
+    layout.rapiDir,
+    layout.osDir,
+    layout.hooksDir,
+    layout.allocatorsDir,
+  ])
     await mkdir(dir, { recursive: true, mode: 0o700 });
   const release = await holdFolder(layout.stateDir, "one-machine cluster");
 

@@ -18,12 +18,20 @@ import { SecretVault } from "../../services/master/src/executor/secret-vault.ts"
 import { MemoryLiveState } from "../../services/master/src/live-state/live-state.ts";
 import { LOGICAL_UNITS } from "../../services/master/src/logical-units/registry.ts";
 import { type Agent, startAgent } from "../../services/node-agent/src/agent.ts";
+import { SiteAllocators } from "../../services/node-agent/src/allocators/site-allocators.ts";
 import { createDiskContents } from "../../services/node-agent/src/block-devices/disk-contents.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../services/node-agent/src/block-devices/storage-tools.ts";
+import { SiteHooks } from "../../services/node-agent/src/hooks/site-hooks.ts";
 import { FakeHypervisor } from "../../services/node-agent/src/hypervisors/fake/fake-hypervisor.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../../services/node-agent/src/nics/network-tools.ts";
 import { NodeVerification } from "../../services/node-agent/src/node-facts/node-verification.ts";
 import { createOsDefinitions } from "../../services/node-agent/src/os/index.ts";
+import { PowerCycle } from "../../services/node-agent/src/power-cycle.ts";
+import { OobProgram } from "../../services/node-agent/src/site-commands/oob-program.ts";
+import {
+  GANETI_RESTRICTED_COMMANDS,
+  RestrictedCommands,
+} from "../../services/node-agent/src/site-commands/restricted-commands.ts";
 import { createNodeStorage } from "../../services/node-agent/src/storage/create-node-storage.ts";
 import { createTransfers } from "../../services/node-agent/src/transfers/create-transfers.ts";
 import { type CuttingProxy, startCuttingProxy } from "./cutting-proxy.ts";
@@ -69,6 +77,7 @@ export async function startExecutorFixture(): Promise<ExecutorFixture> {
     locks: new RedisLockManager(locksRedis),
     live: new MemoryLiveState(),
     node: () => node.client,
+    connectAgent: () => node.client,
     units: LOGICAL_UNITS,
     secrets: new SecretVault(),
     fence: { epoch },
@@ -145,6 +154,11 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
       ...{ os, runner, logger },
     }),
     os,
+    hooks: new SiteHooks({ folder: path.join(stateDir, "hooks"), runner }),
+    allocators: new SiteAllocators({ searchPath: [], stateDir, runner }),
+    oob: new OobProgram({ runner }),
+    restrictedCommands: new RestrictedCommands({ enabled: false, folder: GANETI_RESTRICTED_COMMANDS, runner, logger }),
+    powerCycle: new PowerCycle({ hypervisors, runner, logger, trigger: undefined }),
     verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
     logger,
     development: false,

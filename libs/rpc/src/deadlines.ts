@@ -25,6 +25,12 @@ export const DEADLINES_MS: {
     /** The master opens the next one when this ends. */
     watch: DAY,
     verify: NORMAL,
+    checkAddresses: URGENT,
+    runAllocator: NORMAL,
+    runHooks: SLOW,
+    runOob: (request) => request.timeoutMs + MARGIN,
+    runRestrictedCommand: SLOW,
+    powercycle: URGENT,
     delay: (request) => request.durationMs + MARGIN,
   },
   blockDevices: {

@@ -5,11 +5,14 @@ import { GannetError } from "@gannet/errors";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { type CallEnd, createAgentServer, type TlsIdentity } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
+import type { SiteAllocators } from "./allocators/site-allocators.ts";
 import type { DiskContents } from "./block-devices/disk-contents.ts";
+import type { SiteHooks } from "./hooks/site-hooks.ts";
 import { LiveState } from "./live-state/live-state.ts";
 import { NodeFacts } from "./node-facts/node-facts.ts";
 import type { NodeVerification } from "./node-facts/node-verification.ts";
 import type { OsDefinitions } from "./os/index.ts";
+import type { PowerCycle } from "./power-cycle.ts";
 import { createBlockDeviceHandlers } from "./rpc/block-device-handlers.ts";
 import { ExecutionLog } from "./rpc/execution-log.ts";
 import { Fence } from "./rpc/fence.ts";
@@ -21,6 +24,8 @@ import { StepJournal } from "./rpc/step-journal.ts";
 import { Steps } from "./rpc/steps.ts";
 import { createStorageHandlers } from "./rpc/storage-handlers.ts";
 import { createTransferHandlers } from "./rpc/transfer-handlers.ts";
+import type { OobProgram } from "./site-commands/oob-program.ts";
+import type { RestrictedCommands } from "./site-commands/restricted-commands.ts";
 import type { NodeStorage } from "./storage/node-storage.ts";
 import type { Transfers } from "./transfers/transfers.ts";
 
@@ -37,6 +42,11 @@ export interface AgentParts {
   readonly storage: NodeStorage;
   readonly transfers: Transfers;
   readonly verification: NodeVerification;
+  readonly allocators: SiteAllocators;
+  readonly hooks: SiteHooks;
+  readonly oob: OobProgram;
+  readonly restrictedCommands: RestrictedCommands;
+  readonly powerCycle: PowerCycle;
   readonly logger: Logger;
   readonly development: boolean;
   /** Where to note each execution of a step (`ExecutionLog`); by default nowhere. */
@@ -80,7 +90,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     development: parts.development,
     onCallEnd: (call) => logCall(logger, call),
     handlers: {
-      node: createNodeHandlers({ steps, fence, facts, liveState, verification: parts.verification }),
+      node: createNodeHandlers({ ...parts, steps, fence, facts, liveState }),
       blockDevices: createBlockDeviceHandlers({ steps, drivers: blockDevices, contents: parts.contents }),
       instances: createInstanceHandlers({
         steps,

@@ -4,10 +4,13 @@ import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
 import { HYPERVISORS } from "@gannet/objects";
 import { z } from "zod";
+import { GANETI_ALLOCATOR_SEARCH_PATH } from "./allocators/site-allocators.ts";
 import { SYSTEM_STORAGE_TOOLS } from "./block-devices/storage-tools.ts";
+import { GANETI_HOOKS_FOLDER } from "./hooks/site-hooks.ts";
 import { SYSTEM_LXC } from "./hypervisors/lxc/lxc-options.ts";
 import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
 import { GANETI_OS_SEARCH_PATH } from "./os/index.ts";
+import { GANETI_RESTRICTED_COMMANDS } from "./site-commands/restricted-commands.ts";
 
 /** Ganeti has no agent; this is the port that its node daemon listens on. */
 const STANDARD_PORT = 1811;
@@ -50,6 +53,16 @@ export const agentConfiguration = z.strictObject({
   /** Exports of instances. */
   exportDir: absolutePath.default("/srv/ganeti/export"),
   osSearchPath: z.array(absolutePath).default([...GANETI_OS_SEARCH_PATH]),
+  /** Holds the site's hooks, `<path>-<phase>.d`. */
+  hooksFolder: absolutePath.default(GANETI_HOOKS_FOLDER),
+  /** Folders of the allocators that the site has installed; asked on the master's node only. */
+  allocatorSearchPath: z.array(absolutePath).default([...GANETI_ALLOCATOR_SEARCH_PATH]),
+  /** Commands that may be run here from afar: the files of a folder that belong to root. */
+  restrictedCommands: z
+    .strictObject({ enabled: z.boolean().default(false), folder: absolutePath.default(GANETI_RESTRICTED_COMMANDS) })
+    .prefault({}),
+  /** Whether this agent may restart its machine when it is asked to; not where it shares the machine with others. */
+  powercycle: z.boolean().default(true),
   kvm: z
     .strictObject({
       /** `auto` uses KVM where it is proven to work. */

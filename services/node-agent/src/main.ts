@@ -9,16 +9,21 @@ import { loadIdentity } from "@gannet/pki";
 import { createLogger, type Logger } from "@gannet/telemetry";
 import { setLogger } from "@grpc/grpc-js";
 import { type Agent, startAgent } from "./agent.ts";
+import { SiteAllocators } from "./allocators/site-allocators.ts";
 import { belowStorageRoot } from "./block-devices/below-storage-root.ts";
 import { createDiskContents } from "./block-devices/disk-contents.ts";
 import { BLOCK_DEVICE_DRIVERS, type BlockDeviceParts } from "./block-devices/index.ts";
 import { type AgentConfiguration, readConfiguration } from "./configuration.ts";
+import { SiteHooks } from "./hooks/site-hooks.ts";
 import { HYPERVISOR_DRIVERS, type HypervisorParts } from "./hypervisors/index.ts";
 import { withUserNetworking } from "./hypervisors/with-user-networking.ts";
 import { xenOptions } from "./hypervisors/xen/xen-options.ts";
 import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
 import { type FileStoragePlace, NodeVerification } from "./node-facts/node-verification.ts";
 import { createOsDefinitions } from "./os/index.ts";
+import { KERNEL_TRIGGER, PowerCycle, REBOOT_COMMAND } from "./power-cycle.ts";
+import { OobProgram } from "./site-commands/oob-program.ts";
+import { RestrictedCommands } from "./site-commands/restricted-commands.ts";
 import { takeStateFolder } from "./state-folder.ts";
 import { createNodeStorage } from "./storage/create-node-storage.ts";
 import { createTransfers } from "./transfers/create-transfers.ts";
@@ -71,6 +76,17 @@ async function start(
     }),
     transfers: await createTransfers({ nodeName, stateDir, pkiDir, exportDir, os, runner, logger }),
     os,
+    hooks: new SiteHooks({ folder: configuration.hooksFolder, runner }),
+    allocators: new SiteAllocators({ searchPath: configuration.allocatorSearchPath, stateDir, runner }),
+    oob: new OobProgram({ runner }),
+    restrictedCommands: new RestrictedCommands({ ...configuration.restrictedCommands, runner, logger }),
+    powerCycle: new PowerCycle({
+      hypervisors,
+      runner,
+      logger,
+      trigger: configuration.powercycle ? KERNEL_TRIGGER : undefined,
+      command: REBOOT_COMMAND,
+    }),
     verification: new NodeVerification({
       hypervisors,
       fileStorage: fileStorageOf(configuration),

@@ -17,11 +17,18 @@ import {
 import { silentLogger } from "@gannet/telemetry";
 import { vi } from "vitest";
 import { type Agent, startAgent } from "../src/agent.ts";
+import { SiteAllocators } from "../src/allocators/site-allocators.ts";
+import { SiteHooks } from "../src/hooks/site-hooks.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../src/nics/network-tools.ts";
 import { NodeVerification, type NodeVerificationParts } from "../src/node-facts/node-verification.ts";
 import type { OsDefinitions } from "../src/os/index.ts";
+import { PowerCycle } from "../src/power-cycle.ts";
+import { OobProgram } from "../src/site-commands/oob-program.ts";
+import { RestrictedCommands } from "../src/site-commands/restricted-commands.ts";
 import type { Transfers } from "../src/transfers/transfers.ts";
 
+/** Programs that tests write are this user's, and trusted for it. */
+export const OWN_USER = process.getuid?.() ?? 0;
 export const NODE = "node1.gannet.test";
 export const runner = createCommandRunner({ logger: silentLogger(), killGraceMs: 200 });
 
@@ -150,6 +157,13 @@ export async function startTestAgent(
     /** Real ones, in the place of the scripted disks. */
     readonly blockDevices?: ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
     readonly transfers?: Transfers;
+    /** By default of a site that has none. */
+    readonly allocators?: SiteAllocators;
+    readonly hooks?: SiteHooks;
+    /** Off by default. */
+    readonly restrictedCommands?: RestrictedCommands;
+    /** By default refused. */
+    readonly powerCycle?: PowerCycle;
     /** By default of a node without file storage. */
     readonly verification?: (hypervisors: NodeVerificationParts["hypervisors"]) => NodeVerification;
   },
@@ -169,6 +183,11 @@ export async function startTestAgent(
     contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}) },
     storage: { units: new Map(), volumes: vi.fn(async () => []), drbd: vi.fn() },
     transfers: { close: vi.fn(async () => {}) } as never,
+    oob: new OobProgram({ runner, owner: OWN_USER }),
+    restrictedCommands: new RestrictedCommands({ enabled: false, folder: "/nowhere", runner, logger: silentLogger() }),
+    powerCycle: new PowerCycle({ hypervisors, runner, logger: silentLogger(), trigger: undefined }),
+    allocators: new SiteAllocators({ searchPath: [], stateDir: options.leadersFolder, runner }),
+    hooks: new SiteHooks({ folder: path.join(options.leadersFolder, "no-hooks"), runner }),
     logger: silentLogger(),
     development: false,
     ...options,

@@ -3,10 +3,15 @@
  * in a chroot, so that the nodes' storage is apart although the cluster's paths are the same on all of them.
  */
 import path from "node:path";
-import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
+import {
+  type BlockDeviceDriver,
+  type BlockDeviceSpec,
+  canBlockDevice,
+  type RenamingDriver,
+} from "@gannet/driver-contract";
 
 /** A file template's driver whose paths are taken below `root`. */
-export function belowStorageRoot(driver: BlockDeviceDriver, root: string): BlockDeviceDriver {
+export function belowStorageRoot(driver: BlockDeviceDriver, root: string): BlockDeviceDriver & Partial<RenamingDriver> {
   const placed = (device: BlockDeviceSpec): BlockDeviceSpec => {
     const [fileDriver = "", file = "", ...rest] = device.logicalId;
     return { ...device, logicalId: [fileDriver, `${root}${path.sep}${file}`.replaceAll("//", "/"), ...rest] };
@@ -20,5 +25,11 @@ export function belowStorageRoot(driver: BlockDeviceDriver, root: string): Block
     grow: (device, newSizeMib, signal) => driver.grow(placed(device), newSizeMib, signal),
     status: (device, signal) => driver.status(placed(device), signal),
     space: (signal) => driver.space(signal),
+    ...(canBlockDevice(driver, "rename")
+      ? {
+          rename: (device, to, signal) =>
+            driver.rename(placed(device), placed({ ...device, logicalId: [...to] }).logicalId, signal),
+        }
+      : {}),
   };
 }

@@ -12,6 +12,8 @@ import type { HypervisorName } from "@gannet/objects";
 import type { HypervisorFacts, NodeState } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import { AGENT_VERSION } from "../agent-version.ts";
+import { GANETI_EXT_STORAGE_SEARCH_PATH } from "../block-devices/ext/provider.ts";
+import { describeProviders } from "../block-devices/ext/provider-facts.ts";
 import { readBridges } from "./bridges.ts";
 import { type HostMemory, readMemory } from "./memory.ts";
 import { readProcessors } from "./processors.ts";
@@ -52,12 +54,13 @@ export class NodeFacts {
 
   /** Freshly read but for the hypervisors' versions. `guests` are all that run here. */
   async read(guests: readonly GuestState[], signal: AbortSignal): Promise<NodeState> {
-    const [machine, bridges, bootId, storage, hypervisors] = await Promise.all([
+    const [machine, bridges, bootId, storage, hypervisors, extStorage] = await Promise.all([
       this.#machine(guests, signal),
       readBridges(),
       readFile("/proc/sys/kernel/random/boot_id", "utf8"),
       this.#storage(signal),
       this.#hypervisorFacts(signal),
+      describeProviders(GANETI_EXT_STORAGE_SEARCH_PATH),
     ]);
     return {
       nodeName: this.#parts.nodeName,
@@ -68,6 +71,7 @@ export class NodeFacts {
       agentVersion: AGENT_VERSION,
       clockMs: Date.now(),
       bridges: [...bridges],
+      extStorage: [...extStorage],
     };
   }
 

@@ -2,17 +2,37 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type AgentHandlers, SERVICES } from "@gannet/rpc";
 import { z } from "zod";
+import type { SiteAllocators } from "../allocators/site-allocators.ts";
+import type { SiteHooks } from "../hooks/site-hooks.ts";
 import type { LiveState } from "../live-state/live-state.ts";
+import { checkAddresses } from "../node-facts/addresses.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
 import type { NodeVerification } from "../node-facts/node-verification.ts";
+import type { PowerCycle } from "../power-cycle.ts";
+import { OOB_COMMANDS, type OobProgram } from "../site-commands/oob-program.ts";
+import type { RestrictedCommands } from "../site-commands/restricted-commands.ts";
 import type { Fence } from "./fence.ts";
-import { parse, text, timeoutMs } from "./messages.ts";
+import { guestName, hypervisorName, parse, text, timeoutMs } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 const MOST_ITEMS = 1_000;
 const absolutePath = text.startsWith("/", "is not absolute");
 const paths = z.array(absolutePath).max(MOST_ITEMS);
 const names = z.array(text).max(MOST_ITEMS);
+const ipAddress = z.union([z.ipv4(), z.ipv6()]);
+const addresses = z.array(ipAddress).max(MOST_ITEMS);
+const tcpPeers = z.array(z.object({ address: ipAddress, port: z.int().min(1).max(65_535) })).max(MOST_ITEMS);
+const oobRun = z.object({
+  program: absolutePath,
+  command: z.enum(OOB_COMMANDS),
+  nodeName: guestName,
+  timeoutMs: timeoutMs.positive(),
+});
+const hookRun = z.object({
+  path: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
+  phase: z.enum(["pre", "post"]),
+  environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().regex(/^[^\0]*$/)),
+});
 const fileStorage = z.array(z.object({ template: text, path: absolutePath })).max(MOST_ITEMS);
 
 export function createNodeHandlers(parts: {
@@ -21,8 +41,14 @@ export function createNodeHandlers(parts: {
   readonly facts: NodeFacts;
   readonly liveState: LiveState;
   readonly verification: NodeVerification;
+  readonly allocators: SiteAllocators;
+  readonly hooks: SiteHooks;
+  readonly oob: OobProgram;
+  readonly restrictedCommands: RestrictedCommands;
+  readonly powerCycle: PowerCycle;
 }): AgentHandlers["node"] {
-  const { steps, fence, facts, liveState, verification } = parts;
+  const { steps, fence, facts, liveState, verification, allocators, hooks, oob, restrictedCommands, powerCycle } =
+    parts;
   return {
     describe: (_request, { signal }) => facts.describe(signal),
 
@@ -41,6 +67,74 @@ export function createNodeHandlers(parts: {
         },
         signal,
       ),
+
+    checkAddresses: async (request, { signal }) =>
+      checkAddresses(
+        {
+          own: parse(addresses, request.own, "own addresses"),
+          peers: parse(tcpPeers, request.peers, "peers"),
+          from: request.from === "" ? undefined : parse(ipAddress, request.from, "source address"),
+        },
+        signal,
+      ),
+
+    runAllocator: async (request, { signal }) => {
+      const name = parse(text, request.name, "name");
+      const input = parse(z.string(), request.input, "input");
+      return { output: await allocators.run({ name, input, arguments: request.arguments }, signal) };
+    },
+
+    runHooks: async (request, { signal }) => {
+      const run = parse(hookRun, request, "hooks");
+      // Most operations have none: nothing is done then, and nothing need be remembered.
+      if ((await hooks.scripts(run)).length === 0) return { results: [] };
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.runHooks,
+          resources: [],
+          work: async (running) => ({ results: [...(await hooks.run(run, running))] }),
+        },
+        signal,
+      );
+    },
+
+    runOob: async (request, { signal }) => {
+      const run = parse(oobRun, request, "out-of-band command");
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.runOob,
+          resources: [`oob/${run.nodeName}`],
+          work: async (running) => ({ output: await oob.run(run, running) }),
+        },
+        signal,
+      );
+    },
+
+    runRestrictedCommand: async (request, { signal }) =>
+      steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.runRestrictedCommand,
+          resources: ["restricted-command"],
+          work: async (running) => ({ output: await restrictedCommands.run(request.command, running) }),
+        },
+        signal,
+      ),
+
+    powercycle: async (request, { signal }) => {
+      const hypervisor = parse(hypervisorName, request.hypervisor, "hypervisor");
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.powercycle,
+          resources: [],
+          work: async () => ({ message: powerCycle.schedule(hypervisor) }),
+        },
+        signal,
+      );
+    },
 
     delay: async (request, { signal }) => {
       const durationMs = parse(timeoutMs, request.durationMs, "duration");

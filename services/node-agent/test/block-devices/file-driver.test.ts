@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { link, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { canBlockDevice } from "@gannet/driver-contract";
 import { BLOCK_DEVICE_CHECKS } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError, OpPrereqError } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
@@ -251,6 +252,67 @@ describe.runIf(mayMount())("a filesystem", () => {
     await expect(driver.grow(kept, 9, signal)).rejects.toThrow("grown: read-only file system");
     await expect(driver.remove(kept, signal)).rejects.toThrow("removed: read-only file system");
     expect(await driver.status(kept, signal)).toEqual({ exists: true, sizeMib: kept.sizeMib });
+  });
+});
+
+describe("another name", () => {
+  let subject: FileSubject;
+  beforeAll(async () => {
+    subject = await fileSubject("file");
+  });
+  afterAll(() => subject.close());
+
+  const renaming = () => {
+    if (!canBlockDevice(subject.driver, "rename")) throw new Error("files cannot be renamed");
+    return subject.driver;
+  };
+  const pathIn = (folder: string) => path.join(subject.root, folder, "disk0");
+
+  test("moves the file with its owner, removes the empty folder, and is the same done twice", async () => {
+    const device = subject.deviceAt(pathIn("web1"));
+    await subject.driver.create(device, signal);
+    await writeFile(pathIn("web1"), "contents");
+    const to = ["loop", pathIn("web2")];
+    for (const _time of [1, 2]) {
+      await renaming().rename(device, to, signal);
+      expect(readFileSync(pathIn("web2"), "utf8")).toBe("contents");
+      expect((await readdir(subject.root)).filter((name) => name.startsWith("web"))).toEqual(["web2"]);
+    }
+    await subject.driver.assemble({ ...device, logicalId: to }, signal);
+    await expect(subject.driver.assemble({ ...device, uuid: randomUUID(), logicalId: to }, signal)).rejects.toThrow(
+      "belongs to another disk",
+    );
+    await subject.driver.remove({ ...device, logicalId: to }, signal);
+  });
+
+  test("goes on where an attempt broke off between the two names", async () => {
+    const device = subject.deviceAt(pathIn("web1"));
+    await subject.driver.create(device, signal);
+    const moved = { ...device, logicalId: ["loop", pathIn("web2")] };
+    await mkdir(path.dirname(pathIn("web2")));
+    await symlink(device.uuid, path.join(path.dirname(pathIn("web2")), ".disk0.owner"));
+    await link(pathIn("web1"), pathIn("web2"));
+    await renaming().rename(device, moved.logicalId, signal);
+    expect((await readdir(subject.root)).filter((name) => name.startsWith("web"))).toEqual(["web2"]);
+    await subject.driver.remove(moved, signal);
+  });
+
+  test("that something else bears, or lies elsewhere, leaves both as they are", async () => {
+    const device = subject.deviceAt(pathIn("web1"));
+    const other = subject.deviceAt(pathIn("web2"));
+    await subject.driver.create(device, signal);
+    await subject.driver.create(other, signal);
+    await expect(renaming().rename(device, other.logicalId, signal)).rejects.toThrow("belongs to another disk");
+    await mkdir(path.join(subject.root, "web3"));
+    await writeFile(pathIn("web3"), "");
+    await expect(renaming().rename(device, ["loop", pathIn("web3")], signal)).rejects.toThrow(
+      "no disk of this cluster",
+    );
+    await expect(renaming().rename(device, ["loop", "/etc/passwd"], signal)).rejects.toThrow("not below");
+    for (const each of [device, other]) {
+      expect((await subject.driver.status(each, signal)).exists).toBe(true);
+      await subject.driver.remove(each, signal);
+    }
   });
 });
 

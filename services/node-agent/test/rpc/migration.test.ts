@@ -17,10 +17,15 @@ import {
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Agent, startAgent } from "../../src/agent.ts";
+import { SiteAllocators } from "../../src/allocators/site-allocators.ts";
+import { SiteHooks } from "../../src/hooks/site-hooks.ts";
 import { FakeHypervisor } from "../../src/hypervisors/fake/fake-hypervisor.ts";
 import { KvmHypervisor } from "../../src/hypervisors/kvm/kvm-hypervisor.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../../src/nics/network-tools.ts";
 import { NodeVerification } from "../../src/node-facts/node-verification.ts";
+import { PowerCycle } from "../../src/power-cycle.ts";
+import { OobProgram } from "../../src/site-commands/oob-program.ts";
+import { GANETI_RESTRICTED_COMMANDS, RestrictedCommands } from "../../src/site-commands/restricted-commands.ts";
 import { disk, instance, issue, runner, scriptedDisks, scriptedOs, step } from "../agent-fixture.ts";
 
 const ADDRESS = "127.0.0.1";
@@ -78,6 +83,16 @@ class TestNode {
       contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}) },
       storage: { units: new Map(), volumes: vi.fn(async () => []), drbd: vi.fn() },
       transfers: { close: vi.fn(async () => {}) } as never,
+      hooks: new SiteHooks({ folder: path.join(this.stateDir, "hooks"), runner }),
+      allocators: new SiteAllocators({ searchPath: [], stateDir: this.stateDir, runner }),
+      oob: new OobProgram({ runner }),
+      restrictedCommands: new RestrictedCommands({
+        enabled: false,
+        folder: GANETI_RESTRICTED_COMMANDS,
+        runner,
+        logger,
+      }),
+      powerCycle: new PowerCycle({ hypervisors, runner, logger, trigger: undefined }),
       verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
       logger,
       development: false,

@@ -25,15 +25,15 @@ export interface ExtProvider {
   readonly parameters: ReadonlySet<string>;
 }
 
-const NAME = /^[a-zA-Z0-9_][a-zA-Z0-9_-]{0,127}$/;
-const PARAMETERS_FILE = "parameters.list";
+export const PROVIDER_NAME = /^[a-zA-Z0-9_][a-zA-Z0-9_-]{0,127}$/;
+export const PARAMETERS_FILE = "parameters.list";
 
 /**
  * The first of that name on the search path.
  * @throws BlockDeviceError when there is none, or it lacks a script
  */
 export async function findProvider(name: string, searchPath: readonly string[]): Promise<ExtProvider> {
-  if (!NAME.test(name))
+  if (!PROVIDER_NAME.test(name))
     throw new BlockDeviceError(`${JSON.stringify(name.slice(0, 200))} is no name of an external storage provider`);
   for (const root of searchPath) {
     const folder = path.join(root, name);

@@ -6,7 +6,7 @@
  * owner noted beside it (owner-mark.ts), so that a repeated create is told from a file that was there before.
  */
 import { constants } from "node:fs";
-import { type FileHandle, lstat, open, statfs, unlink } from "node:fs/promises";
+import { type FileHandle, link, lstat, open, statfs, unlink } from "node:fs/promises";
 import path from "node:path";
 import { getSystemErrorMessage } from "node:util";
 import type {
@@ -14,10 +14,11 @@ import type {
   BlockDeviceDriver,
   BlockDeviceSpec,
   BlockDeviceStatus,
+  RenamingDriver,
   StorageSpace,
 } from "@gannet/driver-contract";
 import { BlockDeviceError, GannetError } from "@gannet/errors";
-import { diskUuid } from "@gannet/objects";
+import { diskUuid, type LogicalId } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
 import { isErrno, undefinedWhenMissing } from "../../errno.ts";
 import { type AllowedRoots, makeFolderOf, type OpenFolder, openFolderOf } from "../allowed-path.ts";
@@ -37,7 +38,7 @@ const FILE_DRIVERS: readonly unknown[] = ["loop", "blktap", "blktap2"];
 /** O_NONBLOCK: opening a FIFO that somebody put there must not wait for its other end. */
 const OPEN_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver {
+export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver & RenamingDriver {
   const { template, allowed, logger } = options;
 
   /** A disk of this uuid that is there already is left as it is, or brought to its size after an interrupted create. */
@@ -105,6 +106,34 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     return { exists: sizeBytes !== undefined, sizeMib: Math.floor((sizeBytes ?? 0) / BYTES_PER_MIB) };
   }
 
+  /**
+   * The file gets its second name before it loses the first, so that nothing that is there already is overwritten, and
+   * an attempt that broke off between the two is carried on.
+   */
+  async function rename(device: BlockDeviceSpec, to: LogicalId): Promise<void> {
+    const from = placeOf(device);
+    const renamed = { ...device, logicalId: [...to] };
+    const { target, name } = placeOf(renamed);
+    await using source = await openFolderOf(from.target, allowed);
+    if (source === undefined || (await sizeBytesOf(source, from.name, device)) === undefined) {
+      if ((await status(renamed)).exists) return;
+      throw new BlockDeviceError(`${describe(device)} does not exist`);
+    }
+    if (target === from.target) return await adopt(source, name, device);
+    await using destination = await makeFolderOf(target, allowed);
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => destination.removeWhenEmpty());
+    const claimedNow = await takeNew(destination, name, renamed);
+    undo.defer(() => quietly(() => giveUp(destination, name, claimedNow)));
+    await linkUnlessDone(source.entry(from.name), destination.entry(name), renamed);
+    undo.move();
+    await destination.sync();
+    await unlinkWhenThere(source, from.name);
+    await release(source, from.name);
+    await source.sync();
+    await source.removeWhenEmpty();
+  }
+
   async function spaceOf(root: string): Promise<StorageSpace> {
     try {
       // In units of frsize; bsize is only the preferred size of a transfer, and FUSE filesystems set it apart.
@@ -142,6 +171,7 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     remove: translating("removed", remove),
     grow: translating("grown", grow),
     status: translating("looked at", status),
+    rename: translating("renamed", rename),
     space: () => Promise.all(allowed.roots.map(spaceOf)),
   };
 }
@@ -207,6 +237,18 @@ async function sizeBytesOf(folder: OpenFolder, name: string, device: BlockDevice
 
 async function isThere(folder: OpenFolder, name: string): Promise<boolean> {
   return (await lstat(folder.entry(name)).catch(undefinedWhenMissing)) !== undefined;
+}
+
+/** @throws BlockDeviceError when another file bears the name */
+async function linkUnlessDone(from: string, to: string, renamed: BlockDeviceSpec): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+    const [source, present] = await Promise.all([lstat(from), lstat(to)]);
+    if (source.ino !== present.ino || source.dev !== present.dev)
+      throw new BlockDeviceError(`${describe(renamed)}: another file bears the name`);
+  }
 }
 
 async function unlinkWhenThere(folder: OpenFolder, name: string): Promise<void> {

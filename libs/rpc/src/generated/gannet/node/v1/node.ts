@@ -22,7 +22,7 @@ import {
 } from "@grpc/grpc-js";
 import { Empty, Step } from "./common.ts";
 import { InstanceState } from "./instance.ts";
-import { OsDefinition } from "./os.ts";
+import { OsDefinition, OsParameter } from "./os.ts";
 
 export interface DescribeRequest {
 }
@@ -75,6 +75,118 @@ export interface VerifyNodeReply {
   agentVersion: string;
 }
 
+export interface RunHooksRequest {
+  step:
+    | Step
+    | undefined;
+  /** "instance-start" and the like. */
+  path: string;
+  /** "pre" or "post". */
+  phase: string;
+  /** All that the scripts are told. */
+  environment: { [key: string]: string };
+}
+
+export interface RunHooksRequest_EnvironmentEntry {
+  key: string;
+  value: string;
+}
+
+export interface HookResult {
+  /** Folder and name below the folder of hooks. */
+  script: string;
+  /** "skip" (not executable), "fail", "success". */
+  status: string;
+  /** The end of what it printed. */
+  output: string;
+}
+
+export interface RunHooksReply {
+  /** In the order in which they ran. */
+  results: HookResult[];
+}
+
+export interface RunAllocatorRequest {
+  /** Of a program in the folders for allocators. */
+  name: string;
+  /** The cluster and the request, as JSON. */
+  input: string;
+  /** As the program takes them: "--name" or "--name=value". */
+  arguments: string[];
+}
+
+export interface RunAllocatorReply {
+  /** What it printed. */
+  output: string;
+}
+
+/** A TCP port of an IP address. */
+export interface TcpPeer {
+  address: string;
+  port: number;
+}
+
+/** IP addresses; at most 1000 of each. */
+export interface CheckAddressesRequest {
+  /** That are to be the node's own. */
+  own: string[];
+  /** That are to answer. A peer that refuses the connection answers (spec/node-ops.json, "node ping"). */
+  peers: TcpPeer[];
+  /** The node's own address from which the peers are tried; any when empty. */
+  from: string;
+}
+
+export interface CheckAddressesReply {
+  /** Of `own`, those that the node does not have. */
+  foreign: string[];
+  /** Of `peers`, those that do not answer. */
+  silent: TcpPeer[];
+}
+
+export interface RunOobRequest {
+  step:
+    | Step
+    | undefined;
+  /** Absolute path, a file of root's that nobody else can write to. */
+  program: string;
+  /** "power-on", "power-off", "power-cycle", "power-status" or "health". */
+  command: string;
+  /** Of the machine that is meant. */
+  nodeName: string;
+  timeoutMs: number;
+}
+
+export interface RunOobReply {
+  /** What it printed. */
+  output: string;
+}
+
+export interface RunRestrictedCommandRequest {
+  step:
+    | Step
+    | undefined;
+  /** A file's name in the node's folder of allowed commands. */
+  command: string;
+}
+
+export interface RunRestrictedCommandReply {
+  /** What it printed on both outputs. */
+  output: string;
+}
+
+export interface PowercycleRequest {
+  step:
+    | Step
+    | undefined;
+  /** The node's; one that is below the node's kernel restarts the machine itself. */
+  hypervisor: string;
+}
+
+export interface PowercycleReply {
+  /** When the machine restarts, in words. */
+  message: string;
+}
+
 export interface DelayRequest {
   step: Step | undefined;
   durationMs: number;
@@ -98,6 +210,16 @@ export interface HypervisorFacts {
   problem: string;
 }
 
+/** One external storage provider as found on this node (spec/node-ops.json, storage.ext). */
+export interface ExtStorageProvider {
+  name: string;
+  path: string;
+  valid: boolean;
+  /** Why it is not valid; empty when it is. */
+  problem: string;
+  parameters: OsParameter[];
+}
+
 /** What a node is and has at one moment. */
 export interface NodeState {
   nodeName: string;
@@ -119,6 +241,8 @@ export interface NodeState {
   clockMs: number;
   /** Bridges present on the node. */
   bridges: string[];
+  /** External storage providers, in the order of their names. */
+  extStorage: ExtStorageProvider[];
 }
 
 export interface LiveStateUpdate {
@@ -812,6 +936,1365 @@ export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
   },
 };
 
+function createBaseRunHooksRequest(): RunHooksRequest {
+  return { step: undefined, path: "", phase: "", environment: {} };
+}
+
+export const RunHooksRequest: MessageFns<RunHooksRequest> = {
+  encode(message: RunHooksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
+    }
+    if (message.phase !== "") {
+      writer.uint32(26).string(message.phase);
+    }
+    globalThis.Object.entries(message.environment).forEach(([key, value]: [string, string]) => {
+      RunHooksRequest_EnvironmentEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunHooksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunHooksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = RunHooksRequest_EnvironmentEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.environment[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunHooksRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      phase: isSet(object.phase) ? globalThis.String(object.phase) : "",
+      environment: isObject(object.environment)
+        ? (globalThis.Object.entries(object.environment) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: RunHooksRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.phase !== "") {
+      obj.phase = message.phase;
+    }
+    if (message.environment) {
+      const entries = globalThis.Object.entries(message.environment) as [string, string][];
+      if (entries.length > 0) {
+        obj.environment = {};
+        entries.forEach(([k, v]) => {
+          obj.environment[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunHooksRequest>, I>>(base?: I): RunHooksRequest {
+    return RunHooksRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunHooksRequest>, I>>(object: I): RunHooksRequest {
+    const message = createBaseRunHooksRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.path = object.path ?? "";
+    message.phase = object.phase ?? "";
+    message.environment = (globalThis.Object.entries(object.environment ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseRunHooksRequest_EnvironmentEntry(): RunHooksRequest_EnvironmentEntry {
+  return { key: "", value: "" };
+}
+
+export const RunHooksRequest_EnvironmentEntry: MessageFns<RunHooksRequest_EnvironmentEntry> = {
+  encode(message: RunHooksRequest_EnvironmentEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunHooksRequest_EnvironmentEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunHooksRequest_EnvironmentEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunHooksRequest_EnvironmentEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: RunHooksRequest_EnvironmentEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunHooksRequest_EnvironmentEntry>, I>>(
+    base?: I,
+  ): RunHooksRequest_EnvironmentEntry {
+    return RunHooksRequest_EnvironmentEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunHooksRequest_EnvironmentEntry>, I>>(
+    object: I,
+  ): RunHooksRequest_EnvironmentEntry {
+    const message = createBaseRunHooksRequest_EnvironmentEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseHookResult(): HookResult {
+  return { script: "", status: "", output: "" };
+}
+
+export const HookResult: MessageFns<HookResult> = {
+  encode(message: HookResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.script !== "") {
+      writer.uint32(10).string(message.script);
+    }
+    if (message.status !== "") {
+      writer.uint32(18).string(message.status);
+    }
+    if (message.output !== "") {
+      writer.uint32(26).string(message.output);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HookResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHookResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.script = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HookResult {
+    return {
+      script: isSet(object.script) ? globalThis.String(object.script) : "",
+      status: isSet(object.status) ? globalThis.String(object.status) : "",
+      output: isSet(object.output) ? globalThis.String(object.output) : "",
+    };
+  },
+
+  toJSON(message: HookResult): unknown {
+    const obj: any = {};
+    if (message.script !== "") {
+      obj.script = message.script;
+    }
+    if (message.status !== "") {
+      obj.status = message.status;
+    }
+    if (message.output !== "") {
+      obj.output = message.output;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HookResult>, I>>(base?: I): HookResult {
+    return HookResult.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HookResult>, I>>(object: I): HookResult {
+    const message = createBaseHookResult();
+    message.script = object.script ?? "";
+    message.status = object.status ?? "";
+    message.output = object.output ?? "";
+    return message;
+  },
+};
+
+function createBaseRunHooksReply(): RunHooksReply {
+  return { results: [] };
+}
+
+export const RunHooksReply: MessageFns<RunHooksReply> = {
+  encode(message: RunHooksReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      HookResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunHooksReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunHooksReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(HookResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunHooksReply {
+    return {
+      results: globalThis.Array.isArray(object?.results) ? object.results.map((e: any) => HookResult.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: RunHooksReply): unknown {
+    const obj: any = {};
+    if (message.results?.length) {
+      obj.results = message.results.map((e) => HookResult.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunHooksReply>, I>>(base?: I): RunHooksReply {
+    return RunHooksReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunHooksReply>, I>>(object: I): RunHooksReply {
+    const message = createBaseRunHooksReply();
+    message.results = object.results?.map((e) => HookResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRunAllocatorRequest(): RunAllocatorRequest {
+  return { name: "", input: "", arguments: [] };
+}
+
+export const RunAllocatorRequest: MessageFns<RunAllocatorRequest> = {
+  encode(message: RunAllocatorRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.input !== "") {
+      writer.uint32(18).string(message.input);
+    }
+    for (const v of message.arguments) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunAllocatorRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunAllocatorRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.input = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.arguments.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunAllocatorRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      input: isSet(object.input) ? globalThis.String(object.input) : "",
+      arguments: globalThis.Array.isArray(object?.arguments)
+        ? object.arguments.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: RunAllocatorRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.input !== "") {
+      obj.input = message.input;
+    }
+    if (message.arguments?.length) {
+      obj.arguments = message.arguments;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunAllocatorRequest>, I>>(base?: I): RunAllocatorRequest {
+    return RunAllocatorRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunAllocatorRequest>, I>>(object: I): RunAllocatorRequest {
+    const message = createBaseRunAllocatorRequest();
+    message.name = object.name ?? "";
+    message.input = object.input ?? "";
+    message.arguments = object.arguments?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRunAllocatorReply(): RunAllocatorReply {
+  return { output: "" };
+}
+
+export const RunAllocatorReply: MessageFns<RunAllocatorReply> = {
+  encode(message: RunAllocatorReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.output !== "") {
+      writer.uint32(10).string(message.output);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunAllocatorReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunAllocatorReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunAllocatorReply {
+    return { output: isSet(object.output) ? globalThis.String(object.output) : "" };
+  },
+
+  toJSON(message: RunAllocatorReply): unknown {
+    const obj: any = {};
+    if (message.output !== "") {
+      obj.output = message.output;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunAllocatorReply>, I>>(base?: I): RunAllocatorReply {
+    return RunAllocatorReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunAllocatorReply>, I>>(object: I): RunAllocatorReply {
+    const message = createBaseRunAllocatorReply();
+    message.output = object.output ?? "";
+    return message;
+  },
+};
+
+function createBaseTcpPeer(): TcpPeer {
+  return { address: "", port: 0 };
+}
+
+export const TcpPeer: MessageFns<TcpPeer> = {
+  encode(message: TcpPeer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TcpPeer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTcpPeer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TcpPeer {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+    };
+  },
+
+  toJSON(message: TcpPeer): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TcpPeer>, I>>(base?: I): TcpPeer {
+    return TcpPeer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TcpPeer>, I>>(object: I): TcpPeer {
+    const message = createBaseTcpPeer();
+    message.address = object.address ?? "";
+    message.port = object.port ?? 0;
+    return message;
+  },
+};
+
+function createBaseCheckAddressesRequest(): CheckAddressesRequest {
+  return { own: [], peers: [], from: "" };
+}
+
+export const CheckAddressesRequest: MessageFns<CheckAddressesRequest> = {
+  encode(message: CheckAddressesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.own) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.peers) {
+      TcpPeer.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.from !== "") {
+      writer.uint32(26).string(message.from);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckAddressesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckAddressesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.own.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.peers.push(TcpPeer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CheckAddressesRequest {
+    return {
+      own: globalThis.Array.isArray(object?.own) ? object.own.map((e: any) => globalThis.String(e)) : [],
+      peers: globalThis.Array.isArray(object?.peers) ? object.peers.map((e: any) => TcpPeer.fromJSON(e)) : [],
+      from: isSet(object.from) ? globalThis.String(object.from) : "",
+    };
+  },
+
+  toJSON(message: CheckAddressesRequest): unknown {
+    const obj: any = {};
+    if (message.own?.length) {
+      obj.own = message.own;
+    }
+    if (message.peers?.length) {
+      obj.peers = message.peers.map((e) => TcpPeer.toJSON(e));
+    }
+    if (message.from !== "") {
+      obj.from = message.from;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CheckAddressesRequest>, I>>(base?: I): CheckAddressesRequest {
+    return CheckAddressesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CheckAddressesRequest>, I>>(object: I): CheckAddressesRequest {
+    const message = createBaseCheckAddressesRequest();
+    message.own = object.own?.map((e) => e) || [];
+    message.peers = object.peers?.map((e) => TcpPeer.fromPartial(e)) || [];
+    message.from = object.from ?? "";
+    return message;
+  },
+};
+
+function createBaseCheckAddressesReply(): CheckAddressesReply {
+  return { foreign: [], silent: [] };
+}
+
+export const CheckAddressesReply: MessageFns<CheckAddressesReply> = {
+  encode(message: CheckAddressesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.foreign) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.silent) {
+      TcpPeer.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckAddressesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckAddressesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.foreign.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.silent.push(TcpPeer.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CheckAddressesReply {
+    return {
+      foreign: globalThis.Array.isArray(object?.foreign) ? object.foreign.map((e: any) => globalThis.String(e)) : [],
+      silent: globalThis.Array.isArray(object?.silent) ? object.silent.map((e: any) => TcpPeer.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: CheckAddressesReply): unknown {
+    const obj: any = {};
+    if (message.foreign?.length) {
+      obj.foreign = message.foreign;
+    }
+    if (message.silent?.length) {
+      obj.silent = message.silent.map((e) => TcpPeer.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CheckAddressesReply>, I>>(base?: I): CheckAddressesReply {
+    return CheckAddressesReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CheckAddressesReply>, I>>(object: I): CheckAddressesReply {
+    const message = createBaseCheckAddressesReply();
+    message.foreign = object.foreign?.map((e) => e) || [];
+    message.silent = object.silent?.map((e) => TcpPeer.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRunOobRequest(): RunOobRequest {
+  return { step: undefined, program: "", command: "", nodeName: "", timeoutMs: 0 };
+}
+
+export const RunOobRequest: MessageFns<RunOobRequest> = {
+  encode(message: RunOobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.program !== "") {
+      writer.uint32(18).string(message.program);
+    }
+    if (message.command !== "") {
+      writer.uint32(26).string(message.command);
+    }
+    if (message.nodeName !== "") {
+      writer.uint32(34).string(message.nodeName);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(40).uint64(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunOobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunOobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.program = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nodeName = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timeoutMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunOobRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      program: isSet(object.program) ? globalThis.String(object.program) : "",
+      command: isSet(object.command) ? globalThis.String(object.command) : "",
+      nodeName: isSet(object.nodeName)
+        ? globalThis.String(object.nodeName)
+        : isSet(object.node_name)
+        ? globalThis.String(object.node_name)
+        : "",
+      timeoutMs: isSet(object.timeoutMs)
+        ? globalThis.Number(object.timeoutMs)
+        : isSet(object.timeout_ms)
+        ? globalThis.Number(object.timeout_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: RunOobRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.program !== "") {
+      obj.program = message.program;
+    }
+    if (message.command !== "") {
+      obj.command = message.command;
+    }
+    if (message.nodeName !== "") {
+      obj.nodeName = message.nodeName;
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunOobRequest>, I>>(base?: I): RunOobRequest {
+    return RunOobRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunOobRequest>, I>>(object: I): RunOobRequest {
+    const message = createBaseRunOobRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.program = object.program ?? "";
+    message.command = object.command ?? "";
+    message.nodeName = object.nodeName ?? "";
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseRunOobReply(): RunOobReply {
+  return { output: "" };
+}
+
+export const RunOobReply: MessageFns<RunOobReply> = {
+  encode(message: RunOobReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.output !== "") {
+      writer.uint32(10).string(message.output);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunOobReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunOobReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunOobReply {
+    return { output: isSet(object.output) ? globalThis.String(object.output) : "" };
+  },
+
+  toJSON(message: RunOobReply): unknown {
+    const obj: any = {};
+    if (message.output !== "") {
+      obj.output = message.output;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunOobReply>, I>>(base?: I): RunOobReply {
+    return RunOobReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunOobReply>, I>>(object: I): RunOobReply {
+    const message = createBaseRunOobReply();
+    message.output = object.output ?? "";
+    return message;
+  },
+};
+
+function createBaseRunRestrictedCommandRequest(): RunRestrictedCommandRequest {
+  return { step: undefined, command: "" };
+}
+
+export const RunRestrictedCommandRequest: MessageFns<RunRestrictedCommandRequest> = {
+  encode(message: RunRestrictedCommandRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.command !== "") {
+      writer.uint32(18).string(message.command);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunRestrictedCommandRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunRestrictedCommandRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunRestrictedCommandRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      command: isSet(object.command) ? globalThis.String(object.command) : "",
+    };
+  },
+
+  toJSON(message: RunRestrictedCommandRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.command !== "") {
+      obj.command = message.command;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunRestrictedCommandRequest>, I>>(base?: I): RunRestrictedCommandRequest {
+    return RunRestrictedCommandRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunRestrictedCommandRequest>, I>>(object: I): RunRestrictedCommandRequest {
+    const message = createBaseRunRestrictedCommandRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.command = object.command ?? "";
+    return message;
+  },
+};
+
+function createBaseRunRestrictedCommandReply(): RunRestrictedCommandReply {
+  return { output: "" };
+}
+
+export const RunRestrictedCommandReply: MessageFns<RunRestrictedCommandReply> = {
+  encode(message: RunRestrictedCommandReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.output !== "") {
+      writer.uint32(10).string(message.output);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunRestrictedCommandReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunRestrictedCommandReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.output = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunRestrictedCommandReply {
+    return { output: isSet(object.output) ? globalThis.String(object.output) : "" };
+  },
+
+  toJSON(message: RunRestrictedCommandReply): unknown {
+    const obj: any = {};
+    if (message.output !== "") {
+      obj.output = message.output;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunRestrictedCommandReply>, I>>(base?: I): RunRestrictedCommandReply {
+    return RunRestrictedCommandReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunRestrictedCommandReply>, I>>(object: I): RunRestrictedCommandReply {
+    const message = createBaseRunRestrictedCommandReply();
+    message.output = object.output ?? "";
+    return message;
+  },
+};
+
+function createBasePowercycleRequest(): PowercycleRequest {
+  return { step: undefined, hypervisor: "" };
+}
+
+export const PowercycleRequest: MessageFns<PowercycleRequest> = {
+  encode(message: PowercycleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(18).string(message.hypervisor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PowercycleRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePowercycleRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PowercycleRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+    };
+  },
+
+  toJSON(message: PowercycleRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PowercycleRequest>, I>>(base?: I): PowercycleRequest {
+    return PowercycleRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PowercycleRequest>, I>>(object: I): PowercycleRequest {
+    const message = createBasePowercycleRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.hypervisor = object.hypervisor ?? "";
+    return message;
+  },
+};
+
+function createBasePowercycleReply(): PowercycleReply {
+  return { message: "" };
+}
+
+export const PowercycleReply: MessageFns<PowercycleReply> = {
+  encode(message: PowercycleReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.message !== "") {
+      writer.uint32(10).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PowercycleReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePowercycleReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PowercycleReply {
+    return { message: isSet(object.message) ? globalThis.String(object.message) : "" };
+  },
+
+  toJSON(message: PowercycleReply): unknown {
+    const obj: any = {};
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PowercycleReply>, I>>(base?: I): PowercycleReply {
+    return PowercycleReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PowercycleReply>, I>>(object: I): PowercycleReply {
+    const message = createBasePowercycleReply();
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
 function createBaseDelayRequest(): DelayRequest {
   return { step: undefined, durationMs: 0 };
 }
@@ -1143,6 +2626,141 @@ export const HypervisorFacts: MessageFns<HypervisorFacts> = {
   },
 };
 
+function createBaseExtStorageProvider(): ExtStorageProvider {
+  return { name: "", path: "", valid: false, problem: "", parameters: [] };
+}
+
+export const ExtStorageProvider: MessageFns<ExtStorageProvider> = {
+  encode(message: ExtStorageProvider, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
+    }
+    if (message.valid !== false) {
+      writer.uint32(24).bool(message.valid);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    for (const v of message.parameters) {
+      OsParameter.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtStorageProvider {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtStorageProvider();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.valid = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.parameters.push(OsParameter.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtStorageProvider {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      valid: isSet(object.valid) ? globalThis.Boolean(object.valid) : false,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+      parameters: globalThis.Array.isArray(object?.parameters)
+        ? object.parameters.map((e: any) => OsParameter.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ExtStorageProvider): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.valid !== false) {
+      obj.valid = message.valid;
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    if (message.parameters?.length) {
+      obj.parameters = message.parameters.map((e) => OsParameter.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtStorageProvider>, I>>(base?: I): ExtStorageProvider {
+    return ExtStorageProvider.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtStorageProvider>, I>>(object: I): ExtStorageProvider {
+    const message = createBaseExtStorageProvider();
+    message.name = object.name ?? "";
+    message.path = object.path ?? "";
+    message.valid = object.valid ?? false;
+    message.problem = object.problem ?? "";
+    message.parameters = object.parameters?.map((e) => OsParameter.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseNodeState(): NodeState {
   return {
     nodeName: "",
@@ -1159,6 +2777,7 @@ function createBaseNodeState(): NodeState {
     agentVersion: "",
     clockMs: 0,
     bridges: [],
+    extStorage: [],
   };
 }
 
@@ -1205,6 +2824,9 @@ export const NodeState: MessageFns<NodeState> = {
     }
     for (const v of message.bridges) {
       writer.uint32(114).string(v!);
+    }
+    for (const v of message.extStorage) {
+      ExtStorageProvider.encode(v!, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -1334,6 +2956,14 @@ export const NodeState: MessageFns<NodeState> = {
             message.bridges.push(reader.string());
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.extStorage.push(ExtStorageProvider.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1412,6 +3042,11 @@ export const NodeState: MessageFns<NodeState> = {
       bridges: globalThis.Array.isArray(object?.bridges)
         ? object.bridges.map((e: any) => globalThis.String(e))
         : [],
+      extStorage: globalThis.Array.isArray(object?.extStorage)
+        ? object.extStorage.map((e: any) => ExtStorageProvider.fromJSON(e))
+        : globalThis.Array.isArray(object?.ext_storage)
+        ? object.ext_storage.map((e: any) => ExtStorageProvider.fromJSON(e))
+        : [],
     };
   },
 
@@ -1459,6 +3094,9 @@ export const NodeState: MessageFns<NodeState> = {
     if (message.bridges?.length) {
       obj.bridges = message.bridges;
     }
+    if (message.extStorage?.length) {
+      obj.extStorage = message.extStorage.map((e) => ExtStorageProvider.toJSON(e));
+    }
     return obj;
   },
 
@@ -1481,6 +3119,7 @@ export const NodeState: MessageFns<NodeState> = {
     message.agentVersion = object.agentVersion ?? "";
     message.clockMs = object.clockMs ?? 0;
     message.bridges = object.bridges?.map((e) => e) || [];
+    message.extStorage = object.extStorage?.map((e) => ExtStorageProvider.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2008,6 +3647,69 @@ export const NodeServiceService = {
     responseSerialize: (value: VerifyNodeReply): Buffer => Buffer.from(VerifyNodeReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): VerifyNodeReply => VerifyNodeReply.decode(value),
   },
+  /** Whether addresses are the node's own, and whether others answer it; changes nothing. */
+  checkAddresses: {
+    path: "/gannet.node.v1.NodeService/CheckAddresses" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CheckAddressesRequest): Buffer =>
+      Buffer.from(CheckAddressesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CheckAddressesRequest => CheckAddressesRequest.decode(value),
+    responseSerialize: (value: CheckAddressesReply): Buffer => Buffer.from(CheckAddressesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CheckAddressesReply => CheckAddressesReply.decode(value),
+  },
+  /** Ask an allocator that the site has installed on this node (spec/os-iallocator-hooks.json, iallocator). */
+  runAllocator: {
+    path: "/gannet.node.v1.NodeService/RunAllocator" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RunAllocatorRequest): Buffer => Buffer.from(RunAllocatorRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RunAllocatorRequest => RunAllocatorRequest.decode(value),
+    responseSerialize: (value: RunAllocatorReply): Buffer => Buffer.from(RunAllocatorReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunAllocatorReply => RunAllocatorReply.decode(value),
+  },
+  /** Run the site's scripts of an operation and a phase on this node (spec/os-iallocator-hooks.json, hooks). */
+  runHooks: {
+    path: "/gannet.node.v1.NodeService/RunHooks" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RunHooksRequest): Buffer => Buffer.from(RunHooksRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RunHooksRequest => RunHooksRequest.decode(value),
+    responseSerialize: (value: RunHooksReply): Buffer => Buffer.from(RunHooksReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunHooksReply => RunHooksReply.decode(value),
+  },
+  /** Run the site's program for out-of-band management; asked of the master's node, whichever machine is meant. */
+  runOob: {
+    path: "/gannet.node.v1.NodeService/RunOob" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RunOobRequest): Buffer => Buffer.from(RunOobRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RunOobRequest => RunOobRequest.decode(value),
+    responseSerialize: (value: RunOobReply): Buffer => Buffer.from(RunOobReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunOobReply => RunOobReply.decode(value),
+  },
+  /** Run one of the commands that the node's administrator allows. What is not allowed fails late, and says no reason. */
+  runRestrictedCommand: {
+    path: "/gannet.node.v1.NodeService/RunRestrictedCommand" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RunRestrictedCommandRequest): Buffer =>
+      Buffer.from(RunRestrictedCommandRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RunRestrictedCommandRequest => RunRestrictedCommandRequest.decode(value),
+    responseSerialize: (value: RunRestrictedCommandReply): Buffer =>
+      Buffer.from(RunRestrictedCommandReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunRestrictedCommandReply => RunRestrictedCommandReply.decode(value),
+  },
+  /** Restart the machine at once; it is answered before. */
+  powercycle: {
+    path: "/gannet.node.v1.NodeService/Powercycle" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PowercycleRequest): Buffer => Buffer.from(PowercycleRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PowercycleRequest => PowercycleRequest.decode(value),
+    responseSerialize: (value: PowercycleReply): Buffer => Buffer.from(PowercycleReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PowercycleReply => PowercycleReply.decode(value),
+  },
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: {
     path: "/gannet.node.v1.NodeService/Delay" as const,
@@ -2033,6 +3735,18 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
    * (volumes, DRBD, OS definitions, instances) is not repeated here.
    */
   verify: handleUnaryCall<VerifyNodeRequest, VerifyNodeReply>;
+  /** Whether addresses are the node's own, and whether others answer it; changes nothing. */
+  checkAddresses: handleUnaryCall<CheckAddressesRequest, CheckAddressesReply>;
+  /** Ask an allocator that the site has installed on this node (spec/os-iallocator-hooks.json, iallocator). */
+  runAllocator: handleUnaryCall<RunAllocatorRequest, RunAllocatorReply>;
+  /** Run the site's scripts of an operation and a phase on this node (spec/os-iallocator-hooks.json, hooks). */
+  runHooks: handleUnaryCall<RunHooksRequest, RunHooksReply>;
+  /** Run the site's program for out-of-band management; asked of the master's node, whichever machine is meant. */
+  runOob: handleUnaryCall<RunOobRequest, RunOobReply>;
+  /** Run one of the commands that the node's administrator allows. What is not allowed fails late, and says no reason. */
+  runRestrictedCommand: handleUnaryCall<RunRestrictedCommandRequest, RunRestrictedCommandReply>;
+  /** Restart the machine at once; it is answered before. */
+  powercycle: handleUnaryCall<PowercycleRequest, PowercycleReply>;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: handleUnaryCall<DelayRequest, Empty>;
 }
@@ -2083,6 +3797,102 @@ export interface NodeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifyNodeReply) => void,
   ): ClientUnaryCall;
+  /** Whether addresses are the node's own, and whether others answer it; changes nothing. */
+  checkAddresses(
+    request: CheckAddressesRequest,
+    callback: (error: ServiceError | null, response: CheckAddressesReply) => void,
+  ): ClientUnaryCall;
+  checkAddresses(
+    request: CheckAddressesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CheckAddressesReply) => void,
+  ): ClientUnaryCall;
+  checkAddresses(
+    request: CheckAddressesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CheckAddressesReply) => void,
+  ): ClientUnaryCall;
+  /** Ask an allocator that the site has installed on this node (spec/os-iallocator-hooks.json, iallocator). */
+  runAllocator(
+    request: RunAllocatorRequest,
+    callback: (error: ServiceError | null, response: RunAllocatorReply) => void,
+  ): ClientUnaryCall;
+  runAllocator(
+    request: RunAllocatorRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunAllocatorReply) => void,
+  ): ClientUnaryCall;
+  runAllocator(
+    request: RunAllocatorRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunAllocatorReply) => void,
+  ): ClientUnaryCall;
+  /** Run the site's scripts of an operation and a phase on this node (spec/os-iallocator-hooks.json, hooks). */
+  runHooks(
+    request: RunHooksRequest,
+    callback: (error: ServiceError | null, response: RunHooksReply) => void,
+  ): ClientUnaryCall;
+  runHooks(
+    request: RunHooksRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunHooksReply) => void,
+  ): ClientUnaryCall;
+  runHooks(
+    request: RunHooksRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunHooksReply) => void,
+  ): ClientUnaryCall;
+  /** Run the site's program for out-of-band management; asked of the master's node, whichever machine is meant. */
+  runOob(
+    request: RunOobRequest,
+    callback: (error: ServiceError | null, response: RunOobReply) => void,
+  ): ClientUnaryCall;
+  runOob(
+    request: RunOobRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunOobReply) => void,
+  ): ClientUnaryCall;
+  runOob(
+    request: RunOobRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunOobReply) => void,
+  ): ClientUnaryCall;
+  /** Run one of the commands that the node's administrator allows. What is not allowed fails late, and says no reason. */
+  runRestrictedCommand(
+    request: RunRestrictedCommandRequest,
+    callback: (error: ServiceError | null, response: RunRestrictedCommandReply) => void,
+  ): ClientUnaryCall;
+  runRestrictedCommand(
+    request: RunRestrictedCommandRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunRestrictedCommandReply) => void,
+  ): ClientUnaryCall;
+  runRestrictedCommand(
+    request: RunRestrictedCommandRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunRestrictedCommandReply) => void,
+  ): ClientUnaryCall;
+  /** Restart the machine at once; it is answered before. */
+  powercycle(
+    request: PowercycleRequest,
+    callback: (error: ServiceError | null, response: PowercycleReply) => void,
+  ): ClientUnaryCall;
+  powercycle(
+    request: PowercycleRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PowercycleReply) => void,
+  ): ClientUnaryCall;
+  powercycle(
+    request: PowercycleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PowercycleReply) => void,
+  ): ClientUnaryCall;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay(request: DelayRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   delay(
@@ -2129,6 +3939,10 @@ function longToNumber(int64: { toString(): string }): number {
     throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
   }
   return num;
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {
