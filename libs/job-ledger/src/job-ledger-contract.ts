@@ -1,7 +1,7 @@
 /** What the ledger does, for the remote API and the executor. `RedisJobLedger` is the implementation. */
 import { type EncodedError, OpPrereqError } from "@gannet/errors";
 import type { LockRequest } from "@gannet/locking";
-import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
+import type { FollowUps, Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 
 /** Proof of leadership that every write of the executor carries; a stale one is refused. */
 export interface Fence {
@@ -97,9 +97,17 @@ export interface JobLedger {
   park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
   /**
    * The opcode ends as success and gives its locks back, and the job ends after its last one; otherwise the job is
-   * queued and can be claimed. This and the two verbs after it wake who was waiting for the locks or for the job.
+   * queued and can be claimed. This and the three verbs after it wake who was waiting for the locks or for the job.
    */
   succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void>;
+  /**
+   * As `succeed`, and in the same step the jobs are made that the opcode submits: they are there exactly if it
+   * succeeded, whoever dies when.
+   * @returns the ids of the jobs, in their order
+   * @throws JobQueueDrainError, JobQueueFull, OpPrereqError on a dependency that leads nowhere or too many jobs: the
+   *   opcode is still running then
+   */
+  succeedSubmitting(id: JobId, opcodeIndex: number, followUps: FollowUps, fence: Fence): Promise<readonly JobId[]>;
   /** The opcode ends as error and gives its locks back; the rest of the job ends with it. */
   fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<void>;
   /** A canceling job that nothing works on gives its locks back and ends as canceled; one that is over stays as it is. */

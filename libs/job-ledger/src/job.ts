@@ -45,6 +45,14 @@ export interface NewJob {
   readonly requester: string;
 }
 
+/** What an opcode that submits jobs ends with: `{"jobs": [[true, id], [false, reason]], …}` (spec/jobs.json). */
+export interface FollowUps {
+  /** In their order: jobs, or why one cannot be submitted. */
+  readonly jobs: readonly (NewJob | { readonly refused: string })[];
+  /** What the result says beside them. */
+  readonly other: Readonly<Record<string, unknown>>;
+}
+
 /**
  * One step of an opcode's undo list: enough for another process to undo it. Recorded before the step that
  * it undoes is begun; undone last first.

@@ -15,7 +15,7 @@ import {
 import type { Logger } from "@gannet/telemetry";
 import { ChangeFeed, newestChange } from "./change-feed.ts";
 import { dependencyLines } from "./dependencies.ts";
-import type { Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
+import type { FollowUps, Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 import type {
   Fence,
   JobLedger,
@@ -91,8 +91,7 @@ export class RedisJobLedger implements JobLedger {
 
   async submit(jobs: readonly NewJob[], key?: SubmissionKey): Promise<readonly JobId[]> {
     if (jobs.length === 0) return [];
-    if (jobs.length > MAX_JOBS_PER_SUBMISSION)
-      throw new OpPrereqError(`At most ${MAX_JOBS_PER_SUBMISSION} jobs can be submitted at once`, "wrong_input");
+    checkNumber(jobs);
     const token = randomUUID();
     const limit = this.#options.maxUnfinishedJobs ?? DEFAULT_MAX_UNFINISHED_JOBS;
     const terms = [token, SUBMISSION_TOKEN_LIFETIME_S, limit, jobs.length];
@@ -176,11 +175,35 @@ export class RedisJobLedger implements JobLedger {
   }
 
   async succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void> {
-    const json = JSON.stringify(result ?? null);
+    await this.#succeed(id, opcodeIndex, { pieces: [JSON.stringify(result ?? null)], jobs: [] }, fence);
+  }
+
+  async succeedSubmitting(
+    id: JobId,
+    opcodeIndex: number,
+    followUps: FollowUps,
+    fence: Fence,
+  ): Promise<readonly JobId[]> {
+    const jobs = followUps.jobs.filter((job) => "opcodes" in job);
+    checkNumber(jobs);
+    const first = await this.#succeed(id, opcodeIndex, { pieces: followUpPieces(followUps), jobs }, fence);
+    return first === 0 ? [] : jobs.map((_, position) => first + position);
+  }
+
+  /** @returns the id of the first of the jobs; 0 when the opcode has not made any */
+  async #succeed(
+    id: JobId,
+    opcodeIndex: number,
+    { pieces, jobs }: { readonly pieces: readonly string[]; readonly jobs: readonly NewJob[] },
+    fence: Fence,
+  ): Promise<JobId> {
     const claim = this.#claims.get(id);
-    const woken = await this.#persist(() => scripts.succeed(this.#redis, fence.epoch, id, opcodeIndex, json));
+    const limit = this.#options.maxUnfinishedJobs ?? DEFAULT_MAX_UNFINISHED_JOBS;
+    const args = [fence.epoch, id, opcodeIndex, jobs.length, limit, ...pieces, ...jobs.flatMap(submission)];
+    const [first, woken] = (await this.#persist(() => scripts.succeed(this.#redis, ...args))) as [number, string[]];
     this.#letGo(id, claim);
-    this.#wake(woken as string[]);
+    this.#wake(woken);
+    return first;
   }
 
   async fail(id: JobId, opcodeIndex: number, error: EncodedError, fence: Fence): Promise<void> {
@@ -409,7 +432,30 @@ function rankOf(status: "waiting" | "canceling" | "running"): [number, number] {
   return [rank, rank];
 }
 
-/** A job's arguments of lua/submit.lua. */
+function checkNumber(jobs: readonly NewJob[]): void {
+  if (jobs.length > MAX_JOBS_PER_SUBMISSION)
+    throw new OpPrereqError(`At most ${MAX_JOBS_PER_SUBMISSION} jobs can be submitted at once`, "wrong_input");
+}
+
+/** The text of a result, cut where the ids of its jobs come: one piece more than there are jobs. */
+function followUpPieces({ jobs, other }: FollowUps): readonly string[] {
+  const pieces = ['{"jobs":['];
+  const append = (text: string) => pieces.push(`${pieces.pop() ?? ""}${text}`);
+  for (const [position, job] of jobs.entries()) {
+    if (position > 0) append(",");
+    if ("refused" in job) append(JSON.stringify([false, job.refused]));
+    else {
+      append("[true,");
+      pieces.push("]");
+    }
+  }
+  append("]");
+  for (const [name, value] of Object.entries(other)) append(`,${JSON.stringify(name)}:${JSON.stringify(value)}`);
+  append("}");
+  return pieces;
+}
+
+/** A job's arguments of lua/intake.lua. */
 function submission({ opcodes, requester }: NewJob): (string | number)[] {
   if (opcodes.length === 0) throw new OpPrereqError("A job needs at least one opcode", "wrong_input");
   const inputs = opcodes.map(({ input }) => input);

@@ -31,22 +31,23 @@ const ERRORS: ScriptErrors = {
 };
 
 const PRELUDE = LOCK_FUNCTIONS + FENCE_PRELUDE + luaFile(import.meta.dirname, "lua/ledger.lua");
+const INTAKE = luaFile(import.meta.dirname, "lua/intake.lua");
 
 type Run = (redis: Redis, ...args: (string | number)[]) => Promise<unknown>;
 
-function verb(name: string): Run {
-  const lua = PRELUDE + luaFile(import.meta.dirname, `lua/${name}.lua`);
+function verb(name: string, further = ""): Run {
+  const lua = PRELUDE + further + luaFile(import.meta.dirname, `lua/${name}.lua`);
   const script = defineScript({ name: `job-ledger/${name}`, lua, keys: KEYS.length, errors: ERRORS });
   return (redis, ...args) => script.run(redis, KEYS, args);
 }
 
 export const scripts = {
-  submit: verb("submit"),
+  submit: verb("submit", INTAKE),
   abandonSubmission: verb("abandon-submission"),
   claim: verb("claim"),
   begin: verb("begin"),
   park: verb("park"),
-  succeed: verb("succeed"),
+  succeed: verb("succeed", INTAKE),
   fail: verb("fail"),
   finishCancel: verb("finish-cancel"),
   log: verb("log"),

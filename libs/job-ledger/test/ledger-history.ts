@@ -10,7 +10,7 @@ import { type SeverableLink, severableLink, type TestRedis } from "@gannet/testi
 import fc from "fast-check";
 import { expect } from "vitest";
 import { type LedgerFixture, newJob, openLedger } from "./ledger-fixture.ts";
-import { isFinal, LedgerModel, type ModelLocks, type Outcome, type Refusal } from "./ledger-model.ts";
+import { isFinal, LedgerModel, type ModelLocks, type ModelOpcode, type Outcome, type Refusal } from "./ledger-model.ts";
 
 const CLIENTS = 3;
 const VERB = "eval";
@@ -63,7 +63,16 @@ const one = {
   ),
 };
 const index = fc.nat({ max: 2 });
-const simple = fc.constantFrom("claim", "park", "succeed", "fail", "finishCancel", "pushUndo", "release one");
+const simple = fc.constantFrom(
+  "claim",
+  "park",
+  "succeed",
+  "succeedSubmitting",
+  "fail",
+  "finishCancel",
+  "pushUndo",
+  "release one",
+);
 export const step = fc.oneof(
   {
     weight: 14,
@@ -97,6 +106,13 @@ export const step = fc.oneof(
 );
 export type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 type Simple = typeof simple extends fc.Arbitrary<infer T> ? T : never;
+
+const FEW_JOBS = 20;
+
+/** What an opcode of the job submits: one job that waits for it, and one that waits for that one. */
+function followUps(id: JobId): ModelOpcode[][] {
+  return [[{ priority: 0, depends: [[id, []]] }], [{ priority: 10, depends: [[-1, ["success"]]] }]];
+}
 
 /** A process' connections: to the ledger and the lock manager, over a link that fails when it is told to. */
 interface Client {
@@ -331,10 +347,16 @@ export class LedgerHistory {
     const client = this.#free(number);
     if (job.status === "canceling") await this.#simple("finishCancel", client, id, fault);
     else if (job.status === "running" && ending === "not yet") return;
-    else if (job.status === "running") await this.#simple(ending === "success" ? "succeed" : "fail", client, id, fault);
+    else if (job.status === "running")
+      await this.#simple(ending === "success" ? this.#success(id) : "fail", client, id, fault);
     else if (this.#model.isReady(id)) await this.#simple("claim", client, id, fault);
     else if (job.status === "waiting" && job.claim !== undefined && owner?.goOn === undefined && owner !== undefined)
       await this.#beginAsExecutor(owner, id, fault);
+  }
+
+  /** Every third job submits others, as long as there are few. */
+  #success(id: JobId): Simple {
+    return id % 3 === 0 && this.#model.jobs.size < FEW_JOBS ? "succeedSubmitting" : "succeed";
   }
 
   async #beginAsExecutor(client: Client, id: JobId, fault: Fault): Promise<void> {
@@ -424,6 +446,16 @@ export class LedgerHistory {
           model: () => this.#model.succeed(id, at),
           answered: letGo,
         });
+      case "succeedSubmitting": {
+        const jobs = followUps(id);
+        return await this.#do<readonly JobId[] | Refusal>(client, fault, {
+          name: kind,
+          real: () =>
+            ledger.succeedSubmitting(id, at, { jobs: jobs.map((opcodes) => newJob(...opcodes)), other: {} }, fence),
+          model: () => this.#model.succeedSubmitting(id, at, jobs),
+          answered: letGo,
+        });
+      }
       case "fail":
         return await this.#do(client, fault, {
           name: kind,

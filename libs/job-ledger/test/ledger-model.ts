@@ -52,6 +52,8 @@ export class LedgerModel {
   readonly locks = new LockModel();
   epoch = 1;
   readonly #submissions = new Map<number, readonly JobId[]>();
+  /** Jobs that an opcode submitted when it succeeded, by `job/opcode`. */
+  readonly #followUps = new Map<string, readonly JobId[]>();
   /** Granted while they waited, and have not asked again since. */
   readonly #unclaimed = new Set<JobId>();
 
@@ -73,7 +75,16 @@ export class LedgerModel {
         before.filter((id) => this.isReady(id)),
       );
     if (jobs.flat().some(({ depends }) => depends.some(([id]) => id < 1))) return outcome("refused");
-    const ids = jobs.map((opcodes) => {
+    const ids = this.#make(jobs);
+    this.#submissions.set(token, ids);
+    return outcome(
+      ids,
+      ids.filter((id) => this.isReady(id)),
+    );
+  }
+
+  #make(jobs: readonly (readonly ModelOpcode[])[]): readonly JobId[] {
+    return jobs.map((opcodes) => {
       const id = this.nextId;
       this.jobs.set(id, {
         status: "queued",
@@ -88,11 +99,6 @@ export class LedgerModel {
       this.job(id).blocked = this.#waitsFor(id);
       return id;
     });
-    this.#submissions.set(token, ids);
-    return outcome(
-      ids,
-      ids.filter((id) => this.isReady(id)),
-    );
   }
 
   claim(id: JobId, token: number): Outcome<"taken" | "not taken"> {
@@ -163,6 +169,33 @@ export class LedgerModel {
     if (job.at === job.opcodes.length) return outcome("done", [...this.#end(id, "success"), ...this.#releaseLocks(id)]);
     job.status = "queued";
     return outcome("done", this.#releaseLocks(id));
+  }
+
+  /** @param jobs - ids below 0 count back from the job's own */
+  succeedSubmitting(
+    id: JobId,
+    index: number,
+    jobs: readonly (readonly ModelOpcode[])[],
+  ): Outcome<readonly JobId[] | Refusal> {
+    const job = this.job(id);
+    const key = `${id}/${index}`;
+    const before = this.#followUps.get(key) ?? [];
+    if (index < job.at) {
+      const ready = before.filter((each) => this.isReady(each));
+      return outcome(before, [...ready, ...this.#grants()]);
+    }
+    if (job.status !== "running" || job.at !== index) return outcome("wrong");
+    const first = this.nextId;
+    const absolute = jobs.map((opcodes, position) =>
+      opcodes.map((opcode) => ({
+        ...opcode,
+        depends: opcode.depends.map(([on, statuses]) => [on < 0 ? first + position + on : on, statuses] as const),
+      })),
+    );
+    const ids = this.#make(absolute);
+    this.#followUps.set(key, ids);
+    const ready = ids.filter((each) => this.isReady(each));
+    return outcome(ids, [...ready, ...this.succeed(id, index).woken]);
   }
 
   fail(id: JobId, index: number): Outcome<"done" | Refusal> {

@@ -37,6 +37,7 @@
     priorities                   of each opcode, with spaces between
     priority                     the smallest one from `at` on
     depends                      lines '<opcode index> <job id> <accepted statuses with commas, or *>'
+    made.<i>                     the first of the jobs that opcode i submitted when it succeeded
     start, end                   of the job
     start.<i> exec.<i> end.<i> result.<i>     of opcode i
     claim                        token of the last claim

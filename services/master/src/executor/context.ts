@@ -6,6 +6,7 @@ import type { ConfigView, NodeUuid } from "@gannet/objects";
 import type { NodeClient, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
+import type { AgentTarget } from "../nodes/node-directory.ts";
 
 /** A prerequisite check reads; it changes nothing, here or on a node. */
 export interface PrereqContext {
@@ -19,6 +20,15 @@ export interface PrereqContext {
   now(): number;
   /** A node's agent. @throws OpPrereqError when the node is offline or unknown */
   node(uuid: NodeUuid): NodeClient;
+  /**
+   * An agent that {@link PrereqContext.node} does not answer: of a node that is marked offline, or is none of the
+   * cluster yet. The caller closes it.
+   */
+  agentAt(target: AgentTarget): NodeClient;
+  /** The locks that the opcode holds now. */
+  heldLocks(): Promise<readonly LockWish[]>;
+  /** Whether the queue takes no new jobs. */
+  isQueueDrained(): Promise<boolean>;
 }
 
 /**

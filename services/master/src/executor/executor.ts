@@ -8,9 +8,12 @@
 import { encodeError, GannetError, LockError, OpResultError, StaleEpoch } from "@gannet/errors";
 import type { Fence, Job, JobId, Leftover, WakeQueue } from "@gannet/job-ledger";
 import type { LockWish } from "@gannet/locking";
+import type { ConfigView } from "@gannet/objects";
 import { type Op, type OpcodeDeclaration, parseOpcode } from "@gannet/opcodes";
+import { runPostHooks, runPreHooks } from "../hooks/run-hooks.ts";
 import { JobScheduling } from "../scheduling/job-scheduling.ts";
-import { sameWishes } from "./lock-wishes.ts";
+import { followUpsOf, ResultWithJobs, withoutIds } from "./follow-up-jobs.ts";
+import { type LockNeeds, sameNeeds } from "./lock-wishes.ts";
 import type { LogicalUnit } from "./logical-unit.ts";
 import { type ExecutionServices, OpcodeContext } from "./opcode-context.ts";
 import { RunningSlots } from "./running-slots.ts";
@@ -132,6 +135,10 @@ export class Executor {
       });
       if (!ran) return "over";
       await context.logged();
+      if (result instanceof ResultWithJobs) {
+        await this.#succeedSubmitting(job, index, result);
+        return index + 1 < job.opcodes.length ? "done" : "over";
+      }
     } catch (error) {
       await this.#fail(job, index, error, context);
       return "over";
@@ -145,6 +152,19 @@ export class Executor {
     this.#options.secrets.forget(job.id);
     this.#detached(ended, "the end of a job could not be written; the next leader will end it");
     return "over";
+  }
+
+  /** @throws what keeps the jobs from being submitted: then the opcode has not succeeded */
+  async #succeedSubmitting(job: Job, index: number, result: ResultWithJobs): Promise<void> {
+    const { ledger, secrets, units, fence } = this.#options;
+    const followUps = followUpsOf(result, { job, index }, units);
+    const submitted = followUps.jobs.filter((each) => "opcodes" in each);
+    await secrets.submit(submitted, (stored) => {
+      const left = [...stored];
+      const jobs = followUps.jobs.map((each) => ("opcodes" in each ? (left.shift() ?? each) : each));
+      return ledger.succeedSubmitting(job.id, index, { ...followUps, jobs }, fence);
+    });
+    if (index + 1 === job.opcodes.length) secrets.forget(job.id);
   }
 
   async #prepare(job: Job, index: number): Promise<{ unit: LogicalUnit; op: Op<OpcodeDeclaration> }> {
@@ -164,21 +184,21 @@ export class Executor {
    */
   async #begin(job: Job, index: number, unit: LogicalUnit, op: Op<OpcodeDeclaration>): Promise<boolean> {
     const { ledger, configStore, fence } = this.#options;
-    const wanted = () => withBigLock(unit.locks(op, configStore.view));
-    let wishes = wanted();
+    const wanted = () => needsOf(unit, op, configStore.view);
+    let needs = wanted();
     let outcome: "running" | "parked" | "canceled";
     try {
-      outcome = await ledger.begin(job.id, index, fence, { wishes });
+      outcome = await ledger.begin(job.id, index, fence, needs);
     } catch (error) {
       if (!(error instanceof LockError)) throw error;
       // It was parked for other locks than it needs by now.
       await this.#releaseAll(job.id);
-      wishes = wanted();
-      outcome = await ledger.begin(job.id, index, fence, { wishes });
+      needs = wanted();
+      outcome = await ledger.begin(job.id, index, fence, needs);
     }
     if (outcome === "canceled") this.#options.secrets.forget(job.id);
     if (outcome !== "running") return false;
-    if (sameWishes(wishes, wanted())) return true;
+    if (sameNeeds(needs, wanted())) return true;
     await ledger.park(job.id, index, fence);
     return false;
   }
@@ -262,14 +282,24 @@ export class Executor {
 
 async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: OpcodeContext): Promise<unknown> {
   const prereq = await unit.checkPrereq(context, op);
+  const hooks = () => unit.hooks?.(context.config, op, prereq);
+  const before = hooks();
+  if (before !== undefined) await runPreHooks(context, unit.opcode.id, before);
   if (op.dry_run === true) {
     context.feedback.info("dry-run mode requested, not actually executing the operation");
     return unit.dryRunResult?.(op, prereq) ?? null;
   }
   const result = await unit.exec(context, op, prereq);
-  const checked = unit.opcode.result.safeParse(result);
+  const declared = result instanceof ResultWithJobs ? withoutIds(result) : result;
+  const checked = unit.opcode.result.safeParse(declared);
   if (!checked.success)
     throw new OpResultError(`${unit.opcode.id} answered something else than it declares: ${checked.error.message}`);
+  if (before !== undefined) {
+    // Hooks may take minutes; what is done stays done if this process dies meanwhile.
+    if (context.undoList.length > 0) await context.pointOfNoReturn();
+    const configChanged = context.hasCommitted;
+    await runPostHooks(context, unit.opcode.id, { before, after: hooks() ?? before, configChanged });
+  }
   return result;
 }
 
@@ -282,6 +312,12 @@ export async function wakeAll(queue: Pick<WakeQueue, "wake">, owners: readonly J
 }
 
 const SHARED_BIG_LOCK: LockWish = { level: "cluster", name: "BGL", mode: "shared" };
+
+function needsOf(unit: LogicalUnit, op: Op<OpcodeDeclaration>, view: ConfigView): LockNeeds {
+  const wishes = withBigLock(unit.locks(op, view));
+  const candidates = unit.candidates?.(op, view);
+  return candidates === undefined ? { wishes } : { wishes, candidates };
+}
 
 /** Every opcode holds the big lock, shared unless it asks for it (spec/locks.json, `bgl`). */
 function withBigLock(wishes: readonly LockWish[]): readonly LockWish[] {

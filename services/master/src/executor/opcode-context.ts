@@ -6,6 +6,7 @@ import type { ConfigView, NodeUuid } from "@gannet/objects";
 import type { NodeClient, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
+import type { AgentTarget } from "../nodes/node-directory.ts";
 import type { ExecContext, JobFeedback } from "./context.ts";
 
 /** The parts of the master that running opcodes use. */
@@ -16,6 +17,8 @@ export interface ExecutionServices {
   readonly live: LiveState;
   /** @throws OpPrereqError when the node is offline or unknown */
   readonly node: (uuid: NodeUuid) => NodeClient;
+  /** A connection of its own to an agent; whoever asks for it closes it. */
+  readonly connectAgent: (target: AgentTarget) => NodeClient;
   readonly logger: Logger;
 }
 
@@ -36,6 +39,7 @@ export class OpcodeContext implements ExecContext {
   readonly feedback: JobFeedback;
   readonly #services: ExecutionServices;
   readonly #identity: OpcodeIdentity;
+  #hasCommitted = false;
   #undo: UndoStep[] = [];
   #logging: Promise<void>[] = [];
 
@@ -78,12 +82,30 @@ export class OpcodeContext implements ExecContext {
     return this.#services.node(uuid);
   }
 
+  agentAt(target: AgentTarget): NodeClient {
+    return this.#services.connectAgent(target);
+  }
+
+  heldLocks(): Promise<readonly LockWish[]> {
+    return this.#services.locks.held(this.#identity.jobId);
+  }
+
+  isQueueDrained(): Promise<boolean> {
+    return this.#services.ledger.isDrained();
+  }
+
   step(name: string): Step {
     const { fence, jobId, opcodeIndex } = this.#identity;
     return { epoch: fence.epoch, jobId, opcodeIndex, step: name };
   }
 
+  /** Whether the opcode has changed the configuration. */
+  get hasCommitted(): boolean {
+    return this.#hasCommitted;
+  }
+
   commit(change: Parameters<ConfigStore["commit"]>[0]): Promise<ConfigView> {
+    this.#hasCommitted = true;
     // An opcode that gave up here could not take back what it has committed before either.
     return this.#services.configStore.commit(change, this.#identity.fence, { patienceMs: Number.POSITIVE_INFINITY });
   }

@@ -3,11 +3,13 @@
  * data that it parses again, is idempotent, and succeeds when there is nothing left to undo.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import type { ConfigChange } from "@gannet/config-store";
 import { NodeUnreachable, OpExecError } from "@gannet/errors";
 import type { UndoStep } from "@gannet/job-ledger";
-import { ADMIN_STATES, diskUuid, instanceUuid, type NodeUuid, nodeUuid } from "@gannet/objects";
+import { ADMIN_STATES, type ConfigView, diskUuid, instanceUuid, type NodeUuid, nodeUuid } from "@gannet/objects";
 import { BlockDevice } from "@gannet/rpc";
 import { z } from "zod";
+import { plugDisk } from "../logical-units/instance/device-plugging.ts";
 import { diskShape, reshapedDisks } from "../logical-units/instance/disk-rows.ts";
 import { removeDiskRows, removeInstanceRows, withInstance } from "../logical-units/instance/instance-rows.ts";
 import { instanceMessage, withoutSecret } from "../logical-units/instance/messages.ts";
@@ -51,6 +53,13 @@ const UNDO_ACTIONS = {
     await ctx
       .node(node)
       .blockDevices.remove({ step: ctx.step(step), device: BlockDevice.fromJSON(device) }, { signal: ctx.signal });
+  }),
+
+  /** Unless an instance has the disk by now: then the operation was done. */
+  "remove-unused-device": action(deviceOnNode, async (ctx, { node, device: json }, step) => {
+    const device = BlockDevice.fromJSON(json);
+    if (isDiskOfInstance(ctx.config, device.uuid)) return;
+    await ctx.node(node).blockDevices.remove({ step: ctx.step(step), device }, { signal: ctx.signal });
   }),
 
   "shutdown-block-device": action(deviceOnNode, async (ctx, { node, device }, step) => {
@@ -128,9 +137,30 @@ const UNDO_ACTIONS = {
     await ctx.commit((view) => removeInstanceRows(view, instance));
   }),
 
+  /** Of disks that no instance has. */
   "remove-disk-rows": action(z.object({ disks: z.array(diskUuid) }), async (ctx, { disks }) => {
-    await ctx.commit((view) => removeDiskRows(view, disks));
+    await ctx.commit((view) =>
+      removeDiskRows(
+        view,
+        disks.filter((uuid) => !isDiskOfInstance(view, uuid)),
+      ),
+    );
   }),
+
+  /** Into the running guest again, where the instance still has it. */
+  "plug-disk": action(z.object({ instance: instanceUuid, disk: diskUuid }), async (ctx, { instance, disk }, step) => {
+    const row = ctx.config.instances.get(instance);
+    const found = ctx.config.disks.get(disk);
+    if (row === undefined || found === undefined || !row.disks.includes(disk)) return;
+    await plugDisk(ctx, row, found, ctx.step(step));
+  }),
+
+  "set-memory": action(
+    z.object({ node: nodeUuid, name: z.string(), hypervisor: z.string(), memoryMib: z.int() }),
+    async (ctx, { node, ...request }, step) => {
+      await ctx.node(node).instances.setMemory({ step: ctx.step(step), ...request }, { signal: ctx.signal });
+    },
+  ),
 
   /** Where disks were, and which node was their instance's primary. */
   "restore-disks": action(
@@ -143,6 +173,24 @@ const UNDO_ACTIONS = {
     },
   ),
 
+  /** An instance's name, and the places of those of its disks that bear it. */
+  "restore-names": action(
+    z.object({
+      instance: instanceUuid,
+      name: z.string(),
+      disks: z.array(z.object({ disk: diskUuid, logicalId: z.array(z.union([z.string(), z.int()])) })),
+    }),
+    async (ctx, { instance, name, disks }) => {
+      await ctx.commit((view) => [
+        ...withInstance(view, instance, (row) => ({ ...row, name })),
+        ...disks.flatMap(({ disk, logicalId }): ConfigChange[] => {
+          const row = view.disks.get(disk);
+          return row === undefined ? [] : [{ kind: "disk", put: { ...row, logicalId } }];
+        }),
+      ]);
+    },
+  ),
+
   "set-admin-state": action(
     z.object({ instance: instanceUuid, adminState: z.enum(ADMIN_STATES), disksActive: z.boolean() }),
     async (ctx, { instance, adminState, disksActive }) => {
@@ -150,6 +198,10 @@ const UNDO_ACTIONS = {
     },
   ),
 };
+
+function isDiskOfInstance(view: ConfigView, uuid: string): boolean {
+  return [...view.instances.values()].some(({ disks }) => disks.some((each) => each === uuid));
+}
 
 type UndoActionName = keyof typeof UNDO_ACTIONS;
 type ArgsOf<Name extends UndoActionName> = (typeof UNDO_ACTIONS)[Name] extends UndoAction<infer Args> ? Args : never;

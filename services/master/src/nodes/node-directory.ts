@@ -10,9 +10,17 @@ export function agentAddress(node: Node): string {
   return node.agentAddress ?? `${node.primaryIp.includes(":") ? `[${node.primaryIp}]` : node.primaryIp}:${AGENT_PORT}`;
 }
 
+/** An agent to connect to. */
+export interface AgentTarget {
+  /** Of its node, as in its certificate. */
+  readonly name: string;
+  /** `host:port`. */
+  readonly address: string;
+}
+
 export interface NodeDirectoryOptions {
   readonly view: () => ConfigView;
-  readonly connect: (target: { readonly name: string; readonly address: string }) => NodeClient;
+  readonly connect: (target: AgentTarget) => NodeClient;
 }
 
 export class NodeDirectory {
