@@ -78,6 +78,47 @@ def main():
         finish("reboot-" + kind, client.RebootInstance(NAME, reboot_type=kind, shutdown_timeout=1))
         show("rebooted-" + kind, client.GetInstance(NAME))
 
+    hot = {
+        "nics": [["add", -1, {"mac": "aa:00:00:77:00:01", "name": "second"}]],
+        "disks": [["add", {"size": 64}]],
+        "hotplug_if_possible": True,
+    }
+    finish("modify-devices", client.ModifyInstance(NAME, **hot))
+    show("with-devices", client.GetInstance(NAME))
+    finish("modify", client.ModifyInstance(NAME, beparams={"vcpus": 2}))
+    finish("modify-os", client.ModifyInstance(NAME, osparams={"dhcp": "yes"}))
+    finish("modify-nothing", client.ModifyInstance(NAME))
+    finish("shutdown-again", client.ShutdownInstance(NAME, timeout=1))
+    # A guest without an operating system never lets go of a device while it runs.
+    less = {"nics": [["remove", "second", {}]], "disks": [["remove", -1, {}]]}
+    finish("modify-back", client.ModifyInstance(NAME, **less))
+    show("modified", client.GetInstance(NAME))
+    finish("reinstall", client.ReinstallInstance(NAME, os="noop"))
+    show("reinstalled", client.GetInstance(NAME))
+    finish("rename-running", client.RenameInstance(NAME, "web3.gannet.test"))
+    finish("shutdown-to-rename", client.ShutdownInstance(NAME, timeout=1))
+    finish("rename", client.RenameInstance(NAME, "web3.gannet.test", ip_check=False, name_check=False))
+    show("renamed", client.GetInstances())
+    finish("offline", client.ModifyInstance("web3.gannet.test", offline=True))
+    show("offline-state", client.GetInstance("web3.gannet.test"))
+    finish("startup-offline", client.StartupInstance("web3.gannet.test"))
+    finish("online", client.ModifyInstance("web3.gannet.test", offline=False))
+    finish("rename-back", client.RenameInstance("web3.gannet.test", NAME))
+    finish("startup-again", client.StartupInstance(NAME))
+    finish("prepare-export", client.PrepareExport(NAME, "local"))
+
+    several = [
+        client.InstanceAllocation(**dict(create, name=name, start=False, osparams_secret={}))
+        for name in ("many1.gannet.test", "many2.gannet.test")
+    ]
+    finish("multi-alloc", client.InstancesMultiAlloc(several))
+    submitted = client.GetJobs(bulk=True)
+    for job in submitted:
+        client.WaitForJobCompletion(job["id"], period=0.2)
+    show("many", client.GetInstances())
+    for name in ("many1.gannet.test", "many2.gannet.test"):
+        finish("delete-" + name, client.DeleteInstance(name))
+
     finish("delete", client.DeleteInstance(NAME, shutdown_timeout=1))
     show("gone", client.GetInstances())
     refused("instance-gone", lambda: client.GetInstance(NAME))

@@ -158,6 +158,53 @@ describe.skipIf(!existsSync(CLIENT)).each([
       expect(steps.get(step), step).toMatchObject({ status: "running", oper_ram: 128 });
   });
 
+  test.skipIf(!possible)("a running instance's devices and parameters change", () => {
+    expect(finished("modify-devices").job.opresult[0]).toEqual([
+      ["disk/1", "add:size=64,mode=rw"],
+      ["disk/1", "hotplug:done"],
+      ["nic.1", expect.stringMatching(/^add:mac=aa:00:00:77:00:01,ip=None,mode=bridged,/)],
+      ["nic.1", expect.stringMatching(/^hotplug:(done|failed)$/)],
+    ]);
+    expect(steps.get("with-devices")).toMatchObject({ "disk.sizes": [128, 64], "nic.names": [null, "second"] });
+    expect(finished("modify-back")).toMatchObject({ ok: true });
+    expect(finished("modify").job.opresult).toEqual([[["be/vcpus", 2]]]);
+    expect(finished("modify-os").job.opresult).toEqual([
+      ["OpPrereqError", [expect.stringContaining("dhcp"), "wrong_input"]],
+    ]);
+    expect(finished("modify-nothing").job.opresult).toEqual([
+      ["OpPrereqError", ["No changes submitted", "wrong_input"]],
+    ]);
+    expect(steps.get("modified")).toMatchObject({
+      ...{ "disk.sizes": [128], "nic.names": [null], custom_osparams: {} },
+      beparams: { vcpus: 2 },
+    });
+  });
+
+  test.skipIf(!possible)("it is reinstalled, and runs again with its new processors", () => {
+    expect(finished("reinstall")).toMatchObject({ ok: true, job: { opresult: [null, null, null] } });
+    expect(steps.get("reinstalled")).toMatchObject({ status: "running", oper_vcpus: 2 });
+  });
+
+  test.skipIf(!possible)("it is renamed and marked offline when it is down", () => {
+    expect(finished("rename-running").job.opresult).toEqual([["OpPrereqError", [expect.any(String), "wrong_state"]]]);
+    expect(finished("rename")).toMatchObject({ ok: true, job: { opresult: ["web3.gannet.test"] } });
+    expect(steps.get("renamed")).toEqual(["web3.gannet.test"]);
+    expect(finished("offline").job.opresult).toEqual([[["admin_state", "offline"]]]);
+    expect(steps.get("offline-state")).toMatchObject({ status: "ADMIN_offline", admin_state: "offline" });
+    expect(finished("startup-offline").ok).toBe(false);
+    for (const step of ["online", "rename-back", "startup-again"])
+      expect(finished(step), step).toMatchObject({ ok: true });
+  });
+
+  test.skipIf(!possible)("several instances are created at once, on the nodes that they name", () => {
+    expect(finished("prepare-export")).toMatchObject({ ok: true, job: { opresult: [null] } });
+    const names = ["many1.gannet.test", "many2.gannet.test"];
+    const jobs = names.map(() => [true, expect.any(Number)]);
+    expect(finished("multi-alloc").job.opresult).toEqual([{ jobs, allocatable: names, failed: [] }]);
+    expect(steps.get("many")).toEqual([...names, "web1.gannet.test"]);
+    for (const name of names) expect(finished(`delete-${name}`).ok).toBe(true);
+  });
+
   test.skipIf(!possible)("delete leaves no process, no file and no row", () => {
     expect(finished("delete").ok).toBe(true);
     expect(steps.get("gone")).toEqual([]);

@@ -155,6 +155,14 @@ describe.skipIf(!existsSync(CLIENT))("disks on simulated LVM and DRBD", () => {
     expect(look("adopted")).toEqual([plain(40), EMPTY, EMPTY]);
   });
 
+  test("an allocator places a mirrored instance on the emptier nodes, and says why another has no place", () => {
+    const { pnode, snodes } = steps.get("allocated-row") as { pnode: string; snodes: readonly string[] };
+    expect([pnode, ...snodes].sort()).toEqual([NODE2, NODE3]);
+    const { ok, job } = steps.get("nowhere") as { ok: boolean } & FinishedStep;
+    expect(ok).toBe(false);
+    expect(JSON.stringify(job.opresult)).toMatch(/FailMem.*temp_insufficient_resources/);
+  });
+
   test("in the end nothing is left, and no secret was told anywhere", () => {
     expect(steps.get("instances")).toEqual([]);
     expect(look("end")).toEqual([EMPTY, EMPTY, EMPTY]);

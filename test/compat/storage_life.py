@@ -8,10 +8,12 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 from ganeti.rapi import client as rapi
 
 NAME = "web1.gannet.test"
+CHOSEN = "web2.gannet.test"
 NODE1, NODE2, NODE3 = ["node%d.gannet.test" % number for number in (1, 2, 3)]
 
 
@@ -48,6 +50,15 @@ def main():
         """What the commands have left on the nodes."""
         show("look-" + step, [{"volumes": volumes(node), "mirrors": mirrors(node)} for node in (0, 1, 2)])
 
+    def settled(node, is_so):
+        """What the node tells of itself follows what is done there: soon, and not at once."""
+        for _ in range(100):
+            row = client.GetNode(node)
+            if is_so(row):
+                break
+            time.sleep(0.2)
+        return row
+
     def create(template, os="noop", **more):
         return client.CreateInstance(
             "create", NAME, template, nics=[{}], os=os, pnode=NODE1, hypervisor="fake", **more
@@ -57,11 +68,11 @@ def main():
     show("failed", {"ok": client.WaitForJobCompletion(job_id, period=0.2), "job": client.GetJobStatus(job_id)})
     look("failed")
 
-    show("space", client.GetNode(NODE1))
+    show("space", settled(NODE1, lambda row: row["dfree"] == row["dtotal"]))
     finish("create-drbd", create("drbd", disks=[{"size": 64}], snode=NODE2))
     show("drbd", client.GetInstance(NAME))
     look("running")
-    show("space-used", client.GetNode(NODE2))
+    show("space-used", settled(NODE2, lambda row: row["dfree"] < row["dtotal"]))
     finish("info", client.GetInstanceInfo(NAME))
 
     finish("grow", client.GrowInstanceDisk(NAME, 0, 32, wait_for_sync=True))
@@ -120,6 +131,17 @@ def main():
     show("adopted", client.GetInstance(NAME))
     look("adopted")
     finish("delete-adopted", client.DeleteInstance(NAME, shutdown_timeout=1))
+
+    finish("filler", create("plain", disks=[{"size": 512}]))
+    choice = {"iallocator": "hail", "opportunistic_locking": True, "hypervisor": "fake"}
+    chosen = client.CreateInstance("create", CHOSEN, "drbd", [{"size": 64}], [{}], os="noop", **choice)
+    finish("allocated", chosen)
+    show("allocated-row", client.GetInstance(CHOSEN))
+    too_much = {"beparams": {"minmem": 4096, "maxmem": 32768}}
+    job_id = client.CreateInstance("create", "big.gannet.test", "plain", [{"size": 64}], [{}], os="noop", **choice, **too_much)
+    show("nowhere", {"ok": client.WaitForJobCompletion(job_id, period=0.2), "job": client.GetJobStatus(job_id)})
+    finish("delete-allocated", client.DeleteInstance(CHOSEN, shutdown_timeout=1))
+    finish("delete-filler", client.DeleteInstance(NAME, shutdown_timeout=1))
     look("end")
     show("instances", client.GetInstances())
 

@@ -47,11 +47,28 @@ describe("migration", () => {
 
   test("of disks that all nodes see: to the node that is named", async () => {
     await createInstance(cluster, NAME, { disk_template: "sharedfile", snode: undefined });
-    for (const node of [undefined, ONE])
-      expect(await cluster.job("PUT", `${INSTANCE}/migrate`, { target_node: node })).toMatchObject({ status: "error" });
+    const job = await cluster.job("PUT", `${INSTANCE}/migrate`, { target_node: ONE });
+    expect(JSON.stringify(job.opresult)).toMatch(/on node .* already/);
     await cluster.succeed("PUT", `${INSTANCE}/migrate`, { target_node: THREE });
     await runsOn(cluster, NAME, THREE);
     expect(await contentsOf(cluster, NAME)).toBe(CONTENTS);
+  });
+
+  test("of disks that all nodes see: to the node that an allocator chooses, by its name or as the default", async () => {
+    await createInstance(cluster, NAME, { disk_template: "sharedfile", snode: undefined });
+    await cluster.succeed("PUT", `${INSTANCE}/migrate`, { iallocator: "hail" });
+    const { pnode } = await instanceRow(cluster, NAME);
+    expect([TWO, THREE]).toContain(pnode);
+    await runsOn(cluster, NAME, String(pnode));
+    await cluster.succeed("PUT", `${INSTANCE}/failover`);
+    expect((await instanceRow(cluster, NAME)).pnode).not.toBe(pnode);
+    for (const [body, words] of [
+      [{ target_node: THREE, iallocator: "hail" }, /not both/],
+      [{ cleanup: true }, /target_node/],
+    ] as const) {
+      const job = await cluster.job("PUT", `${INSTANCE}/migrate`, body);
+      expect(JSON.stringify(job.opresult)).toMatch(words);
+    }
   });
 
   test("is refused where there is nothing to migrate, or nowhere to go", async () => {
@@ -111,12 +128,12 @@ describe("failover", () => {
 
 describe("replacing disks", () => {
   test.each([
-    ["replace_on_primary", undefined],
-    ["replace_on_secondary", "1"],
-    ["replace_new_secondary", undefined],
-  ] as const)("%s, disks %s: both copies are whole afterwards", async (mode, disks) => {
+    ["replace_on_primary", undefined, {}],
+    ["replace_on_secondary", "1", {}],
+    ["replace_new_secondary", undefined, { remote_node: THREE }],
+    ["replace_new_secondary", undefined, { iallocator: "." }],
+  ] as const)("%s, disks %s, %j: both copies are whole afterwards", async (mode, disks, remote) => {
     await createInstance(cluster, NAME, disks === undefined ? {} : { disks: [{ size: 8 }, { size: 4 }] });
-    const remote = mode === "replace_new_secondary" ? { remote_node: THREE } : {};
     const body = { mode, ...remote, ...(disks === undefined ? {} : { disks }) };
     const job = await cluster.job("POST", `${INSTANCE}/replace-disks`, body);
     expect(job, told(job)).toMatchObject({ status: "success" });
@@ -133,7 +150,9 @@ describe("replacing disks", () => {
     expect(job.status).toBe("success");
     expect(told(job)).toContain("No disks need replacement");
     for (const [body, words] of [
-      [{ mode: "replace_new_secondary" }, /must be named/],
+      [{ mode: "replace_new_secondary" }, /either the new secondary .* or an allocator/],
+      [{ mode: "replace_new_secondary", remote_node: THREE, iallocator: "hail" }, /either/],
+      [{ mode: "replace_on_primary", iallocator: "hail" }, /only be named when/],
       [{ mode: "replace_new_secondary", remote_node: ONE }, /cannot be the primary/],
       [{ mode: "replace_new_secondary", remote_node: TWO }, /is the secondary .* already/],
       [{ mode: "replace_on_primary", remote_node: THREE }, /only be named when/],

@@ -26,6 +26,8 @@ interface DiskInfo {
   readonly size: number;
   /** What the primary node says of it: path, major, minor, percent in sync, seconds left, degraded, local disk. */
   readonly pstatus: readonly (string | number | boolean | null)[] | null;
+  /** The same of the secondary. */
+  readonly sstatus: readonly (string | number | boolean | null)[] | null;
 }
 
 /** The guest is small, has no operating system that could obey, and nobody looks at its screen. */

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { unavailableIn } from "../../src/logical-units/registry.ts";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "./logical-unit-bed.ts";
 
-const [NODE1, NODE2] = NODES;
+const [NODE1, NODE2, NODE3] = NODES;
 const NAME = "web1.gnt.test";
 const INSTANCE = { instance_name: NAME };
 
@@ -97,6 +97,17 @@ describe("plain to drbd", () => {
     await bed.succeed("OP_INSTANCE_STARTUP", INSTANCE);
   });
 
+  test("fills it on the node that an allocator chooses", async () => {
+    await stopped("plain");
+    await bed.succeed("OP_INSTANCE_SET_PARAMS", convert("drbd", { iallocator: "hail" }));
+    const [secondary] = bed.view.secondaryNodes(bed.instance(NAME));
+    expect([bed.uuidOf(NODE2), bed.uuidOf(NODE3)]).toContain(secondary);
+    const both = { ...toDrbd(), iallocator: "hail" };
+    const { result } = await bed.run("OP_INSTANCE_SET_PARAMS", both);
+    expect(result).toEqual(["OpPrereqError", [expect.stringContaining("not both"), "wrong_input"]]);
+    await bed.succeed("OP_INSTANCE_STARTUP", INSTANCE);
+  });
+
   test("without waiting leaves the disks active while they are filled", async () => {
     await stopped("plain");
     const job = await bed.succeed("OP_INSTANCE_SET_PARAMS", toDrbd({ wait_for_sync: false }));
@@ -171,7 +182,6 @@ describe("other templates are copied", () => {
 
 describe("is refused", () => {
   test.each([
-    ["drbd without a node", convert("drbd"), "wrong_input"],
     ["drbd on the primary itself", convert("drbd", { remote_node: NODE1 }), "wrong_input"],
     ["a node for what has no copy", convert("file", { remote_node: NODE2 }), "wrong_input"],
     ["the same template", convert("plain"), "wrong_input"],
@@ -185,6 +195,15 @@ describe("is refused", () => {
     expect(result).toEqual(["OpPrereqError", [expect.any(String), code]]);
   });
 
+  test("without a node where no allocator could choose one", async () => {
+    await stopped("plain");
+    const { defaultIallocator } = bed.view.cluster;
+    await bed.setCluster({ defaultIallocator: "" });
+    const { result } = await bed.run("OP_INSTANCE_SET_PARAMS", convert("drbd"));
+    await bed.setCluster({ defaultIallocator });
+    expect(result).toEqual(["OpPrereqError", [expect.stringContaining("allocator"), "wrong_input"]]);
+  });
+
   test("while the instance runs", async () => {
     await stopped("plain");
     await bed.succeed("OP_INSTANCE_STARTUP", INSTANCE);
@@ -195,9 +214,8 @@ describe("is refused", () => {
   test("at submission, whatever cannot be done yet", () => {
     const lacking = (params: object) => unavailableIn({ OP_ID: "OP_INSTANCE_SET_PARAMS", ...INSTANCE, ...params });
     expect(lacking({ disk_template: "drbd", remote_node: NODE2, force: true, hotplug: false })).toBeUndefined();
-    expect(lacking({ disk_template: "drbd", beparams: { vcpus: 2 } })).toBe("backend parameters");
-    expect(lacking({ offline: false })).toBe("offline");
-    expect(lacking({ disks: [["add", { size: 1024 }]] })).toBe("changes of single disks");
+    expect(lacking({ disk_template: "drbd", iallocator: "hail" })).toBeUndefined();
+    expect(lacking({ instance_communication: true })).toBe("instance communication");
     expect(unavailableIn({ OP_ID: "OP_INSTANCE_STARTUP", ...INSTANCE })).toBeUndefined();
   });
 });

@@ -236,6 +236,16 @@ describe("making disks again", () => {
     expect(ends()).toEqual([[], ["secondary"], ["primary"]]);
   });
 
+  test("on nodes that an allocator chooses: not on one that is gone", async () => {
+    await stopped("drbd");
+    lose(NODE1, NODE2);
+    await bed.setNode(NODE1, { offline: true });
+    await bed.succeed("OP_INSTANCE_RECREATE_DISKS", { ...INSTANCE, iallocator: "hail" });
+    const [disk = raise()] = bed.disks(NAME);
+    expect(new Set(disk.nodes)).toEqual(new Set([NODE2, NODE3].map((node) => bed.uuidOf(node))));
+    await bed.succeed("OP_INSTANCE_STARTUP", INSTANCE);
+  });
+
   test("that fails leaves rows and nodes as they were", async () => {
     await stopped("drbd");
     const before = { disks: bed.disks(NAME), node: bed.instance(NAME).primaryNode };

@@ -1,6 +1,6 @@
 /** The executor with every logical unit, over a real Redis and scripted nodes: a job goes in, its end comes out. */
-import { type ConfigRows, initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
-import { BullWakeQueue, type Job, RedisJobLedger } from "@gannet/job-ledger";
+import { type ConfigChange, type ConfigRows, initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
+import { BullWakeQueue, type Job, type JobId, RedisJobLedger } from "@gannet/job-ledger";
 import { RedisLockManager } from "@gannet/locking";
 import type { Cluster, ConfigView, Disk, Instance, Node, NodeUuid } from "@gannet/objects";
 import { parseOpcode, wireOpcode } from "@gannet/opcodes";
@@ -21,13 +21,19 @@ const EPOCH = 1;
 export interface LogicalUnitBed extends AsyncDisposable {
   readonly nodes: ScriptedNodes;
   readonly redis: TestRedis;
+  readonly live: MemoryLiveState;
+  readonly ledger: RedisJobLedger;
   readonly view: ConfigView;
   /** Submit one opcode and wait for the job's end. */
   run(id: string, params: Readonly<Record<string, unknown>>): Promise<FinishedJob>;
   /** @throws Error with its result when the job does not succeed */
   succeed(id: string, params: Readonly<Record<string, unknown>>): Promise<FinishedJob>;
+  /** Change the configuration as no operation would. */
+  commit(change: (view: ConfigView) => readonly ConfigChange[]): Promise<void>;
+  /** Wait for the end of a job that another one has submitted. */
+  ended(job: JobId): Promise<Job>;
   setCluster(change: Partial<Cluster>): Promise<void>;
-  setNode(name: string, change: Partial<Pick<Node, "offline" | "ndparams">>): Promise<void>;
+  setNode(name: string, change: Partial<Node>): Promise<void>;
   instance(name: string): Instance;
   disks(name: string): readonly Disk[];
   uuidOf(node: string): NodeUuid;
@@ -69,6 +75,7 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
     live.apply(uuid, snapshot(NODES[position] ?? name));
   }
   const lost = new AbortController();
+  const secrets = new SecretVault();
   const executor = new Executor({
     ledger,
     queue,
@@ -76,8 +83,9 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
     locks: new RedisLockManager(client),
     live,
     node: (uuid) => nodes.client(uuid),
+    connectAgent: ({ name }) => nodes.named(name).client,
     units: LOGICAL_UNITS,
-    secrets: new SecretVault(),
+    secrets,
     fence: { epoch: EPOCH },
     lost: lost.signal,
     logger,
@@ -87,23 +95,23 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
   const fence = { epoch: EPOCH };
   const parts = stack.move();
 
-  const run = async (id: string, params: Readonly<Record<string, unknown>>): Promise<FinishedJob> => {
-    const { declaration, op } = parseOpcode({ OP_ID: id, ...params });
-    const opcodes = [{ input: wireOpcode(declaration, op), summary: id }];
-    const [job = 0] = await ledger.submit([{ requester: "tester", opcodes }]);
-    return await vi.waitFor(
+  const ended = (id: JobId): Promise<Job> =>
+    vi.waitFor(
       async () => {
-        const found = await ledger.get(job);
-        if (found === undefined || !["success", "error"].includes(found.status)) throw new Error(`job ${job} goes on`);
-        const [opcode] = found.opcodes;
-        return {
-          status: found.status,
-          result: opcode?.result,
-          log: (opcode?.log ?? []).map(([, , , payload]) => String(payload)),
-        };
+        const job = await ledger.get(id);
+        if (job === undefined || !["success", "error"].includes(job.status)) throw new Error(`job ${id} goes on`);
+        return job;
       },
       { timeout: 30_000, interval: 5 },
     );
+
+  const run = async (id: string, params: Readonly<Record<string, unknown>>): Promise<FinishedJob> => {
+    const { declaration, op } = parseOpcode({ OP_ID: id, ...params });
+    const opcodes = [{ input: wireOpcode(declaration, op), summary: id }];
+    const [job = 0] = await secrets.submit([{ requester: "tester", opcodes }], (stored) => ledger.submit(stored));
+    const { status, opcodes: ran } = await ended(job);
+    const [opcode] = ran;
+    return { status, result: opcode?.result, log: (opcode?.log ?? []).map(([, , , payload]) => String(payload)) };
   };
 
   const instance = (name: string): Instance => {
@@ -114,8 +122,11 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
 
   return {
     nodes,
+    live,
     redis,
+    ledger,
     run,
+    ended,
     instance,
     disks: (name) => configStore.view.disksOf(instance(name)),
     get view() {
@@ -125,6 +136,9 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
       const job = await run(id, params);
       if (job.status === "success") return job;
       throw new Error(`${id} failed: ${JSON.stringify(job.result)}\n${job.log.join("\n")}`);
+    },
+    async commit(change) {
+      await configStore.commit(change, fence);
     },
     async setCluster(change) {
       await configStore.commit((view) => [{ kind: "cluster", put: { ...view.cluster, ...change } }], fence);

@@ -81,6 +81,13 @@ test("tells when there is no estimate", async () => {
   expect(log).toContain("- device disk/0: 50.00% done, no time estimate");
 });
 
+test("says at once that the copies are split, and does not wait for what will not come", async () => {
+  const split: MirrorStatus = { ...ALONE, connection: "standalone", splitBrain: true };
+  expect(await waitForSync(contextOf(split), view, instance)).toBe(false);
+  expect(pauses).toEqual([]);
+  expect(log.join("\n")).toMatch(/disk\/0: split brain/);
+});
+
 test("gives an end time to find its peer, and then says that the disk is degraded", async () => {
   expect(await waitForSync(contextOf(ALONE, ALONE, at(1, 1), WHOLE), view, instance)).toBe(true);
   expect(await waitForSync(contextOf(ALONE), view, instance)).toBe(false);

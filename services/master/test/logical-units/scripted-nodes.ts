@@ -4,7 +4,19 @@
  */
 import { BlockDeviceError, OpPrereqError } from "@gannet/errors";
 import type { NodeUuid } from "@gannet/objects";
-import type { BlockDevice, DrbdLink, MirrorStatusReply_Disk, NodeClient, StorageUnit } from "@gannet/rpc";
+import type {
+  BlockDevice,
+  CheckAddressesRequest,
+  DescribeDrbdReply,
+  DrbdLink,
+  HookResult,
+  MirrorStatusReply_Disk,
+  NodeClient,
+  RunAllocatorRequest,
+  RunHooksRequest,
+  StorageUnit,
+  VerifyNodeReply,
+} from "@gannet/rpc";
 import { guest, nodeState } from "../rapi/cluster-fixture.ts";
 
 export interface Volume {
@@ -56,6 +68,8 @@ export class ScriptedNodes {
   /** What the test does while a node is asked. */
   onCall: ((call: Call) => Promise<void>) | undefined;
   readonly #nodes = new Map<NodeUuid, ScriptedNode>();
+  /** Addresses that no node reaches. */
+  readonly silent = new Set<string>();
   /** Looks left until the ends of a pair are the same, by port. */
   readonly syncs = new Map<number, number>();
 
@@ -73,6 +87,42 @@ export class ScriptedNodes {
     const node = [...this.#nodes.values()].find((each) => each.name === name);
     if (node === undefined) throw new Error(`no scripted node ${name}`);
     return node;
+  }
+
+  readonly #transfers: {
+    readonly name: string;
+    readonly write: (contents: string) => void;
+    readonly done: PromiseWithResolvers<void>;
+  }[] = [];
+
+  openTransfer(name: string, write: (contents: string) => void): string {
+    this.#transfers.push({ name, write, done: Promise.withResolvers() });
+    return name;
+  }
+
+  /** @param port - the number that the receiver told, from 1 on */
+  sendTransfer(port: number, contents: string): string {
+    const transfer = this.#transfers[port - 1];
+    if (transfer === undefined) throw new Error(`nobody listens on port ${port}`);
+    transfer.write(contents);
+    transfer.done.resolve();
+    return transfer.name;
+  }
+
+  async *followTransfer(name: string) {
+    const place = this.#transfers.findLastIndex((each) => each.name === name);
+    const state = {
+      name,
+      listenPort: place + 1,
+      connected: true,
+      transferredMib: 0,
+      mibPerSecond: 0,
+      recentOutput: [],
+    };
+    yield { transfers: [{ ...state, over: false, problem: "" }] };
+    await this.#transfers[place]?.done.promise;
+    const failure = this.failures.find(({ method }) => method === "transfers.follow");
+    yield { transfers: [{ ...state, over: true, problem: failure === undefined ? "" : "it was told to fail" }] };
   }
 
   client(uuid: NodeUuid): NodeClient {
@@ -118,7 +168,22 @@ export class ScriptedNode {
   ]);
   readonly ends = new Map<number, DrbdEnd>();
   readonly guests = new Set<string>();
+  readonly addresses = new Set<string>();
+  /** What the out-of-band program prints here, by the machine that it is asked about. */
+  readonly oobOutputs = new Map<string, string>();
+  /** Of its agent; the master's own when undefined. */
+  version: string | undefined;
+  /** The cluster fixture's when undefined. */
+  memoryFreeMib: number | undefined;
   readonly units: StorageUnit[] = [];
+  verification: VerifyNodeReply = { digests: [], problems: [], clockMs: Date.now(), agentVersion: "test" };
+  drbd: DescribeDrbdReply = { version: "8.4", minors: [], usermodeHelper: "/bin/true", problem: "" };
+  /** A site's hooks, by what becomes of them. */
+  hooks: (request: RunHooksRequest) => readonly HookResult[] = () => [];
+  /** A site's allocators, by what they print. */
+  allocator: (name: string, input: unknown) => { readonly output: string } = (name) => {
+    throw new OpPrereqError(`There is no allocator ${name}`, "unknown_entity");
+  };
   readonly client: NodeClient;
   readonly #world: ScriptedNodes;
 
@@ -129,11 +194,19 @@ export class ScriptedNode {
     const services = {
       nodeName: name,
       close: () => {},
-      node: this.#service("node", { describe: () => this.#describe() }),
+      node: this.#service("node.", this.#nodeItself()),
       [BLOCK_DEVICES]: this.#service("", this.#blockDevices()),
       instances: this.#service("instances.", this.#instances()),
-      os: this.#service("os.", { validate: () => ({}), create: (request: OsRequest) => this.#install(request) }),
+      os: this.#service("os.", {
+        validate: () => ({}),
+        create: (request: OsRequest) => this.#install(request),
+        rename: () => ({}),
+      }),
       storage: this.#service("storage.", this.#storage()),
+      transfers: {
+        ...recorded(this.#service("transfers.", this.#transfers()), ["startImport", "startExport", "end"]),
+        follow: ({ names: [name = ""] }: { readonly names: readonly string[] }) => world.followTransfer(name),
+      },
     };
     this.client = services as unknown as NodeClient;
   }
@@ -183,13 +256,33 @@ export class ScriptedNode {
     throw failure.error ?? new BlockDeviceError(`${method} on ${this.name} was told to fail`);
   }
 
+  #nodeItself() {
+    return {
+      describe: () => this.#describe(),
+      verify: () => this.verification,
+      runHooks: (request: RunHooksRequest) => ({ results: this.hooks(request) }),
+      runAllocator: ({ name, input }: RunAllocatorRequest) => this.allocator(name, JSON.parse(input)),
+      runOob: ({ nodeName }: { readonly nodeName: string }) => ({ output: this.oobOutputs.get(nodeName) ?? "" }),
+      runRestrictedCommand: ({ command }: { readonly command: string }) => ({ output: `${command} on ${this.name}` }),
+      powercycle: () => ({ message: "Reboot scheduled in 5 seconds" }),
+      checkAddresses: ({ own, peers }: CheckAddressesRequest) => ({
+        foreign: own.filter((address) => !this.addresses.has(address)),
+        silent: peers.filter(({ address }) => this.#world.silent.has(address)),
+      }),
+    };
+  }
+
   #describe() {
     const storage = [...this.groups].map(([name, totalMib]) => ({
       ...{ type: "lvm-vg", name, totalMib },
       freeMib: this.freeMib(name),
     }));
     const file = { type: "file", name: "/srv/ganeti/file-storage", totalMib: 50_000, freeMib: 40_000 };
-    return nodeState(this.name, { storage: [...storage, file, { ...file, type: "sharedfile" }] });
+    return nodeState(this.name, {
+      storage: [...storage, file, { ...file, type: "sharedfile" }],
+      ...(this.version === undefined ? {} : { agentVersion: this.version }),
+      ...(this.memoryFreeMib === undefined ? {} : { memoryFreeMib: this.memoryFreeMib }),
+    });
   }
 
   #instances() {
@@ -207,6 +300,9 @@ export class ScriptedNode {
         return {};
       },
       reboot: ({ name }: { readonly name: string }) => guest(name),
+      console: () => ({ kind: "msg", message: "no console here", command: [], port: 0, display: 0 }),
+      setMemory: () => ({}),
+      checkHotplug: () => ({}),
       hotplug: () => ({}),
     };
   }
@@ -219,6 +315,26 @@ export class ScriptedNode {
     return {};
   }
 
+  /** Contents of whole disks, which go from one node to another at once when both ends are there. */
+  #transfers() {
+    type DiskEnd = { readonly end: { readonly value: { readonly device: BlockDevice } } };
+    return {
+      startImport: ({ component, target }: { readonly component: string; readonly target: DiskEnd }) => {
+        const { device } = target.end.value;
+        this.#assemble(device);
+        return {
+          name: this.#world.openTransfer(`${this.name}/${component}`, (contents) => this.#write(device, contents)),
+        };
+      },
+      startExport: (request: { readonly component: string; readonly port: number; readonly source: DiskEnd }) => {
+        const { device } = request.source.end.value;
+        this.#assemble(device);
+        return { name: this.#world.sendTransfer(request.port, this.#data(device).contents) };
+      },
+      end: () => ({}),
+    };
+  }
+
   #storage() {
     return {
       listUnits: ({ type, name }: { readonly type: string; readonly name?: string }) => ({
@@ -229,6 +345,7 @@ export class ScriptedNode {
         return {};
       },
       repair: () => ({}),
+      describeDrbd: () => ({ ...this.drbd, minors: [...this.drbd.minors, ...this.ends.keys()] }),
       listVolumes: () => ({
         volumes: [...this.volumes].map(([id, { sizeMib, inUse }]) => {
           const [volumeGroup = "", name = ""] = id.split("/");
@@ -412,6 +529,11 @@ export class ScriptedNode {
     if (volume.owner !== device.uuid) throw new BlockDeviceError(`${idOf(device)} is another's`);
     return volume;
   }
+}
+
+/** The methods of a service as properties, to stand beside others. */
+function recorded(service: object, names: readonly string[]): object {
+  return Object.fromEntries(names.map((name) => [name, (service as Record<string, unknown>)[name]]));
 }
 
 interface OsRequest {

@@ -7,6 +7,8 @@ import type { ExecContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { onDevice, undoStep } from "../../executor/undo-actions.ts";
+import { withMaster } from "../../hooks/hook-plan.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { endsOf, type PlacedDisk, placedDisks } from "../instance/disk-ends.ts";
 import { assembleDisks, removeDisks, shutdownDisks } from "../instance/disk-steps.ts";
 import { resumeGuest, stopGuest } from "../instance/guest-steps.ts";
@@ -64,6 +66,20 @@ export const backupExport = implement(BackupExport, {
         "wrong_state",
       );
     return { instance, source, target, running, snapshots };
+  },
+
+  hooks(view, op, { instance, source, target }) {
+    const nodes = withMaster(view, source.uuid, target.uuid);
+    return instanceHooks(view, "instance-export", instance, {
+      environment: {
+        EXPORT_MODE: op.mode,
+        EXPORT_NODE: target.name,
+        EXPORT_DO_SHUTDOWN: op.shutdown,
+        SHUTDOWN_TIMEOUT: op.shutdown_timeout,
+        REMOVE_INSTANCE: op.remove_instance,
+      },
+      ...{ pre: nodes, post: nodes },
+    });
   },
 
   async exec(ctx, op, { instance, source, target, running, snapshots }) {

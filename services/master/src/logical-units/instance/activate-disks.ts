@@ -6,7 +6,7 @@ import { markDisksActive } from "./admin-state-steps.ts";
 import { assembleDisks } from "./disk-steps.ts";
 import { instanceLock, nodeLocks } from "./locks.ts";
 import { knownInstance, onlinePrimary } from "./lookups.ts";
-import { waitForSync } from "./mirror-steps.ts";
+import { tellSplitBrain, waitForSync } from "./mirror-steps.ts";
 
 /** `ignore_size` changes nothing: agents make a disk usable whatever size is recorded for it. */
 export const instanceActivateDisks = implement(InstanceActivateDisks, {
@@ -23,7 +23,8 @@ export const instanceActivateDisks = implement(InstanceActivateDisks, {
   async exec(ctx, op, { instance, primary }) {
     await markDisksActive(ctx, instance);
     const assembled = await assembleDisks(ctx, ctx.config, instance);
-    if (op.wait_for_sync && !(await waitForSync(ctx, ctx.config, instance)))
+    if (!op.wait_for_sync) await tellSplitBrain(ctx, ctx.config, instance);
+    else if (!(await waitForSync(ctx, ctx.config, instance)))
       throw new OpExecError(`Some disks of instance ${instance.name} are degraded`);
     return assembled.map(({ index, path }): [string, string, string] => [primary.name, diskIvName(index), path]);
   },

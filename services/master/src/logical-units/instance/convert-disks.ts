@@ -210,7 +210,7 @@ async function createEnd(
 async function copyDisks(ctx: ExecContext, { instance, old }: Conversion, disks: readonly PlacedDisk[]): Promise<void> {
   const view = ctx.config;
   const node = instance.primaryNode;
-  await createDisks(ctx, view, instance, disks);
+  await createDisks(ctx, view, instance, disks, { undo: "remove-unused-device" });
   for (const { index, disk } of disks) {
     const before = old[index]?.disk;
     if (before === undefined) throw new Error(`disk ${index} has nothing to be copied from`);

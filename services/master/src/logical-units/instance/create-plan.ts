@@ -26,15 +26,13 @@ import type { InstanceCreate, Op } from "@gannet/opcodes";
 import { knownNode } from "./lookups.ts";
 import { hasExclusiveStorage } from "./messages.ts";
 import { type PlannedDisk, plannedDisks } from "./planned-disks.ts";
-import { type PlannedNic, plannedNics } from "./planned-nics.ts";
+import { type PlannedNics, plannedNics } from "./planned-nics.ts";
 
 type CreateOp = Op<typeof InstanceCreate>;
 
-export interface CreatePlan {
+/** What is known of a new instance before its nodes are. */
+export interface NewInstance {
   readonly name: string;
-  readonly node: Node;
-  /** Where the second copies are; null for templates that keep none. */
-  readonly secondary: Node | null;
   readonly hypervisor: HypervisorName;
   readonly template: DiskTemplate;
   /** Name or name+variant; empty when nothing is to be installed and none was named. */
@@ -47,30 +45,33 @@ export interface CreatePlan {
   readonly filledBeparams: Parameters;
   readonly osparams: Parameters;
   readonly osparamsPrivate: Parameters;
-  readonly disks: readonly PlannedDisk[];
-  readonly nics: readonly PlannedNic[];
   readonly tags: readonly string[];
+}
+
+export interface CreatePlan extends NewInstance {
+  readonly node: Node;
+  /** Where the second copies are; null for templates that keep none. */
+  readonly secondary: Node | null;
+  readonly disks: readonly PlannedDisk[];
+  readonly nics: PlannedNics;
 }
 
 /** Requests that this version knows and cannot carry out; they are refused, never ignored. */
 const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: CreateOp) => boolean])[] = [
   ["an import from another cluster (mode remote-import)", (op) => op.mode === "remote-import"],
-  ["an iallocator", (op) => op.iallocator !== null && op.iallocator !== undefined],
-  ["creation without a primary node (pnode)", (op) => !op.pnode && !op.pnode_uuid],
   ["forthcoming instances", (op) => op.forthcoming || op.commit],
   ["instance communication", (op) => op.instance_communication],
 ];
 
 /**
- * The policy is not compared yet (see {@link plannedUse}): the sizes of adopted disks are known only to their node.
+ * What is asked for, before its nodes are known.
  * @throws OpPrereqError or another of the taxonomy, naming what does not fit
  */
-export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
+export function newInstance(op: CreateOp, view: ConfigView): NewInstance {
   const unsupported = NOT_SUPPORTED_YET.find(([, asked]) => asked(op));
   if (unsupported !== undefined) throw new OpPrereqError(`${unsupported[0]} is not supported yet`, "wrong_input");
   if (view.findInstance(op.instance_name)?.name === op.instance_name)
     throw new OpPrereqError(`Instance '${op.instance_name}' is already in the cluster`, "already_exists");
-  const node = usableNode(view, op.pnode_uuid ?? op.pnode ?? "");
   const hypervisor = enabledHypervisor(view, op.hypervisor ?? null);
   const template = usableTemplate(view, op.disk_template ?? null);
   const os = op.os_type ?? "";
@@ -79,12 +80,8 @@ export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
   const beparams = newBackendParameters(op.beparams, inheritedBeparams(view.cluster));
   const filled = filledBeparams(view.cluster, { beparams });
   checkBackendParameters(filled);
-  const plan: CreatePlan = {
+  return {
     name: op.instance_name,
-    node,
-    secondary: DISK_TEMPLATE_TRAITS[template].needsSecondary
-      ? mirrorNode(view, op.snode_uuid ?? op.snode ?? "", { template, primary: node })
-      : null,
     hypervisor,
     template,
     os,
@@ -95,9 +92,26 @@ export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
     filledBeparams: filled,
     osparams: op.osparams,
     osparamsPrivate: op.osparams_private ?? {},
-    disks: plannedDisks(view, op.disks, { template, instanceName: op.instance_name, primary: node, files: op }),
-    nics: plannedNics(op.nics, view),
     tags: addTags([], op.tags),
+  };
+}
+
+/**
+ * The policy is not compared yet (see {@link plannedUse}): the sizes of adopted disks are known only to their node.
+ * @throws OpPrereqError or another of the taxonomy, naming what does not fit
+ */
+export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
+  const instance = newInstance(op, view);
+  const { template, name: instanceName } = instance;
+  const node = usableNode(view, op.pnode_uuid ?? op.pnode ?? "");
+  const plan: CreatePlan = {
+    ...instance,
+    node,
+    secondary: DISK_TEMPLATE_TRAITS[template].needsSecondary
+      ? mirrorNode(view, op.snode_uuid ?? op.snode ?? "", { template, primary: node })
+      : null,
+    disks: plannedDisks(view, op.disks, { template, instanceName, primary: node, files: op }),
+    nics: plannedNics(op.nics, view, { primary: node, conflictsCheck: op.conflicts_check }),
   };
   checkExclusiveStorage(view, plan);
   return op.identify_defaults ? withoutDefaults(view, plan) : plan;
@@ -164,7 +178,10 @@ export function usableTemplate(view: ConfigView, asked: DiskTemplate | null): Di
 }
 
 /** @throws OpPrereqError (wrong_input) when the disks do not suit nodes whose disks have physical volumes of their own */
-function checkExclusiveStorage(view: ConfigView, { node, secondary, template, disks }: CreatePlan): void {
+export function checkExclusiveStorage(
+  view: ConfigView,
+  { node, secondary, template, disks }: Pick<CreatePlan, "node" | "secondary" | "template" | "disks">,
+): void {
   const exclusive = [node, secondary].find((each) => each !== null && hasExclusiveStorage(view, each.uuid));
   const withSpindles = disks.find(({ spindles }) => spindles !== null);
   if (exclusive == null) {
@@ -191,7 +208,7 @@ export function plannedUse(plan: CreatePlan): InstanceUse {
     vcpus: Number(plan.filledBeparams.vcpus),
     spindleUse: Number(plan.filledBeparams.spindle_use),
     diskSizesMib: plan.disks.map((disk) => disk.sizeMib),
-    nicCount: plan.nics.length,
+    nicCount: plan.nics.drafts.length,
     diskTemplate: plan.template,
   };
 }
@@ -206,6 +223,9 @@ function withoutDefaults(view: ConfigView, plan: CreatePlan): CreatePlan {
     hvparams: differing(plan.hvparams, inheritedHvparams(cluster, plan.hypervisor, plan.os)),
     beparams: differing(plan.beparams, inheritedBeparams(cluster)),
     osparams: differing(plan.osparams, cluster.osparams[plan.os] ?? {}),
-    nics: plan.nics.map((nic) => ({ ...nic, nicparams: differing(nic.nicparams, cluster.nicparams) })),
+    nics: {
+      ...plan.nics,
+      drafts: plan.nics.drafts.map((nic) => ({ ...nic, nicparams: differing(nic.nicparams, cluster.nicparams) })),
+    },
   };
 }

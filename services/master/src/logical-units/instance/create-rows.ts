@@ -1,23 +1,23 @@
-/** The configuration rows of a new instance. A commit that is tried again draws new MAC addresses and nothing else. */
-import { randomBytes, randomUUID } from "node:crypto";
+/** The configuration rows of a new instance. A commit that is tried again draws new addresses of NICs and nothing else. */
+import { randomUUID } from "node:crypto";
 import type { ConfigChange } from "@gannet/config-store";
 import {
   allocatePort,
   type ConfigView,
-  generateMac,
   type Instance,
   type InstanceUuid,
   NEEDS_NETWORK_PORT,
+  type Nic,
 } from "@gannet/objects";
+import { writtenNics } from "./changed-nics.ts";
 import type { CreatePlan } from "./create-plan.ts";
 import { type DiskHome, type DiskIdentity, newDiskIdentity } from "./disk-rows.ts";
-import { macInUse } from "./planned-nics.ts";
+import { NO_NICS } from "./planned-nics.ts";
 
 /** What is drawn by lot, once, so that a commit that is tried again writes the same rows. */
 export interface NewIdentity {
   readonly instance: InstanceUuid;
   readonly disks: readonly DiskIdentity[];
-  readonly nics: readonly string[];
   /** Seconds since 1970. */
   readonly ctime: number;
 }
@@ -26,7 +26,6 @@ export function newIdentity(plan: CreatePlan, ctime: number): NewIdentity {
   return {
     instance: randomUUID() as InstanceUuid,
     disks: plan.disks.map(newDiskIdentity),
-    nics: plan.nics.map(() => randomUUID()),
     ctime,
   };
 }
@@ -40,10 +39,9 @@ export function diskHome(plan: CreatePlan, { instance, ctime }: NewIdentity): Di
 export function instanceRow(
   plan: CreatePlan,
   identity: NewIdentity,
-  view: ConfigView,
+  nics: Nic[],
   networkPort: number | null,
 ): Instance {
-  const taken = new Set<string>();
   return {
     uuid: identity.instance,
     name: plan.name,
@@ -56,19 +54,7 @@ export function instanceRow(
     osparamsPrivate: plan.osparamsPrivate,
     adminState: "down",
     adminStateSource: "admin",
-    nics: plan.nics.map((nic, index) => {
-      const isTaken = (mac: string) => taken.has(mac) || macInUse(view, mac);
-      const mac = nic.mac ?? generateMac(view.cluster.macPrefix, isTaken, randomBytes);
-      taken.add(mac);
-      return {
-        uuid: identity.nics[index] ?? "",
-        name: nic.name,
-        mac,
-        ip: nic.ip,
-        network: null,
-        nicparams: nic.nicparams,
-      };
-    }),
+    nics,
     disks: identity.disks.map(({ uuid }) => uuid),
     diskTemplate: plan.template,
     // A mirrored disk's ends are connected from its creation on.
@@ -82,12 +68,20 @@ export function instanceRow(
   };
 }
 
+/** The NICs, with addresses drawn from the view, and the changes of the networks' pools that belong to them. */
+export function drawnNics(plan: CreatePlan, view: ConfigView): ReturnType<typeof writtenNics> {
+  return writtenNics(view, NO_NICS, plan.nics);
+}
+
 /** The changes that add the instance to a configuration that has its disks already. */
 export function addedInstance(plan: CreatePlan, identity: NewIdentity, view: ConfigView): readonly ConfigChange[] {
-  if (!NEEDS_NETWORK_PORT[plan.hypervisor]) return [{ kind: "instance", put: instanceRow(plan, identity, view, null) }];
-  const { port, state } = allocatePort(view.cluster);
+  const { nics, networks } = drawnNics(plan, view);
+  const { port, state } = NEEDS_NETWORK_PORT[plan.hypervisor]
+    ? allocatePort(view.cluster)
+    : { port: null, state: null };
   return [
-    { kind: "cluster", put: { ...view.cluster, ...state } },
-    { kind: "instance", put: instanceRow(plan, identity, view, port) },
+    ...(state === null ? [] : [{ kind: "cluster", put: { ...view.cluster, ...state } } as const]),
+    ...networks,
+    { kind: "instance", put: instanceRow(plan, identity, nics, port) },
   ];
 }

@@ -7,8 +7,10 @@ import { implement } from "../../executor/logical-unit.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { up } from "./admin-state-steps.ts";
 import { adoptedId, withAdoptedSizes } from "./adoption.ts";
+import { allocationCandidates, allocationLocks, isAllocated, withAllocatedNodes } from "./allocation.ts";
+import { createHooks } from "./create-hooks.ts";
 import { type CreatePlan, planCreate, plannedUse } from "./create-plan.ts";
-import { addedInstance, diskHome, instanceRow, type NewIdentity, newIdentity } from "./create-rows.ts";
+import { addedInstance, diskHome, drawnNics, instanceRow, type NewIdentity, newIdentity } from "./create-rows.ts";
 import { createDisks, renameDevice, wipeDisks } from "./disk-creation-steps.ts";
 import type { PlacedDisk } from "./disk-ends.ts";
 import { addedDisks } from "./disk-rows.ts";
@@ -20,6 +22,7 @@ import { instanceMessage } from "./messages.ts";
 import { waitForSync, withoutSync } from "./mirror-steps.ts";
 import { checkName } from "./name-check.ts";
 import { osParameterTexts, osScriptRequest } from "./os-request.ts";
+import { releaseOtherNodes } from "./other-node.ts";
 import { checkPolicy } from "./policy-check.ts";
 
 export const instanceCreate = implement(InstanceCreate, {
@@ -28,8 +31,10 @@ export const instanceCreate = implement(InstanceCreate, {
       (name) => view.findNode(name ?? "") ?? [],
     );
     const sources = op.mode === "import" ? exportNodes(view, op) : [];
+    const allocated = isAllocated(op) ? allocationLocks(op, view) : [];
     return [
       exclusive.instance(op.instance_name),
+      ...allocated,
       ...[...new Set(nodes.map((node) => node.group))].map(shared.nodegroup),
       ...[...new Set(nodes.map((node) => node.uuid))].flatMap(nodeLocks),
       ...sources
@@ -38,11 +43,14 @@ export const instanceCreate = implement(InstanceCreate, {
     ];
   },
 
+  candidates: allocationCandidates,
+
   async checkPrereq(ctx, given) {
     const source = given.mode === "import" ? await findExport(ctx, given) : null;
-    const op = source === null ? given : withDescription(given, source.sections);
-    const asked = planCreate(op, ctx.config);
-    const plan = { ...asked, disks: await withAdoptedSizes(ctx, asked.node, asked.disks) };
+    const asked = source === null ? given : withDescription(given, source.sections);
+    const op = await withAllocatedNodes(ctx, asked);
+    const planned = planCreate(op, ctx.config);
+    const plan = { ...planned, disks: await withAdoptedSizes(ctx, planned.node, planned.disks) };
     if (!op.ignore_ipolicy) checkPolicy(ctx.config, plan.node, plannedUse(plan));
     await checkName(plan.name, { nameCheck: op.name_check, ipCheck: op.ip_check });
     // Nothing is on the disks of an instance that is not installed: it is not started (as in Ganeti).
@@ -58,13 +66,17 @@ export const instanceCreate = implement(InstanceCreate, {
     return { plan, identity, osParameters, start, source };
   },
 
+  hooks: (view, op, prereq) => createHooks(view, op, prereq),
+
   dryRunResult: (_op, { plan }) => nodesOf(plan).map(({ name }) => name),
 
   async exec(ctx, op, { plan, identity, osParameters, start, source }) {
+    if (isAllocated(op) || source !== null)
+      await releaseOtherNodes(ctx, [...nodesOf(plan), ...(source === null ? [] : [source.node])]);
     if (plan.secondary === null && (op.snode || op.snode_uuid))
       ctx.feedback.warning(`Disk template ${plan.template} keeps no second copy: the secondary node is not used`);
     const disks = await reserveDisks(ctx, plan, identity);
-    await makeDisks(ctx, plan, identity, disks);
+    await makeDisks(ctx, plan, disks);
     ctx.feedback.step(`adding instance ${plan.name} to cluster config`);
     const instance = await addToConfiguration(ctx, plan, identity);
     // Others may use the nodes from here on; the new instance's own lock stays.
@@ -143,7 +155,7 @@ async function validateOs(
 
 /** A node has the files that the guest's parameters name; that on which it starts, the NICs' links too. */
 async function validateGuest(ctx: PrereqContext, plan: CreatePlan, node: Node, identity: NewIdentity): Promise<void> {
-  const draft = instanceRow(plan, { ...identity, disks: [] }, ctx.config, null);
+  const draft = instanceRow(plan, { ...identity, disks: [] }, drawnNics(plan, ctx.config).nics, null);
   const instance = instanceMessage(ctx.config, node.uuid === plan.node.uuid ? draft : { ...draft, nics: [] });
   await ctx.node(node.uuid).instances.validate({ instance }, { signal: ctx.signal });
 }
@@ -162,13 +174,8 @@ async function reserveDisks(ctx: ExecContext, plan: CreatePlan, identity: NewIde
   });
 }
 
-async function makeDisks(
-  ctx: ExecContext,
-  plan: CreatePlan,
-  identity: NewIdentity,
-  disks: readonly PlacedDisk[],
-): Promise<void> {
-  const owner = instanceRow(plan, identity, ctx.config, null);
+async function makeDisks(ctx: ExecContext, plan: CreatePlan, disks: readonly PlacedDisk[]): Promise<void> {
+  const owner = { name: plan.name, primaryNode: plan.node.uuid };
   if (!isAdoption(plan)) {
     ctx.feedback.step("creating instance disks...");
     await createDisks(ctx, ctx.config, owner, disks);

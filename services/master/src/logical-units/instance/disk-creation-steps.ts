@@ -23,19 +23,21 @@ const WIPE_NEWS_INTERVAL_MS = 10_000;
  * Make the devices of new disks on all their nodes; the undo removes them. Of a mirrored disk both ends are up
  * afterwards, its primary's contents being the truth that the other is filled with.
  * @param owner - whose they are to be, with its primary node
+ * @param undo - `remove-unused-device`: where an instance's row naming them is what makes the operation done
  */
 export async function createDisks(
   ctx: ExecContext,
   view: ConfigView,
   owner: DiskOwner,
   disks: readonly PlacedDisk[],
+  { undo = "remove-block-device" }: { readonly undo?: "remove-block-device" | "remove-unused-device" } = {},
 ): Promise<void> {
   for (const placed of disks) {
     ctx.feedback.step(`disk ${placed.index}, size ${placed.disk.sizeMib}M`);
     // The secondary first: once the primary's end is there, its peer is.
     const ends = endsOf(view, owner, placed).toReversed();
     for (const end of ends) {
-      await ctx.undo(undoStep("remove-block-device", onDevice(end.node, end.device)));
+      await ctx.undo(undoStep(undo, onDevice(end.node, end.device)));
       const request = { step: ctx.step(`create-disk/${end.device.uuid}/${end.node}`), device: end.device };
       await ctx.node(end.node).blockDevices.create(request, { signal: ctx.signal });
     }

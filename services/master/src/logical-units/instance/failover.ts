@@ -4,13 +4,23 @@ import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
+import { withMaster } from "../../hooks/hook-plan.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { startGuest, stopGuest } from "./guest-steps.ts";
 import { withInstance } from "./instance-rows.ts";
 import { knownInstance, notMarkedOffline } from "./lookups.ts";
 import { cleanUpMigration } from "./migration-steps.ts";
 import { isFaulty, mirrorReports } from "./mirror-steps.ts";
-import { checkTarget, type Relocation, relocationLocks, relocationOf } from "./relocation.ts";
+import {
+  checkTarget,
+  everyNode,
+  type Relocation,
+  releaseRest,
+  relocationEnvironment,
+  relocationLocks,
+  relocationOf,
+} from "./relocation.ts";
 
 export const instanceFailover = implement(InstanceFailover, {
   locks: relocationLocks,
@@ -18,7 +28,7 @@ export const instanceFailover = implement(InstanceFailover, {
   async checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
     notMarkedOffline(instance);
-    const relocation = relocationOf(ctx.config, instance, op, "failed over");
+    const relocation = await relocationOf(ctx, instance, op, "failed over");
     if (!op.cleanup) {
       const willRun = instance.adminState === "up";
       await checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun });
@@ -26,7 +36,21 @@ export const instanceFailover = implement(InstanceFailover, {
     return relocation;
   },
 
+  hooks: (view, op, relocation) =>
+    instanceHooks(view, "instance-failover", relocation.instance, {
+      environment: {
+        IGNORE_CONSISTENCY: op.ignore_consistency,
+        SHUTDOWN_TIMEOUT: op.shutdown_timeout,
+        FAILOVER_CLEANUP: op.cleanup,
+        ...relocationEnvironment(relocation),
+      },
+      // The primary may be dead.
+      pre: withMaster(view, relocation.target.uuid),
+      post: everyNode(view, relocation).post,
+    }),
+
   async exec(ctx, op, relocation) {
+    await releaseRest(ctx, op, relocation);
     if (op.cleanup) await cleanUpMigration(ctx, relocation);
     else
       await failOver(ctx, relocation, {

@@ -6,6 +6,7 @@ import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { wipeDisks } from "./disk-creation-steps.ts";
 import { endsOf, type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { checkDiskSpace, growthNeeds } from "./disk-space.ts";
@@ -49,6 +50,11 @@ export const instanceGrowDisk = implement(InstanceGrowDisk, {
       );
     return { instance, placed, newSizeMib };
   },
+
+  hooks: (view, op, { instance }) =>
+    instanceHooks(view, "disk-grow", instance, {
+      environment: { DISK: op.disk, AMOUNT: op.amount, ABSOLUTE: op.absolute },
+    }),
 
   async exec(ctx, op, { instance, placed, newSizeMib }) {
     const { index, disk } = placed;

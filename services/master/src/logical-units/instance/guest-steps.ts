@@ -29,6 +29,13 @@ async function start(ctx: ExecContext, instance: Instance, paused: boolean): Pro
   ctx.live.noteInstance(node, await ctx.node(node).instances.start(request, { signal: ctx.signal }));
 }
 
+/** Take away what is left of a guest that has crashed: its process may be there still, and its devices in use. */
+export async function clearCrashedGuest(ctx: ExecContext, instance: Instance): Promise<void> {
+  if (ctx.live.instance(instance.name, instance.primaryNode)?.state.status !== "crashed") return;
+  ctx.feedback.info(`Instance ${instance.name} had crashed; removing what is left of it`);
+  await stopGuest(ctx, instance, 0);
+}
+
 /** Ask the guest to stop, and kill it when it takes longer than the timeout. */
 export async function stopGuest(ctx: ExecContext, instance: Instance, timeoutSeconds: number): Promise<void> {
   const { primaryNode: node, name, hypervisor } = instance;

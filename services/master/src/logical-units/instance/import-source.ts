@@ -89,10 +89,7 @@ export function withDescription(op: CreateOp, { export: about = {}, ...sections 
   const nics = Array.from({ length: count(instance.nic_count) }, (_, index) => ({
     ...(keepsMacs ? given("mac", instance[`nic${index}_mac`]) : {}),
     ...given("ip", instance[`nic${index}_ip`]),
-    ...given("network", instance[`nic${index}_network`]),
-    ...given("mode", instance[`nic${index}_mode`]),
-    ...given("link", instance[`nic${index}_link`]),
-    ...given("vlan", instance[`nic${index}_vlan`]),
+    ...attachmentOf(instance, index),
     ...named(instance[`nic${index}_name`]),
   }));
   const hypervisor = op.hypervisor ?? (instance.hypervisor as CreateOp["hypervisor"]) ?? null;
@@ -124,6 +121,17 @@ function count(text: string | undefined): number {
 }
 
 /** Ganeti writes `None` for what is not set. */
+/** What a NIC is connected to: its network, which says how, or how by itself. */
+function attachmentOf(instance: Readonly<Record<string, string>>, index: number): Readonly<Record<string, string>> {
+  const network = given("network", instance[`nic${index}_network`]);
+  if (network.network !== undefined) return network;
+  return {
+    ...given("mode", instance[`nic${index}_mode`]),
+    ...given("link", instance[`nic${index}_link`]),
+    ...given("vlan", instance[`nic${index}_vlan`]),
+  };
+}
+
 function given(key: string, value: string | undefined): Readonly<Record<string, string>> {
   return value === undefined || value === "" || value === "None" ? {} : { [key]: value };
 }

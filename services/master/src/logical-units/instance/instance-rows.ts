@@ -9,6 +9,7 @@ import {
   type Instance,
   type InstanceUuid,
 } from "@gannet/objects";
+import { AddressPools } from "./nic-addresses.ts";
 
 /** Change an instance's row, if it is still there. */
 export function withInstance(
@@ -20,15 +21,18 @@ export function withInstance(
   return row === undefined ? [] : [{ kind: "instance", put: change(row) }];
 }
 
-/** Remove an instance with its disks, and give their TCP ports back to the cluster's pool. */
+/** Remove an instance with its disks, and give their TCP ports and its NICs' addresses back to their pools. */
 export function removeInstanceRows(view: ConfigView, uuid: InstanceUuid): readonly ConfigChange[] {
   const instance = view.instances.get(uuid);
   if (instance === undefined) return [];
   const disks = view.disksOf(instance);
   const port = instance.networkPort === null ? [] : [instance.networkPort];
+  const pools = new AddressPools(view);
+  for (const nic of instance.nics) pools.release(nic);
   return [
     ...disks.map((disk): ConfigChange => ({ kind: "disk", remove: disk })),
     { kind: "instance", remove: instance },
+    ...pools.changes(),
     ...freePorts(view, [...port, ...portsOf(disks)]),
   ];
 }

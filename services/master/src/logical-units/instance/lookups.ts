@@ -1,7 +1,8 @@
 /** Prerequisites that many instance operations share. */
 import { OpPrereqError } from "@gannet/errors";
 import { type ConfigView, filledBeparams, type Instance, type Node } from "@gannet/objects";
-import type { NodeState } from "@gannet/rpc";
+import { isRunning as isRunningStatus, type LiveInstance } from "@gannet/query";
+import type { InstanceState, NodeState } from "@gannet/rpc";
 import type { PrereqContext } from "../../executor/context.ts";
 
 /** @throws OpPrereqError (unknown_entity) */
@@ -55,14 +56,19 @@ export async function notRunning(ctx: PrereqContext, instance: Instance, undone:
     throw new OpPrereqError(`Instance ${instance.name} is marked to be running; ${undone}`, "wrong_state");
   if (ctx.config.nodes.get(instance.primaryNode)?.offline === true) return;
   const request = { name: instance.name, hypervisor: instance.hypervisor };
-  const { status } = await ctx.node(instance.primaryNode).instances.state(request, { signal: ctx.signal });
-  if (status !== "shutdown") throw new OpPrereqError(`Instance ${instance.name} is running; ${undone}`, "wrong_state");
+  const state = await ctx.node(instance.primaryNode).instances.state(request, { signal: ctx.signal });
+  if (guestRuns(state)) throw new OpPrereqError(`Instance ${instance.name} is running; ${undone}`, "wrong_state");
 }
 
-/** Whether the instance's agent last said that it has a guest. */
-export function isRunning(ctx: PrereqContext, instance: Instance): boolean {
+/** Whether the instance's agent last said that its guest runs, be it paused. */
+export function isRunning(ctx: Pick<PrereqContext, "live">, instance: Instance): boolean {
   const seen = ctx.live.instance(instance.name, instance.primaryNode);
-  return seen !== undefined && seen.state.status !== "shutdown";
+  return seen !== undefined && guestRuns(seen.state);
+}
+
+/** One that has crashed does not, though something of it may be there still. */
+export function guestRuns({ status }: Pick<InstanceState, "status">): boolean {
+  return isRunningStatus({ status: status as LiveInstance["status"] });
 }
 
 /** What wants a node's memory, for the message. */

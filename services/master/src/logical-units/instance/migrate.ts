@@ -3,11 +3,20 @@ import { filledBeparams, filledHvparams, type Instance, type NodeUuid } from "@g
 import { InstanceMigrate } from "@gannet/opcodes";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { failOver } from "./failover.ts";
 import { fitsForMigration } from "./hypervisor-versions.ts";
 import { isRunning, knownInstance, notMarkedOffline } from "./lookups.ts";
 import { cleanUpMigration, migrateGuest } from "./migration-steps.ts";
-import { checkTarget, type Relocation, relocationLocks, relocationOf } from "./relocation.ts";
+import {
+  checkTarget,
+  everyNode,
+  type Relocation,
+  releaseRest,
+  relocationEnvironment,
+  relocationLocks,
+  relocationOf,
+} from "./relocation.ts";
 
 /** Of a failover in place of a migration; Ganeti's default of `shutdown_timeout`. */
 const SHUTDOWN_TIMEOUT_S = 120;
@@ -18,7 +27,7 @@ export const instanceMigrate = implement(InstanceMigrate, {
   async checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
     notMarkedOffline(instance);
-    const relocation = relocationOf(ctx.config, instance, op, "migrated");
+    const relocation = await relocationOf(ctx, instance, op, "migrated");
     if (op.cleanup) return { ...relocation, way: "cleanup", live: false, balloonToMib: null } as const;
     const live = isLive(ctx, instance, op);
     const running = instance.adminState === "up" && isRunning(ctx, instance);
@@ -35,7 +44,19 @@ export const instanceMigrate = implement(InstanceMigrate, {
     return { ...relocation, way: "migrate", live, balloonToMib } as const;
   },
 
-  async exec(ctx, _op, { way, live, balloonToMib, ...relocation }) {
+  hooks: (view, op, relocation) =>
+    instanceHooks(view, "instance-migrate", relocation.instance, {
+      environment: {
+        MIGRATE_LIVE: relocation.live,
+        MIGRATE_CLEANUP: op.cleanup,
+        ALLOW_RUNTIME_CHANGES: op.allow_runtime_changes,
+        ...relocationEnvironment(relocation),
+      },
+      ...everyNode(view, relocation),
+    }),
+
+  async exec(ctx, op, { way, live, balloonToMib, ...relocation }) {
+    await releaseRest(ctx, op, relocation);
     switch (way) {
       case "cleanup":
         await cleanUpMigration(ctx, relocation);

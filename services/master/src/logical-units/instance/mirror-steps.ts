@@ -61,9 +61,34 @@ export function isFaulty({ status }: MirrorReport): boolean {
 }
 
 /**
+ * Tell in the job's log of disks whose copies were changed apart from each other: nothing but a person's choice brings
+ * them together again. Both ends are asked: the one that finds it out lets go, the other may go on waiting for it.
+ */
+export async function tellSplitBrain(ctx: ExecContext, view: ConfigView, instance: Instance): Promise<void> {
+  const found = new Set<number>();
+  for (const node of [instance.primaryNode, ...view.secondaryNodes(instance)]) {
+    if (view.nodes.get(node)?.offline === true) continue;
+    const failure = await failureOf(ctx, async () => {
+      for (const { index, status } of await mirrorReports(ctx, view, instance, { node }))
+        if (status?.splitBrain === true) found.add(index);
+    });
+    if (failure !== undefined) ctx.feedback.warning(`Cannot tell how the copies of the disks are: ${failure.message}`);
+  }
+  for (const index of found) ctx.feedback.warning(splitBrainText(index));
+}
+
+function splitBrainText(index: number): string {
+  return (
+    `disk/${index}: split brain: its two copies were changed apart from each other and stay apart; ` +
+    "give up the secondary's and make it anew from the primary's (replace-disks, mode replace_on_secondary), " +
+    "or fail over first when the secondary's is the better one"
+  );
+}
+
+/**
  * Wait until the second copies of the disks are whole, and tell in the job's log how far they are.
  * @param until - `in-sync`; or `connected`, which looks once whether all are whole or being made so
- * @returns false when a disk is degraded and nothing is being done about it
+ * @returns false when a disk is degraded and nothing is being done about it, at once when its copies are split
  * @throws OpExecError when the primary node cannot be asked
  */
 export async function waitForSync(
@@ -83,6 +108,9 @@ export async function waitForSync(
     const syncing = reports.filter(({ status }) => status.syncPercent !== undefined);
     const degraded = reports.some(({ status }) => status.degraded);
     for (const { index, status } of syncing) ctx.feedback.info(progressText(index, status));
+    const split = reports.filter(({ status }) => status.splitBrain);
+    for (const { index } of split) ctx.feedback.warning(splitBrainText(index));
+    if (split.length > 0) return false;
     if (syncing.length > 0 && until === "connected") return true;
     if (syncing.length === 0) {
       if (!degraded) {

@@ -1,67 +1,36 @@
-/** The NICs of a new instance: the opcode's list checked against the cluster's parameters. Pure. */
-import { isIP } from "node:net";
+/** The NICs of a new instance: the opcode's list checked against the cluster, its networks and their addresses. Pure. */
 import { OpPrereqError } from "@gannet/errors";
-import {
-  type ConfigView,
-  checkNicParameters,
-  enforceTypes,
-  filledNicparams,
-  MAX_NICS,
-  NIC_PARAMETERS,
-  normalizeMac,
-  type Parameters,
-} from "@gannet/objects";
+import { type ConfigView, MAX_NICS, type Node } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
+import { changedNic, checkMacs, type NicDraft, writtenNics } from "./changed-nics.ts";
 
 type AskedNic = Op<typeof InstanceCreate>["nics"][number];
 
-export interface PlannedNic {
-  readonly name: string | null;
-  /** Null: generated when the row is written. */
-  readonly mac: string | null;
-  readonly ip: string | null;
-  /** What the NIC sets itself. */
-  readonly nicparams: Parameters;
+export interface PlannedNics {
+  readonly drafts: readonly NicDraft[];
+  /** Whether addresses that are kept for others may be taken. */
+  readonly external: "refused" | "taken";
 }
 
-const GENERATED_MAC = ["auto", "generate"];
-
-/** @throws OpPrereqError or ConfigurationError, naming the NIC */
-export function plannedNics(asked: readonly AskedNic[], view: ConfigView): readonly PlannedNic[] {
+/**
+ * @param primary - the node that the instance will be on: its group's networks are those that can be used
+ * @throws OpPrereqError or ConfigurationError, naming the NIC
+ */
+export function plannedNics(
+  asked: readonly AskedNic[],
+  view: ConfigView,
+  { primary, conflictsCheck }: { readonly primary: Node; readonly conflictsCheck: boolean },
+): PlannedNics {
   if (asked.length > MAX_NICS)
     throw new OpPrereqError(`${asked.length} NICs were given; the most is ${MAX_NICS}`, "wrong_input");
-  return asked.map((nic, index) => plannedNic(nic, index, view));
+  const context = { view, primary, conflictsCheck };
+  const drafts = asked.map((nic, index) => changedNic(context, undefined, nic, `NIC ${index}`));
+  const nics: PlannedNics = { drafts, external: conflictsCheck ? "refused" : "taken" };
+  checkMacs(view, NO_NICS, drafts);
+  // What cannot be drawn is told before anything is done.
+  writtenNics(view, NO_NICS, nics);
+  return nics;
 }
 
-function plannedNic(asked: AskedNic, index: number, view: ConfigView): PlannedNic {
-  const where = `NIC ${index}`;
-  if (asked.bridge && asked.link)
-    throw new OpPrereqError(`${where}: 'bridge' is the older name of 'link'; give one of them`, "wrong_input");
-  const network = asked.network && asked.network !== "none" ? asked.network : null;
-  if (network !== null && view.findNetwork(network) === undefined)
-    throw new OpPrereqError(`${where}: network '${network}' is not known`, "unknown_entity");
-  const own = {
-    ...(asked.mode ? { mode: asked.mode } : {}),
-    ...(asked.link || asked.bridge ? { link: (asked.link || asked.bridge) as string } : {}),
-    ...(asked.vlan ? { vlan: asked.vlan } : {}),
-  };
-  const nicparams = enforceTypes(`${where}: parameter`, NIC_PARAMETERS, own);
-  const ip = plannedIp(asked.ip ?? null, where);
-  checkNicParameters(filledNicparams(view.cluster, undefined, nicparams), ip);
-  const mac = !asked.mac || GENERATED_MAC.includes(asked.mac) ? null : normalizeMac(asked.mac);
-  if (mac !== null && macInUse(view, mac))
-    throw new OpPrereqError(`${where}: MAC address ${mac} is in use in the cluster`, "resource_not_unique");
-  return { name: asked.name ?? null, mac, ip, nicparams };
-}
-
-function plannedIp(asked: string | null, where: string): string | null {
-  if (asked === null || asked === "" || asked === "none") return null;
-  if (asked === "pool") throw new OpPrereqError(`${where}: ip=pool needs a network`, "wrong_input");
-  if (isIP(asked) === 0) throw new OpPrereqError(`${where}: '${asked}' is no IP address`, "wrong_input");
-  return asked;
-}
-
-export function macInUse(view: ConfigView, mac: string): boolean {
-  for (const instance of view.instances.values()) if (instance.nics.some((nic) => nic.mac === mac)) return true;
-  return false;
-}
+/** What a new instance has had. */
+export const NO_NICS = { nics: [] };

@@ -12,7 +12,7 @@ import {
 
 /** What an instance takes, or would take after a change of its disks. */
 export function useOf(
-  view: ConfigView,
+  view: Pick<ConfigView, "cluster" | "disksOf">,
   instance: Instance,
   changed: Partial<Pick<InstanceUse, "diskSizesMib" | "diskTemplate">> = {},
 ): InstanceUse {

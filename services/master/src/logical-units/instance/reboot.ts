@@ -1,8 +1,9 @@
 import { InstanceReboot } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { markUp } from "./admin-state-steps.ts";
 import { prepareDisks, shutdownDisks } from "./disk-steps.ts";
-import { rebootGuest, startGuest, stopGuest } from "./guest-steps.ts";
+import { clearCrashedGuest, rebootGuest, startGuest, stopGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
 import {
   enoughMemory,
@@ -32,6 +33,15 @@ export const instanceReboot = implement(InstanceReboot, {
     return { instance, running };
   },
 
+  hooks: (view, op, { instance }) =>
+    instanceHooks(view, "instance-reboot", instance, {
+      environment: {
+        IGNORE_SECONDARIES: op.ignore_secondaries,
+        REBOOT_TYPE: op.reboot_type,
+        SHUTDOWN_TIMEOUT: op.shutdown_timeout,
+      },
+    }),
+
   async exec(ctx, op, { instance, running }) {
     const view = await markUp(ctx, instance);
     if (running && op.reboot_type === "soft") {
@@ -39,7 +49,10 @@ export const instanceReboot = implement(InstanceReboot, {
       return null;
     }
     if (running) await stopGuest(ctx, instance, op.shutdown_timeout);
-    else ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
+    else {
+      ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
+      await clearCrashedGuest(ctx, instance);
+    }
     if (op.reboot_type === "full") await shutdownDisks(ctx, view, instance);
     await prepareDisks(ctx, view, instance, { secondaries: op.ignore_secondaries ? "tolerated" : "required" });
     await startGuest(ctx, instance);

@@ -13,6 +13,7 @@ import type { PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { mirrorNode, usableNode } from "./create-plan.ts";
 import { createDisks, wipeDisks } from "./disk-creation-steps.ts";
 import { nodesOfDisk, placedDisks } from "./disk-ends.ts";
@@ -20,9 +21,10 @@ import { allocateMinors, type DiskShape, reshapedDisks, shapeOf, withShape } fro
 import { checkDiskSpace, recreationNeeds } from "./disk-space.ts";
 import { shutdownDisks } from "./disk-steps.ts";
 import { withInstance } from "./instance-rows.ts";
-import { instanceLock } from "./locks.ts";
+import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { knownInstance, notRunning, onlineDiskNodes } from "./lookups.ts";
 import { blockDeviceMessage } from "./messages.ts";
+import { groupLocks, newNodes, releaseOtherNodes } from "./other-node.ts";
 
 type RecreateOp = Op<typeof InstanceRecreateDisks>;
 type Settings = RecreateOp["disks"][number][1];
@@ -34,6 +36,8 @@ const CHANGEABLE = ["size", "mode", "spindles"];
 export const instanceRecreateDisks = implement(InstanceRecreateDisks, {
   locks(op, view) {
     const instance = view.findInstance(op.instance_name);
+    if (instance !== undefined && op.iallocator)
+      return [instanceLock(view, op.instance_name), ...diskNodeLocks(view, instance), ...groupLocks(view, instance)];
     const own = instance ? [instance.primaryNode, ...view.secondaryNodes(instance)] : [];
     const named = namesOf(op).flatMap((name) => view.findNode(name)?.uuid ?? []);
     const nodes = [...new Set(named.length > 0 ? named : own)];
@@ -42,15 +46,14 @@ export const instanceRecreateDisks = implement(InstanceRecreateDisks, {
 
   async checkPrereq(ctx, op) {
     const view = ctx.config;
-    if (op.iallocator) throw new OpPrereqError("An iallocator is not supported yet: name the nodes", "wrong_input");
     const instance = knownInstance(view, op.instance_name);
     const { diskTemplate: template } = instance;
     if (DISK_TEMPLATE_TRAITS[template].adopt === "must" || template === "diskless")
       throw new OpPrereqError(`Disks of template ${template} are not made by the cluster`, "wrong_input");
     await notRunning(ctx, instance, "its disks cannot be made again");
-    const nodes = plannedNodes(view, instance, op);
-    const moves = nodes.some(({ uuid }, position) => uuid !== nodesOf(view, instance)[position]);
     const shapes = changedShapes(view, instance, op);
+    const nodes = plannedNodes(view, instance, await namedNodes(ctx, instance, op, shapes));
+    const moves = nodes.some(({ uuid }, position) => uuid !== nodesOf(view, instance)[position]);
     if (moves && shapes.length < instance.disks.length)
       throw new OpPrereqError("All disks must be made again when their nodes change", "wrong_input");
     const disks = shapes.flatMap((shape) => {
@@ -59,16 +62,20 @@ export const instanceRecreateDisks = implement(InstanceRecreateDisks, {
     });
     await Promise.all(nodes.map((node) => checkRoom(ctx, node, disks)));
     if (!moves) await refuseExisting(ctx, instance, disks);
-    return { instance, nodes: nodes.map(({ uuid }) => uuid), shapes, moves };
+    return { instance, nodes, shapes, moves };
   },
 
-  async exec(ctx, _op, { instance, nodes, shapes, moves }) {
+  hooks: (view, _op, { instance }) => instanceHooks(view, "instance-recreate-disks", instance),
+
+  async exec(ctx, op, { instance, nodes, shapes, moves }) {
+    if (op.iallocator) await releaseOtherNodes(ctx, nodes);
     const { uuid, name, primaryNode: before } = instance;
-    const [primaryNode = before] = nodes;
+    const uuids = nodes.map((node) => node.uuid);
+    const [primaryNode = before] = uuids;
     const old = shapes.flatMap(({ disk }) => ctx.config.disks.get(disk) ?? []);
     await ctx.undo(undoStep("restore-disks", { instance: uuid, primaryNode: before, shapes: old.map(shapeOf) }));
     const view = await ctx.commit((now) => [
-      ...reshapedDisks(now, moves ? movedShapes(now, shapes, nodes) : shapes),
+      ...reshapedDisks(now, moves ? movedShapes(now, shapes, uuids) : shapes),
       ...withInstance(now, uuid, (row) => ({ ...row, primaryNode })),
     ]);
     const placed = placedDisks(view, instance).filter(({ disk }) => shapes.some((shape) => shape.disk === disk.uuid));
@@ -93,9 +100,26 @@ function nodesOf(view: ConfigView, instance: Instance): readonly NodeUuid[] {
   return [instance.primaryNode, ...view.secondaryNodes(instance)];
 }
 
-/** The nodes that the disks are to be on, the primary first. @throws OpPrereqError */
-function plannedNodes(view: ConfigView, instance: Instance, op: RecreateOp): readonly Node[] {
+/** Names of the nodes that are asked for, or that an allocator chose; none for those of before. */
+async function namedNodes(
+  ctx: PrereqContext,
+  instance: Instance,
+  op: RecreateOp,
+  shapes: readonly DiskShape[],
+): Promise<readonly string[]> {
   const names = namesOf(op);
+  if (!op.iallocator) return names;
+  if (names.length > 0)
+    throw new OpPrereqError("Name either the nodes or an allocator (iallocator), not both", "wrong_input");
+  const disks = ctx.config.disksOf(instance).map((disk) => {
+    const shape = shapes.find((each) => each.disk === disk.uuid);
+    return shape === undefined ? disk : withShape(disk, shape);
+  });
+  return await newNodes(ctx, instance, { disks, allocator: op.iallocator });
+}
+
+/** The nodes that the disks are to be on, the primary first. @throws OpPrereqError */
+function plannedNodes(view: ConfigView, instance: Instance, names: readonly string[]): readonly Node[] {
   if (names.length === 0) return onlineDiskNodes(view, instance);
   const { diskTemplate: template } = instance;
   const count = DISK_TEMPLATE_TRAITS[template].needsSecondary ? 2 : 1;

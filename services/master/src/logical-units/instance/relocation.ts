@@ -1,13 +1,16 @@
 /** Where an instance goes when it leaves its primary node, and whether it can live there. */
+
 import { OpPrereqError } from "@gannet/errors";
 import type { LockWish } from "@gannet/locking";
 import { type ConfigView, DISK_TEMPLATE_TRAITS, type Instance, type Node } from "@gannet/objects";
-import type { PrereqContext } from "../../executor/context.ts";
+import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
+import { type HookEnvironment, type HookPlan, withMaster } from "../../hooks/hook-plan.ts";
 import { usableNode } from "./create-plan.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { checkMemory, knownNode, minimumMemoryMib } from "./lookups.ts";
 import { instanceMessage } from "./messages.ts";
+import { groupLocks, otherNode, releaseOtherNodes } from "./other-node.ts";
 import { checkPolicy, useOf } from "./policy-check.ts";
 
 /** What migration and failover have in common of their parameters. */
@@ -17,6 +20,8 @@ export interface RelocationOp {
   readonly target_node_uuid?: string | null | undefined;
   readonly iallocator?: string | null | undefined;
   readonly ignore_ipolicy: boolean;
+  /** What an interrupted migration left is tidied up; its target is known. */
+  readonly cleanup: boolean;
 }
 
 /** An instance, the node it leaves, and the node it goes to. */
@@ -30,6 +35,8 @@ export interface Relocation {
 export function relocationLocks(op: RelocationOp, view: ConfigView): readonly LockWish[] {
   const instance = view.findInstance(op.instance_name);
   if (instance === undefined) return [instanceLock(view, op.instance_name)];
+  if (isAllocated(op, instance))
+    return [instanceLock(view, op.instance_name), ...diskNodeLocks(view, instance), ...groupLocks(view, instance)];
   const target = view.findNode(op.target_node_uuid ?? op.target_node ?? "");
   const further = target === undefined || holdsDisks(view, instance, target) ? [] : [target.uuid];
   return [
@@ -39,16 +46,33 @@ export function relocationLocks(op: RelocationOp, view: ConfigView): readonly Lo
   ];
 }
 
+/** Whether an allocator chooses the target: where every node sees the disks and none is named. */
+function isAllocated(op: RelocationOp, { diskTemplate }: Instance): boolean {
+  return (
+    DISK_TEMPLATE_TRAITS[diskTemplate].mirroring === "external" &&
+    !op.cleanup &&
+    !op.target_node &&
+    !op.target_node_uuid
+  );
+}
+
 function holdsDisks(view: ConfigView, instance: Instance, { uuid }: Node): boolean {
   return uuid === instance.primaryNode || view.secondaryNodes(instance).includes(uuid);
 }
 
 /**
- * A mirrored instance goes to its secondary; one whose disks all nodes see goes to the node that is named.
+ * A mirrored instance goes to its secondary; one whose disks all nodes see goes to the node that is named, or that an
+ * allocator chooses.
  * @param verb - "migrated", "failed over", for messages
  * @throws OpPrereqError when its disks let it go nowhere, or the target is missing or wrong
  */
-export function relocationOf(view: ConfigView, instance: Instance, op: RelocationOp, verb: string): Relocation {
+export async function relocationOf(
+  ctx: PrereqContext,
+  instance: Instance,
+  op: RelocationOp,
+  verb: string,
+): Promise<Relocation> {
+  const view = ctx.config;
   const source = knownNode(view, instance.primaryNode);
   const { mirroring } = DISK_TEMPLATE_TRAITS[instance.diskTemplate];
   const name = op.target_node_uuid ?? op.target_node ?? null;
@@ -71,12 +95,41 @@ export function relocationOf(view: ConfigView, instance: Instance, op: Relocatio
       return { instance, source, target: knownNode(view, secondary) };
     }
     case "external":
-      if (named === undefined)
-        throw new OpPrereqError(`Name the node (target_node) that ${instance.name} is to be ${verb} to`, "wrong_input");
+      if (named !== undefined && typeof op.iallocator === "string")
+        throw new OpPrereqError("Name either the target_node or an allocator (iallocator), not both", "wrong_input");
+      if (named === undefined && op.cleanup)
+        throw new OpPrereqError("Name the node that the migration went to (target_node)", "wrong_input");
+      if (named === undefined) {
+        const target = await otherNode(ctx, instance, { from: source, allocator: op.iallocator });
+        return { instance, source, target };
+      }
       if (named.uuid === source.uuid)
         throw new OpPrereqError(`${instance.name} is on node ${named.name} already`, "wrong_state");
       return { instance, source, target: named };
   }
+}
+
+/** What hooks are told of it. */
+export function relocationEnvironment({ instance, source, target }: Relocation): HookEnvironment {
+  const isMirrored = DISK_TEMPLATE_TRAITS[instance.diskTemplate].mirroring === "internal";
+  return {
+    OLD_PRIMARY: source.name,
+    NEW_PRIMARY: target.name,
+    OLD_SECONDARY: isMirrored ? target.name : "",
+    NEW_SECONDARY: isMirrored ? source.name : "",
+  };
+}
+
+/** Hooks run on the node that it leaves and on that to which it goes. */
+export function everyNode(view: ConfigView, { instance, source, target }: Relocation): Pick<HookPlan, "pre" | "post"> {
+  const nodes = withMaster(view, source.uuid, ...view.secondaryNodes(instance), target.uuid);
+  return { pre: nodes, post: nodes };
+}
+
+/** Others may have the nodes that the allocator did not choose. */
+export async function releaseRest(ctx: ExecContext, op: RelocationOp, relocation: Relocation): Promise<void> {
+  const { instance, source, target } = relocation;
+  if (isAllocated(op, instance)) await releaseOtherNodes(ctx, [source, target]);
 }
 
 /**

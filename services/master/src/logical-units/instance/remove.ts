@@ -2,6 +2,8 @@ import { InstanceRemove } from "@gannet/opcodes";
 import { failureOf } from "../../executor/attempt.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { withMaster } from "../../hooks/hook-plan.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { placedDisks } from "./disk-ends.ts";
 import { removeDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
@@ -17,6 +19,12 @@ export const instanceRemove = implement(InstanceRemove, {
   },
 
   checkPrereq: (ctx, op) => knownInstance(ctx.config, op.instance_name),
+
+  hooks: (view, op, instance) =>
+    instanceHooks(view, "instance-remove", instance, {
+      environment: { SHUTDOWN_TIMEOUT: op.shutdown_timeout },
+      pre: withMaster(view),
+    }),
 
   async exec(ctx, op, instance) {
     const tolerant = async (what: string, work: () => Promise<void>) => {

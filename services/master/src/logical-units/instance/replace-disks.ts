@@ -4,6 +4,8 @@ import { InstanceReplaceDisks, type Op } from "@gannet/opcodes";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { withMaster } from "../../hooks/hook-plan.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { changeSecondary } from "./changed-secondary.ts";
 import { mirrorNode } from "./create-plan.ts";
 import { type PlacedDisk, placedDisks } from "./disk-ends.ts";
@@ -12,6 +14,7 @@ import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { knownInstance, knownNode, onlineDiskNodes, onlinePrimary } from "./lookups.ts";
 import { isFaulty, mirrorReports, waitForSync } from "./mirror-steps.ts";
+import { groupLocks, otherNode, releaseOtherNodes } from "./other-node.ts";
 import { checkPolicy, useOf } from "./policy-check.ts";
 import { type OldVolume, removeOldVolumes, replaceVolumes } from "./replaced-volumes.ts";
 
@@ -27,6 +30,8 @@ export const instanceReplaceDisks = implement(InstanceReplaceDisks, {
   locks(op, view) {
     const instance = view.findInstance(op.instance_name);
     if (instance === undefined) return [instanceLock(view, op.instance_name)];
+    if (typeof op.iallocator === "string")
+      return [instanceLock(view, op.instance_name), ...diskNodeLocks(view, instance), ...groupLocks(view, instance)];
     const named = view.findNode(remoteNode(op) ?? "");
     const own = [instance.primaryNode, ...view.secondaryNodes(instance)];
     const further = named === undefined || own.includes(named.uuid) ? [] : [named.uuid];
@@ -58,10 +63,21 @@ export const instanceReplaceDisks = implement(InstanceReplaceDisks, {
       await checkRoom(ctx, plan.after, plan.disks);
       await checkSource(ctx, instance, primary, plan.disks);
     }
-    return { instance, primary, plan };
+    return { instance, primary, secondary, plan };
+  },
+
+  hooks(view, op, { instance, primary, secondary, plan }) {
+    const after = plan.way === "secondary" ? plan.after : null;
+    const nodes = withMaster(view, primary.uuid, after?.uuid);
+    return instanceHooks(view, "mirrors-replace", instance, {
+      environment: { MODE: op.mode, NEW_SECONDARY: after?.name ?? null, OLD_SECONDARY: secondary.name },
+      ...{ pre: nodes, post: nodes },
+    });
   },
 
   async exec(ctx, op, { instance, primary, plan }) {
+    if (typeof op.iallocator === "string" && plan.way === "secondary")
+      await releaseOtherNodes(ctx, [primary, plan.before, plan.after]);
     if (plan.way === "nothing") {
       ctx.feedback.info("No disks need replacement");
       return null;
@@ -109,16 +125,7 @@ interface Sides {
 /** @throws OpPrereqError when the parameters do not fit together */
 async function planOf(ctx: PrereqContext, op: ReplaceOp, { instance, primary, secondary }: Sides): Promise<Plan> {
   const view = ctx.config;
-  const moves = op.mode === "replace_new_secondary";
-  if (typeof op.iallocator === "string")
-    throw new OpPrereqError("An iallocator is not supported yet: name the new node (remote_node)", "wrong_input");
-  if (moves !== (remoteNode(op) !== null))
-    throw new OpPrereqError(
-      moves
-        ? "The new secondary must be named (remote_node)"
-        : "A new node can only be named when the secondary is changed (mode replace_new_secondary)",
-      "wrong_input",
-    );
+  checkNewNode(op);
   const all = placedDisks(view, instance);
   const disks = chosenDisks(instance, all, op.disks);
   switch (op.mode) {
@@ -129,7 +136,11 @@ async function planOf(ctx: PrereqContext, op: ReplaceOp, { instance, primary, se
     case "replace_new_secondary": {
       if (disks.length < all.length)
         throw new OpPrereqError("All disks go to the new secondary; name none (disks)", "wrong_input");
-      const after = mirrorNode(view, remoteNode(op) ?? "", { template: instance.diskTemplate, primary });
+      const chosen =
+        typeof op.iallocator === "string"
+          ? (await otherNode(ctx, instance, { from: secondary, allocator: op.iallocator })).name
+          : (remoteNode(op) ?? "");
+      const after = mirrorNode(view, chosen, { template: instance.diskTemplate, primary });
       if (after.uuid === secondary.uuid)
         throw new OpPrereqError(`Node ${after.name} is the secondary of ${instance.name} already`, "wrong_input");
       return { way: "secondary", before: secondary, after, disks };
@@ -140,6 +151,21 @@ async function planOf(ctx: PrereqContext, op: ReplaceOp, { instance, primary, se
       return await faultySide(ctx, { instance, primary, secondary }, all);
     }
   }
+}
+
+/** @throws OpPrereqError (wrong_input) unless there is one way to the new secondary, where there is to be one */
+function checkNewNode(op: ReplaceOp): void {
+  const ways = [remoteNode(op), op.iallocator ?? null].filter((way) => way !== null).length;
+  if (op.mode !== "replace_new_secondary" && ways > 0)
+    throw new OpPrereqError(
+      "A new node or an allocator can only be named when the secondary is changed (mode replace_new_secondary)",
+      "wrong_input",
+    );
+  if (op.mode === "replace_new_secondary" && ways !== 1)
+    throw new OpPrereqError(
+      "Name either the new secondary (remote_node) or an allocator that chooses it (iallocator)",
+      "wrong_input",
+    );
 }
 
 /** @throws OpPrereqError (wrong_input) */

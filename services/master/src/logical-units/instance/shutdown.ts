@@ -1,6 +1,7 @@
 import { OpPrereqError } from "@gannet/errors";
 import { InstanceShutdown } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { markDisksInactive, markDown } from "./admin-state-steps.ts";
 import { shutdownDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
@@ -19,6 +20,9 @@ export const instanceShutdown = implement(InstanceShutdown, {
       throw new OpPrereqError(`Primary node ${primary.name} is marked offline`, "wrong_state");
     return { instance, primary };
   },
+
+  hooks: (view, op, { instance }) =>
+    instanceHooks(view, "instance-stop", instance, { environment: { TIMEOUT: op.timeout } }),
 
   async exec(ctx, op, { instance, primary }) {
     if (!op.no_remember) await markDown(ctx, instance, op.admin_state_source ?? "admin");

@@ -10,9 +10,10 @@ import {
 } from "@gannet/objects";
 import { InstanceStartup } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
+import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { markUp } from "./admin-state-steps.ts";
 import { prepareDisks } from "./disk-steps.ts";
-import { startGuest } from "./guest-steps.ts";
+import { clearCrashedGuest, startGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
 import { enoughMemory, isRunning, knownInstance, knownNode, minimumMemoryMib, notMarkedOffline } from "./lookups.ts";
 
@@ -41,11 +42,15 @@ export const instanceStartup = implement(InstanceStartup, {
     return { instance, started, primary, running };
   },
 
+  hooks: (view, op, { instance }) =>
+    instanceHooks(view, "instance-start", instance, { environment: { FORCE: op.force } }),
+
   async exec(ctx, op, { instance, started, primary, running }) {
     if (!op.no_remember) await markUp(ctx, instance);
     if (primary.offline) ctx.feedback.info(`Primary node ${primary.name} is offline: only marked as to be running`);
     else if (running) ctx.feedback.info(`Instance ${instance.name} is running already`);
     else {
+      await clearCrashedGuest(ctx, instance);
       await prepareDisks(ctx, ctx.config, instance, { secondaries: op.force ? "tolerated" : "required" });
       await startGuest(ctx, started, { paused: op.startup_paused });
     }
