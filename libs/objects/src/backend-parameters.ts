@@ -47,7 +47,8 @@ export function newBackendParameters(requested: Readonly<Record<string, unknown>
 }
 
 /**
- * An instance's own backend parameters after a change.
+ * An instance's own backend parameters after a change; null says the same as `"default"`: the parameter is inherited
+ * again.
  * @throws TypeEnforcementError, OpPrereqError as {@link newBackendParameters}
  */
 export function updateBackendParameters(
@@ -55,7 +56,8 @@ export function updateBackendParameters(
   changes: Readonly<Record<string, unknown>>,
   inherited: Parameters,
 ): Parameters {
-  return updateParameters(WHAT, BACKEND_PARAMETERS, current, resolveAuto(expandMemory(changes), inherited));
+  const wanted = Object.entries(expandMemory(changes)).map(([name, value]) => [name, value ?? INHERIT]);
+  return updateParameters(WHAT, BACKEND_PARAMETERS, current, resolveAuto(Object.fromEntries(wanted), inherited));
 }
 
 /** @throws OpPrereqError `wrong_input` that lists what is wrong with complete backend parameters */

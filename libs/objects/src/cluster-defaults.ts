@@ -61,7 +61,7 @@ const FULL_NETMASK = { 2: 32, 10: 128 } as const;
 
 /**
  * Complete rows, not yet stored (`serialNo` 0), with Ganeti's defaults (spec/config.json, `cluster_defaults`)
- * where nothing else is said; but /etc/hosts and SSH keys are left alone, and no allocator is assumed.
+ * where nothing else is said; but /etc/hosts and SSH keys are left alone.
  * Hypervisor and disk parameters hold only what differs from the tables, so that a parameter added later has
  * its default in old clusters too.
  * @throws OpPrereqError `wrong_input` on a name, prefix or policy that cannot be
@@ -112,7 +112,7 @@ export function newCluster(options: NewCluster): {
     modifySshSetup: false,
     maintainNodeHealth: false,
     uidPool: [],
-    defaultIallocator: options.defaultIallocator ?? "",
+    defaultIallocator: options.defaultIallocator ?? "hail",
     defaultIallocatorParams: {},
     hiddenOs: [],
     blacklistedOs: [],

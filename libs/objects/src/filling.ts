@@ -130,7 +130,7 @@ export function allDiskparams(
 }
 
 /** A group's policy: its bounds replace the cluster's as a whole, single standard sizes are merged. */
-export function filledPolicy(cluster: Cluster, group: Pick<NodeGroup, "ipolicy">): InstancePolicy {
+export function filledPolicy(cluster: Pick<Cluster, "ipolicy">, group: Pick<NodeGroup, "ipolicy">): InstancePolicy {
   const { std, ...own } = group.ipolicy;
   return { ...cluster.ipolicy, ...definedOnly(own), std: { ...cluster.ipolicy.std, ...std } };
 }

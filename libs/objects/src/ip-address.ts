@@ -45,3 +45,35 @@ export function parseIpv4Network(text: string): Ipv4Network | undefined {
   const size = 2 ** (32 - prefix);
   return first % size === 0 ? { first, size, prefix } : undefined;
 }
+
+/** Whether an IPv6 address lies in a network such as `2001:db8::/64`. */
+export function ipv6Contains(network: string, address: string): boolean {
+  const [base = "", prefix = ""] = network.split("/");
+  const [first, found] = [ipv6ToNumber(base), ipv6ToNumber(address)];
+  if (first === undefined || found === undefined || !isIpv6Network(network)) return false;
+  const hostBits = BigInt(IPV6_BITS - Number(prefix));
+  return first >> hostBits === found >> hostBits;
+}
+
+const IPV6_BITS = 128;
+const IPV6_GROUPS = 8;
+
+function ipv6ToNumber(text: string): bigint | undefined {
+  if (!isIpv6(text)) return undefined;
+  const [head = "", tail] = text.split("::").map(groupsOf);
+  const [left, right] = [groupList(head), tail === undefined ? [] : groupList(tail)];
+  const zeros = Array<string>(IPV6_GROUPS - left.length - right.length).fill("0");
+  return [...left, ...zeros, ...right].reduce((number, group) => (number << 16n) | BigInt(`0x${group}`), 0n);
+}
+
+/** An IPv4 address at the end stands for two groups. */
+function groupsOf(text: string): string {
+  const ipv4 = /[\d.]*\.[\d.]*$/.exec(text)?.[0];
+  const number = ipv4 === undefined ? undefined : ipv4ToNumber(ipv4);
+  if (ipv4 === undefined || number === undefined) return text;
+  return `${text.slice(0, -ipv4.length)}${(number >>> 16).toString(16)}:${(number & 0xffff).toString(16)}`;
+}
+
+function groupList(text: string): readonly string[] {
+  return text === "" ? [] : text.split(":");
+}

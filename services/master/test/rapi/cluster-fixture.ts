@@ -12,6 +12,7 @@ import {
   newCluster,
 } from "@gannet/objects";
 import type { InstanceState, LiveStateUpdate, NodeState } from "@gannet/rpc";
+import { GANNET_VERSION } from "../../src/version.ts";
 
 const NOW = 1_700_000_000;
 
@@ -131,9 +132,10 @@ export function nodeState(name: string, more: Partial<NodeState> = {}): NodeStat
     cpuNode: 1,
     storage: [{ type: "file", name: "/srv/ganeti/file-storage", totalMib: 258_019, freeMib: 74_387 }],
     hypervisors: [],
-    agentVersion: "test",
+    agentVersion: GANNET_VERSION,
     clockMs: 0,
     bridges: [],
+    extStorage: [],
     ...more,
   };
 }

@@ -137,6 +137,9 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
       node: (uuid) => {
         throw new Error(`no job calls node ${uuid}`);
       },
+      connectAgent: ({ name }) => {
+        throw new Error(`no job calls node ${name}`);
+      },
       secrets: new SecretVault(),
       fence: { epoch },
       lost: lost.signal,
