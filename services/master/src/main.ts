@@ -17,7 +17,7 @@ import { RedisGuard } from "./leader-watermark-guard.ts";
 import { MemoryLiveState } from "./live-state/live-state.ts";
 import { LOGICAL_UNITS, unavailableIn } from "./logical-units/registry.ts";
 import { instanceConsole } from "./nodes/instance-console.ts";
-import { NodeDirectory } from "./nodes/node-directory.ts";
+import { type AgentTarget, NodeDirectory } from "./nodes/node-directory.ts";
 import type { TlsIdentity } from "./rapi/rapi-deps.ts";
 import { createRapiServer } from "./rapi/rapi-server.ts";
 import { createRefusingServer } from "./rapi/refusing-server.ts";
@@ -77,10 +77,9 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const live = new MemoryLiveState();
   const secrets = new SecretVault();
   const identity = await loadIdentity(configuration.identityDir);
-  const nodes = new NodeDirectory({
-    view: () => configStore.view,
-    connect: ({ name, address: agent }) => createNodeClient({ nodeName: name, address: agent, identity }),
-  });
+  const connectAgent = ({ name, address: agent }: AgentTarget) =>
+    createNodeClient({ nodeName: name, address: agent, identity });
+  const nodes = new NodeDirectory({ view: () => configStore.view, connect: connectAgent });
   configStore.onChange((view) => {
     nodes.refresh(view);
     guard.saw({ configurationSerial: view.serial });
@@ -127,6 +126,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
           configStore,
           live,
           node: (uuid) => nodes.client(uuid),
+          connectAgent,
           logger,
           queue,
           units: LOGICAL_UNITS,

@@ -12,3 +12,9 @@ export const VERSION_FACTS = {
   exportVersion: 0,
   vcsVersion: `gannet ${GANNET_VERSION}`,
 } as const;
+
+/** Whether an agent of that version speaks what this master speaks: releases that differ in the last number do. */
+export function worksWith(agentVersion: string): boolean {
+  const release = (version: string) => version.split(".").slice(0, 2).join(".");
+  return release(agentVersion) === release(GANNET_VERSION);
+}

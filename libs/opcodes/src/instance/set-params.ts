@@ -39,7 +39,12 @@ export const InstanceSetParams = defineOpcode({
   summary: "instance_name",
   rapi: [
     put("/2/instances/:instance_name/modify", {
-      aliases: { custom_beparams: "beparams", custom_hvparams: "hvparams" },
+      aliases: {
+        custom_beparams: "beparams",
+        custom_hvparams: "hvparams",
+        // 3.0's word for what `hotplug` means from 3.1 on.
+        hotplug_if_possible: "hotplug",
+      },
     }),
   ],
   cli: command("instance modify", { args: ["instance_name"] }),

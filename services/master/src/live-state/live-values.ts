@@ -33,5 +33,6 @@ function liveNode(node: NodeState, os: NodeLiveState["os"]): LiveNode {
     cpuNode: node.cpuNode,
     storage: node.storage.map((space) => ({ ...space, type: space.type as StorageType })),
     os,
+    extStorage: node.extStorage,
   };
 }

@@ -3,21 +3,61 @@ import type { OpcodeInput } from "@gannet/job-ledger";
 import { parseOpcode } from "@gannet/opcodes";
 import type { LogicalUnit } from "../executor/logical-unit.ts";
 import { backupExport } from "./backup/export.ts";
+import { backupPrepare } from "./backup/prepare.ts";
 import { backupRemove } from "./backup/remove.ts";
+import { clusterConfigQuery } from "./cluster/config-query.ts";
+import { clusterPostInit } from "./cluster/post-init.ts";
+import { clusterQuery } from "./cluster/query.ts";
+import { clusterRedistConf } from "./cluster/redist-conf.ts";
+import { clusterRename } from "./cluster/rename.ts";
+import { clusterRepairDiskSizes } from "./cluster/repair-disk-sizes.ts";
+import { clusterSetParams } from "./cluster/set-params.ts";
+import { clusterVerify } from "./cluster/verify.ts";
+import { clusterVerifyConfig } from "./cluster/verify-config.ts";
+import { clusterVerifyDisks } from "./cluster/verify-disks.ts";
+import { clusterVerifyGroup } from "./cluster/verify-group.ts";
+import { extStorageDiagnose } from "./ext-storage/diagnose.ts";
+import { groupAdd } from "./group/add.ts";
+import { groupAssignNodes } from "./group/assign-nodes.ts";
+import { groupEvacuate } from "./group/evacuate.ts";
+import { groupRemove } from "./group/remove.ts";
+import { groupRename } from "./group/rename.ts";
+import { groupSetParams } from "./group/set-params.ts";
+import { groupVerifyDisks } from "./group/verify-disks.ts";
 import { instanceActivateDisks } from "./instance/activate-disks.ts";
+import { instanceChangeGroup } from "./instance/change-group.ts";
+import { instanceConsole } from "./instance/console.ts";
 import { instanceCreate } from "./instance/create.ts";
 import { instanceDeactivateDisks } from "./instance/deactivate-disks.ts";
 import { instanceFailover } from "./instance/failover.ts";
 import { instanceGrowDisk } from "./instance/grow-disk.ts";
 import { instanceMigrate } from "./instance/migrate.ts";
+import { instanceMove } from "./instance/move.ts";
+import { instanceMultiAlloc } from "./instance/multi-alloc.ts";
 import { instanceQueryData } from "./instance/query-data.ts";
 import { instanceReboot } from "./instance/reboot.ts";
 import { instanceRecreateDisks } from "./instance/recreate-disks.ts";
+import { instanceReinstall } from "./instance/reinstall.ts";
 import { instanceRemove } from "./instance/remove.ts";
+import { instanceRename } from "./instance/rename.ts";
 import { instanceReplaceDisks } from "./instance/replace-disks.ts";
 import { instanceSetParams } from "./instance/set-params.ts";
 import { instanceShutdown } from "./instance/shutdown.ts";
 import { instanceStartup } from "./instance/startup.ts";
+import { networkAdd } from "./network/add.ts";
+import { networkConnect } from "./network/connect.ts";
+import { networkDisconnect } from "./network/disconnect.ts";
+import { networkRemove } from "./network/remove.ts";
+import { networkRename } from "./network/rename.ts";
+import { networkSetParams } from "./network/set-params.ts";
+import { nodeAdd } from "./node/add.ts";
+import { nodeEvacuate } from "./node/evacuate.ts";
+import { nodeMigrate } from "./node/migrate.ts";
+import { oobCommand } from "./node/oob-command.ts";
+import { nodePowercycle } from "./node/powercycle.ts";
+import { nodeRemove } from "./node/remove.ts";
+import { restrictedCommand } from "./node/restricted-command.ts";
+import { nodeSetParams } from "./node/set-params.ts";
 import { nodeModifyStorage } from "./node/storage-modify.ts";
 import { nodeQueryStorage } from "./node/storage-query.ts";
 import { repairNodeStorage } from "./node/storage-repair.ts";
@@ -25,33 +65,75 @@ import { nodeQueryvols } from "./node/storage-volumes.ts";
 import { osDiagnose } from "./os/diagnose.ts";
 import { tagsDel } from "./tags/del.ts";
 import { tagsGet } from "./tags/get.ts";
+import { tagsSearch } from "./tags/search.ts";
 import { tagsSet } from "./tags/set.ts";
 import { testDelay } from "./test/delay.ts";
 
 const UNITS = [
   backupExport,
+  backupPrepare,
   backupRemove,
+  clusterConfigQuery,
+  clusterPostInit,
+  clusterQuery,
+  clusterRedistConf,
+  clusterRename,
+  clusterRepairDiskSizes,
+  clusterSetParams,
+  clusterVerify,
+  clusterVerifyConfig,
+  clusterVerifyDisks,
+  clusterVerifyGroup,
+  groupAdd,
+  groupAssignNodes,
+  groupEvacuate,
+  groupRemove,
+  groupRename,
+  groupSetParams,
+  groupVerifyDisks,
+  extStorageDiagnose,
   instanceActivateDisks,
+  instanceConsole,
+  instanceChangeGroup,
   instanceCreate,
   instanceDeactivateDisks,
   instanceGrowDisk,
   instanceFailover,
   instanceMigrate,
+  instanceMove,
+  instanceMultiAlloc,
   instanceQueryData,
   instanceReboot,
   instanceRecreateDisks,
+  instanceReinstall,
   instanceRemove,
+  instanceRename,
   instanceReplaceDisks,
   instanceSetParams,
   instanceShutdown,
   instanceStartup,
+  nodeAdd,
+  nodeEvacuate,
+  nodeMigrate,
+  networkAdd,
+  networkConnect,
+  networkDisconnect,
+  networkRemove,
+  networkRename,
+  networkSetParams,
   nodeModifyStorage,
+  nodePowercycle,
   nodeQueryStorage,
   nodeQueryvols,
+  nodeRemove,
+  nodeSetParams,
+  oobCommand,
   osDiagnose,
   repairNodeStorage,
+  restrictedCommand,
   tagsDel,
   tagsGet,
+  tagsSearch,
   tagsSet,
   testDelay,
 ];
