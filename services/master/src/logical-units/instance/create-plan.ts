@@ -63,13 +63,16 @@ const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: CreateOp)
   ["instance communication", (op) => op.instance_communication],
 ];
 
+/** What of a creation is asked for and cannot be done yet. */
+export function lackingForCreate(op: CreateOp): string | undefined {
+  return NOT_SUPPORTED_YET.find(([, asked]) => asked(op))?.[0];
+}
+
 /**
  * What is asked for, before its nodes are known.
  * @throws OpPrereqError or another of the taxonomy, naming what does not fit
  */
 export function newInstance(op: CreateOp, view: ConfigView): NewInstance {
-  const unsupported = NOT_SUPPORTED_YET.find(([, asked]) => asked(op));
-  if (unsupported !== undefined) throw new OpPrereqError(`${unsupported[0]} is not supported yet`, "wrong_input");
   if (view.findInstance(op.instance_name)?.name === op.instance_name)
     throw new OpPrereqError(`Instance '${op.instance_name}' is already in the cluster`, "already_exists");
   const hypervisor = enabledHypervisor(view, op.hypervisor ?? null);

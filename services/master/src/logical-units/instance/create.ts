@@ -9,7 +9,7 @@ import { up } from "./admin-state-steps.ts";
 import { adoptedId, withAdoptedSizes } from "./adoption.ts";
 import { allocationCandidates, allocationLocks, isAllocated, withAllocatedNodes } from "./allocation.ts";
 import { createHooks } from "./create-hooks.ts";
-import { type CreatePlan, planCreate, plannedUse } from "./create-plan.ts";
+import { type CreatePlan, lackingForCreate, planCreate, plannedUse } from "./create-plan.ts";
 import { addedInstance, diskHome, drawnNics, instanceRow, type NewIdentity, newIdentity } from "./create-rows.ts";
 import { createDisks, renameDevice, wipeDisks } from "./disk-creation-steps.ts";
 import type { PlacedDisk } from "./disk-ends.ts";
@@ -26,6 +26,8 @@ import { releaseOtherNodes } from "./other-node.ts";
 import { checkPolicy } from "./policy-check.ts";
 
 export const instanceCreate = implement(InstanceCreate, {
+  unavailable: lackingForCreate,
+
   locks(op, view) {
     const nodes = [op.pnode_uuid ?? op.pnode, op.snode_uuid ?? op.snode].flatMap(
       (name) => view.findNode(name ?? "") ?? [],
