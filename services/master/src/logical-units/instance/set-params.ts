@@ -18,6 +18,7 @@ import { type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { prepareDisks } from "./disk-steps.ts";
 import { instanceLock } from "./locks.ts";
 import { knownInstance } from "./lookups.ts";
+import { releaseOtherNodes } from "./other-node.ts";
 import { planSetParams, type SetParamsPlan } from "./set-params-plan.ts";
 
 /** What is declared and cannot be done yet. */
@@ -67,7 +68,8 @@ export const instanceSetParams = implement(InstanceSetParams, {
     const leaving = disks === null ? [] : [...disks.removed, ...disks.detached];
     const outcomes: HotplugOutcomes = new Map();
 
-    if (choosesSecondary(op)) await releaseOtherNodes(ctx, plan);
+    if (choosesSecondary(op))
+      await releaseOtherNodes(ctx, [plan.primary, ...(conversion?.secondary == null ? [] : [conversion.secondary])]);
     if (conversion !== null) await convertDisks(ctx, conversion, { waitForSync: op.wait_for_sync });
     const made = disks === null ? [] : await makeDisks(ctx, instance, disks, { waits: op.wait_for_sync });
     if (plan.hotplug) await unplugDisks(ctx, instance, leaving);
@@ -117,13 +119,6 @@ function changedInstance(view: ConfigView, { instance, parameters, nics }: SetPa
 function choosesSecondary(op: SetParamsOp): boolean {
   if (op.disk_template == null || !DISK_TEMPLATE_TRAITS[op.disk_template].needsSecondary) return false;
   return op.remote_node == null && op.remote_node_uuid == null;
-}
-
-/** Of the nodes that the allocator could choose, those that it did not. */
-async function releaseOtherNodes(ctx: ExecContext, { primary, conversion }: SetParamsPlan): Promise<void> {
-  const kept = new Set([primary.uuid, conversion?.secondary?.uuid]);
-  const others = ctx.config.nodesOf(primary.group).filter(({ uuid }) => !kept.has(uuid));
-  await ctx.releaseLocks(others.flatMap(({ uuid }) => [exclusive.node(uuid), exclusive.nodeRes(uuid)]));
 }
 
 /** Everything in one commit; a view that has moved on draws other addresses and nothing else. */
