@@ -115,9 +115,9 @@ describe("a request that is malformed is refused before it is a job", () => {
   });
 
   test("an operation that is not built yet says so", async () => {
-    const { status, body } = await cluster.rapi("POST", "/2/groups", { body: { group_name: "other" } });
+    const { status, body } = await cluster.rapi("POST", "/2/instances", { body: { ...CREATE, forthcoming: true } });
     expect(status).toBe(501);
-    expect(body).toMatchObject({ message: expect.stringContaining("OP_GROUP_ADD") });
+    expect(body).toMatchObject({ message: expect.stringContaining("forthcoming") });
   });
 
   test("a kvm parameter without effect is refused, not ignored", async () => {

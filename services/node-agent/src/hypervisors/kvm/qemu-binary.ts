@@ -25,7 +25,8 @@ export interface QemuFacts {
 
 /** Debian 12's. JSON in -device needs 6.2, and older ones have had no security support for years. */
 const OLDEST = { major: 7, minor: 2 } as const;
-const PROBE_TIMEOUT_MS = 10_000;
+/** A node that is busy with other guests takes seconds for it. */
+const PROBE_TIMEOUT_MS = 60_000;
 
 /** Answers from memory until the program's file changes. */
 export class QemuBinaries {
