@@ -25,7 +25,10 @@ const spec = z.preprocess(
 );
 const minmax = z.array(z.strictObject({ min: spec, max: spec }));
 const diskTemplates = z.array(z.enum(DISK_TEMPLATES)).transform((templates) => [...new Set(templates)].sort());
-const ratio = z.preprocess((given) => (typeof given === "string" ? Number(given) : given), z.number());
+const ratio = z.preprocess(
+  (given) => (typeof given === "string" && /^\d{1,9}(\.\d{1,9})?$/.test(given) ? Number(given) : given),
+  z.number({ error: "must be a number" }),
+);
 
 const PARTS = {
   "disk-templates": diskTemplates,

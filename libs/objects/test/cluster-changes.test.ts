@@ -34,7 +34,9 @@ describe("instance policies", () => {
 
   test("every problem is told", () => {
     const change = { nosuch: 1, "vcpu-ratio": "many", minmax: [{ min: { ...min, "nic-count": -1 }, max }] };
-    expect(() => changedClusterPolicy(DEFAULT_POLICY, change)).toThrow(/nosuch.*vcpu-ratio.*below zero/);
+    expect(() => changedClusterPolicy(DEFAULT_POLICY, change)).toThrow(
+      /nosuch.*vcpu-ratio: must be a number.*below zero/,
+    );
     expect(() => changedClusterPolicy(DEFAULT_POLICY, { minmax: null })).toThrow(/without minmax/);
   });
 

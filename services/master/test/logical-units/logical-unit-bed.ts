@@ -5,7 +5,7 @@ import { RedisLockManager } from "@gannet/locking";
 import type { Cluster, ConfigView, Disk, Instance, Node, NodeUuid } from "@gannet/objects";
 import { parseOpcode, wireOpcode } from "@gannet/opcodes";
 import { EPOCH_KEY } from "@gannet/redis";
-import { silentLogger } from "@gannet/telemetry";
+import { type Logger, silentLogger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { vi } from "vitest";
 import { Executor } from "../../src/executor/executor.ts";
@@ -23,6 +23,9 @@ export interface LogicalUnitBed extends AsyncDisposable {
   readonly redis: TestRedis;
   readonly live: MemoryLiveState;
   readonly ledger: RedisJobLedger;
+  readonly configStore: RedisConfigStore;
+  readonly locks: RedisLockManager;
+  readonly secrets: SecretVault;
   readonly view: ConfigView;
   /** Submit one opcode and wait for the job's end. */
   run(id: string, params: Readonly<Record<string, unknown>>): Promise<FinishedJob>;
@@ -48,11 +51,13 @@ export interface FinishedJob {
   readonly log: readonly string[];
 }
 
-export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promise<LogicalUnitBed> {
+export async function startLogicalUnitBed(
+  cluster: Partial<Cluster> = {},
+  { logger = silentLogger() }: { readonly logger?: Logger } = {},
+): Promise<LogicalUnitBed> {
   await using stack = new AsyncDisposableStack();
   const redis = stack.use(await startTestRedis());
   const { address, client } = redis;
-  const logger = silentLogger();
   await client.set(EPOCH_KEY, EPOCH);
   const rows = clusterRows(cluster);
   await initialiseConfiguration(client, rows);
@@ -76,11 +81,12 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
   }
   const lost = new AbortController();
   const secrets = new SecretVault();
+  const locks = new RedisLockManager(client);
   const executor = new Executor({
     ledger,
     queue,
     configStore,
-    locks: new RedisLockManager(client),
+    locks,
     live,
     node: (uuid) => nodes.client(uuid),
     connectAgent: ({ name }) => nodes.named(name).client,
@@ -125,6 +131,9 @@ export async function startLogicalUnitBed(cluster: Partial<Cluster> = {}): Promi
     live,
     redis,
     ledger,
+    configStore,
+    locks,
+    secrets,
     run,
     ended,
     instance,

@@ -83,6 +83,10 @@ export class ScriptedNodes {
     return node;
   }
 
+  all(): readonly ScriptedNode[] {
+    return [...this.#nodes.values()];
+  }
+
   named(name: string): ScriptedNode {
     const node = [...this.#nodes.values()].find((each) => each.name === name);
     if (node === undefined) throw new Error(`no scripted node ${name}`);

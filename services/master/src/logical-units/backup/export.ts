@@ -43,6 +43,8 @@ export const backupExport = implement(BackupExport, {
   checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
     const source = onlinePrimary(ctx.config, instance);
+    if (op.target_node_uuid === null && typeof op.target_node !== "string")
+      throw new OpPrereqError("An export within the cluster goes to one node: name it (target_node)", "wrong_input");
     const target = knownNode(ctx.config, op.target_node_uuid ?? String(op.target_node));
     if (target.offline || target.drained)
       throw new OpPrereqError(

@@ -107,9 +107,17 @@ async function finish(
   if (removeEarly) await removeOldVolumes(ctx, old);
   const now = placedDisks(view, instance).filter(({ index }) => disks.some((each) => each.index === index));
   if (!(await waitForSync(ctx, view, instance, { disks: now })))
-    throw new OpExecError(`Disks of instance ${instance.name} are degraded: their new copies are not being filled`);
+    throw new OpExecError(
+      `Disks of instance ${instance.name} are degraded: their new copies are not being filled${removeEarly ? "" : keptText(old)}`,
+    );
   if (!removeEarly) await removeOldVolumes(ctx, old);
   if (!instance.disksActive) await shutdownDisks(ctx, view, instance);
+}
+
+/** Somebody may need what is on them, if the other copy is lost before the new one is whole. */
+function keptText(old: readonly OldVolume[]): string {
+  const names = old.map(({ node, device }) => `${device.logicalId.join("/")} on ${node.name}`);
+  return `; the old ones are kept, remove them by hand when they are not needed: ${names.join(", ")}`;
 }
 
 function remoteNode(op: ReplaceOp): string | null {
