@@ -18,6 +18,7 @@ const MAY_IMPORT = {
   locking: ["errors", "objects", "redis", "telemetry"],
   "config-store": ["errors", "objects", "redis", "locking", "telemetry"],
   "job-ledger": ["errors", "opcodes", "redis", "locking", "telemetry"],
+  "rapi-client": ["errors", "opcodes"],
 };
 
 const PURE = ["errors", "objects", "opcodes", "query"];

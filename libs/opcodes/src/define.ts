@@ -114,6 +114,13 @@ export interface JobRoute {
    * has several opcodes. Pure. @throws HttpError 400
    */
   readonly convert?: (input: RouteInput) => RawParams | readonly WireOpcode[];
+  /** What a body is that `convert` reads, for who writes one; optional where there may be none. */
+  readonly bodySchema?: z.ZodType;
+  /**
+   * What `convert` is to be given to come to these parameters; undefined where the route cannot say them. A route
+   * that has `convert` and not this is for reading only: clients say the same by another route.
+   */
+  readonly invert?: (params: RawParams) => RouteInput | undefined;
 }
 
 export interface CliCommand {

@@ -73,6 +73,8 @@ export type Modification = (typeof MODIFICATIONS)[number];
 /** The words that the older form of a modification knows; it modifies by giving an index instead. */
 export const SIMPLE_MODIFICATIONS = ["add", "attach", "detach", "remove"] as const;
 
+export const JOB_STATUSES = ["queued", "waiting", "canceling", "running", "canceled", "success", "error"] as const;
+
 export const JOB_FINAL_STATUSES = ["canceled", "error", "success"] as const;
 export type JobFinalStatus = (typeof JOB_FINAL_STATUSES)[number];
 

@@ -1,7 +1,7 @@
 /** How declarations write their routes: `put("/2/instances/:instance_name/startup", { query: { force: flag } })`. */
 import type { HttpMethod, JobRoute, QueryArgument } from "./define.ts";
 
-export const flag: QueryArgument = { type: "flag" };
+export const flag = { type: "flag" } as const satisfies QueryArgument;
 
 type RouteOptions = Partial<Omit<JobRoute, "method" | "path">>;
 

@@ -62,6 +62,8 @@ test("resources and methods are the specification's, and what else there is says
   expect([new Set(ours.map(({ path }) => path)).size, ours.length]).toEqual([61, 84]);
   expect(names(methods.filter(isExtension))).toEqual([
     "GET /2/jobs/:job_id/blockers",
+    "GET /2/openapi",
+    "GET /2/openapi.json",
     "GET /2/queue",
     "POST /2/jobs/:job_id/archive",
     "POST /2/queue/archive",

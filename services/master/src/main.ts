@@ -106,6 +106,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
       usersFile: configuration.rapi.usersFile,
       tls,
       console: (name) => instanceConsole(name, { view: configStore.view, live, nodes }),
+      exportsOn: async (node) => (await nodes.client(node).transfers.listExports({})).instanceNames,
       refusal: () => guard.refusal,
       clock: Date.now,
     },

@@ -26,6 +26,7 @@ export const InstanceMultiAlloc = defineOpcode({
     post("/2/instances-multi-alloc", {
       dryRun: "query",
       convert: ({ params }) => ({ ...params, instances: renamed(params.instances) }),
+      invert: (params) => ({ params, body: null }),
     }),
   ],
   cli: command("instance multi-alloc", { args: ["instances"] }),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { command, defineOpcode } from "../define.ts";
 import * as p from "../params.ts";
+import { oneNameOf } from "../rapi/one-name.ts";
 import * as r from "../results.ts";
 import { flag, get } from "../route.ts";
 
@@ -21,6 +22,7 @@ export const InstanceQueryData = defineOpcode({
       query: { static: flag },
       body: "ignored",
       convert: ({ params: { instance_name, ...rest } }) => ({ ...rest, instances: [instance_name] }),
+      invert: oneNameOf("instances", "instance_name"),
     }),
   ],
   cli: command("instance info", { args: ["instances"] }),

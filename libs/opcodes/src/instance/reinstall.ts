@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { command, defineOpcode, type RouteInput, type WireOpcode } from "../define.ts";
+import { command, defineOpcode, type RawParams, type RouteInput, type WireOpcode } from "../define.ts";
 import * as p from "../params.ts";
 import { parseInput } from "../rapi/parse-input.ts";
 import * as r from "../results.ts";
@@ -26,6 +26,8 @@ export const InstanceReinstall = defineOpcode({
       query: { os: { type: "string", legacy: true }, nostartup: { type: "flag", legacy: true } },
       body: "other",
       convert: stopReinstallStart,
+      bodySchema: z.lazy(() => reinstallBody).optional(),
+      invert: onlyReinstall,
     }),
   ],
   cli: command("instance reinstall", { args: ["instance_name"] }),
@@ -36,6 +38,12 @@ const reinstallBody = z.strictObject({
   start: p.flag("Start the instance afterwards.", { default: true }),
   osparams: p.optional(p.parameters, "OS parameters for this once."),
 });
+
+/** The body that asks for these parameters; the job stops and starts the instance too. */
+function onlyReinstall({ instance_name, os_type, osparams, depends, ...others }: RawParams): RouteInput | undefined {
+  if (Object.values(others).some((value) => (value ?? null) !== null)) return undefined;
+  return { params: { instance_name, depends }, body: { os: os_type, osparams } };
+}
 
 /** The whole job: stop the instance, reinstall it, and start it unless the client does not want that. */
 function stopReinstallStart({ params: { instance_name, os, nostartup }, body }: RouteInput): readonly WireOpcode[] {

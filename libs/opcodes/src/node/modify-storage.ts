@@ -1,4 +1,4 @@
-import { command, defineOpcode } from "../define.ts";
+import { command, defineOpcode, type RawParams } from "../define.ts";
 import * as p from "../params.ts";
 import * as r from "../results.ts";
 import { flag, put } from "../route.ts";
@@ -27,6 +27,10 @@ export const NodeModifyStorage = defineOpcode({
         ...rest,
         changes: allocatable === undefined ? {} : { allocatable },
       }),
+      invert: ({ changes, ...rest }) => {
+        const { allocatable, ...others } = (changes ?? {}) as RawParams;
+        return Object.keys(others).length === 0 ? { params: { ...rest, allocatable }, body: null } : undefined;
+      },
     }),
   ],
   cli: command("node modify-storage", { args: ["node_name", "storage_type", "name"] }),

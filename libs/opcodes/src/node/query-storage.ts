@@ -1,5 +1,6 @@
 import { command, defineOpcode } from "../define.ts";
 import * as p from "../params.ts";
+import { oneNameOf } from "../rapi/one-name.ts";
 import * as r from "../results.ts";
 import { get } from "../route.ts";
 
@@ -19,6 +20,7 @@ export const NodeQueryStorage = defineOpcode({
       query: { storage_type: { type: "string" }, output_fields: { type: "list", required: true } },
       body: "ignored",
       convert: ({ params: { node_name, ...rest } }) => ({ ...rest, nodes: [node_name] }),
+      invert: oneNameOf("nodes", "node_name"),
     }),
   ],
   cli: command("node list-storage", { args: ["nodes"] }),

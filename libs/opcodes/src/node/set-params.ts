@@ -1,4 +1,5 @@
 import { HttpError } from "@gannet/errors";
+import { z } from "zod";
 import { command, defineOpcode, type RawParams, type RouteInput } from "../define.ts";
 import * as p from "../params.ts";
 import * as r from "../results.ts";
@@ -30,6 +31,7 @@ export const NodeSetParams = defineOpcode({
       query: { force: flag, "auto-promote": { type: "flag", param: "auto_promote" } },
       body: "other",
       convert: roleToFlags,
+      bodySchema: z.enum(["regular", "master-candidate", "drained", "offline"]),
     }),
     post("/2/nodes/:node_name/modify"),
   ],

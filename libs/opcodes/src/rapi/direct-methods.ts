@@ -1,8 +1,9 @@
 /** The methods of the remote API that answer at once, without a job (spec/rapi.json, `kind` static and direct). */
 import { z } from "zod";
-import type { HttpMethod, QueryArguments } from "../define.ts";
+import type { Access, HttpMethod, QueryArguments } from "../define.ts";
 import * as r from "../results.ts";
 import { flag } from "../route.ts";
+import * as a from "./answers.ts";
 import { filterRuleBody, jobPriorityBody, jobQueueBody, jobWaitBody, queryBody } from "./bodies.ts";
 import type { DirectCall, DirectMethod } from "./methods.ts";
 
@@ -10,77 +11,87 @@ const bulk = { bulk: flag };
 const lock = { lock: flag };
 /** Gannet's own: at most `limit` jobs, those whose ids follow `after`. */
 const page = { limit: { type: "count", atLeast: 1 }, after: { type: "count" } } as const satisfies QueryArguments;
-const object = r.anyObject;
-
-/** `[{id, uri}]` or `[{name, uri}]`, or with `bulk=1` whole objects. */
-const listing = z.array(object);
-const uuid = z.string();
-const role = z.enum(["drained", "master", "master-candidate", "offline", "regular"]);
-const blockers = z.array(
-  z.union([z.object({ lock: z.string().nullable(), blocked_by: z.array(z.int()) }), z.object({ filter: z.string() })]),
-);
-/** Whether it was done, and why or why not. */
-const verdict = z.tuple([z.boolean(), z.string()]);
-const jobQueue = z.object({ drained: z.boolean(), jobs: z.record(z.string(), z.int()) });
-const jobChange = z.object({ job_info: z.array(z.unknown()), log_entries: z.array(z.unknown()) }).nullable();
-
 type Options = Partial<Omit<DirectMethod, "kind" | "method" | "path" | "call" | "doc" | "result">>;
 
 /** Unless the options say otherwise a method needs no access right. */
-function direct(
-  method: HttpMethod,
-  path: string,
-  call: DirectCall,
-  doc: string,
-  result: z.ZodType,
-  options: Options = {},
-): DirectMethod {
-  return { kind: "direct", method, path, call, doc, result, access: "none", ...options };
+function direct<
+  const Method extends HttpMethod,
+  const Path extends string,
+  Result extends z.ZodType,
+  const Given extends Options = Record<never, never>,
+>(method: Method, path: Path, call: DirectCall, doc: string, result: Result, options?: Given) {
+  return { kind: "direct" as const, method, path, call, doc, result, access: "none" as Access, ...(options as Given) };
 }
 
-export const DIRECT_METHODS: readonly DirectMethod[] = [
+export const DIRECT_METHODS = [
   direct("GET", "/", "root", "Nothing; tells that somebody answers.", z.null()),
   direct("GET", "/2", "root", "Nothing; tells that version 2 answers.", z.null()),
   direct("GET", "/version", "version", "The remote API's version.", z.literal(2)),
   direct("GET", "/2/features", "features", "Names of the optional request forms that are understood.", r.names),
-  direct("GET", "/2/info", "info", "Describe the cluster.", object),
-  direct("GET", "/2/os", "listOses", "List the OSes that instances can be installed with.", z.array(z.unknown()), {
+  direct("GET", "/2/openapi.json", "openApiDocument", "This API as an OpenAPI 3.1 document.", r.anyObject, {
+    extension: true,
+  }),
+  direct("GET", "/2/openapi", "openApiPage", "This API as a page to read.", z.string(), {
+    extension: true,
+    mediaType: "text/html",
+  }),
+  direct("GET", "/2/info", "info", "Describe the cluster.", a.clusterAnswer),
+  direct("GET", "/2/os", "listOses", "List the OSes that instances can be installed with.", r.names, {
     query: bulk,
+    bulkResult: z.array(a.osAnswer),
   }),
 
-  direct("GET", "/2/filters", "listFilters", "List the job filters.", listing, { query: bulk }),
-  direct("POST", "/2/filters", "addFilter", "Add a job filter.", uuid, { access: "write", body: filterRuleBody }),
-  direct("GET", "/2/filters/:filter_uuid", "getFilter", "Describe a job filter.", object),
-  direct("PUT", "/2/filters/:filter_uuid", "replaceFilter", "Set a job filter.", uuid, {
+  direct("GET", "/2/filters", "listFilters", "List the job filters.", z.array(a.filterEntry), {
+    query: bulk,
+    bulkResult: z.array(a.filterAnswer),
+  }),
+  direct("POST", "/2/filters", "addFilter", "Add a job filter.", r.name, { access: "write", body: filterRuleBody }),
+  direct("GET", "/2/filters/:filter_uuid", "getFilter", "Describe a job filter.", a.filterAnswer),
+  direct("PUT", "/2/filters/:filter_uuid", "replaceFilter", "Set a job filter.", r.name, {
     access: "write",
     body: filterRuleBody,
   }),
   direct("DELETE", "/2/filters/:filter_uuid", "deleteFilter", "Remove a job filter.", z.null(), { access: "write" }),
 
-  direct("GET", "/2/groups", "listGroups", "List the node groups.", listing, { query: bulk }),
-  direct("GET", "/2/groups/:group_name", "getGroup", "Describe a node group.", object, { query: lock }),
-  direct("GET", "/2/instances", "listInstances", "List the instances.", listing, { query: { ...bulk, ...lock } }),
-  direct("GET", "/2/instances/:instance_name", "getInstance", "Describe an instance.", object, { query: lock }),
+  direct("GET", "/2/groups", "listGroups", "List the node groups.", z.array(a.namedEntry), {
+    query: bulk,
+    bulkResult: z.array(a.groupAnswer),
+  }),
+  direct("GET", "/2/groups/:group_name", "getGroup", "Describe a node group.", a.groupAnswer, { query: lock }),
+  direct("GET", "/2/instances", "listInstances", "List the instances.", z.array(a.instanceEntry), {
+    query: { ...bulk, ...lock },
+    bulkResult: z.array(a.instanceAnswer),
+  }),
+  direct("GET", "/2/instances/:instance_name", "getInstance", "Describe an instance.", a.instanceAnswer, {
+    query: lock,
+  }),
   direct(
     "GET",
     "/2/instances/:instance_name/console",
     "instanceConsole",
     "Tell how to reach a running instance's console.",
-    object,
+    a.consoleAnswer,
     { access: "read" },
   ),
-  direct("GET", "/2/networks", "listNetworks", "List the networks.", listing, { query: bulk }),
-  direct("GET", "/2/networks/:network_name", "getNetwork", "Describe a network.", object, { query: lock }),
-  direct("GET", "/2/nodes", "listNodes", "List the nodes.", listing, { query: bulk }),
-  direct("GET", "/2/nodes/:node_name", "getNode", "Describe a node.", object, { query: lock }),
-  direct("GET", "/2/nodes/:node_name/role", "getNodeRole", "The role of a node.", role, { query: lock }),
-
-  direct("GET", "/2/jobs", "listJobs", "List the jobs that are not archived, oldest first.", listing, {
-    query: { ...bulk, ...page },
+  direct("GET", "/2/networks", "listNetworks", "List the networks.", z.array(a.namedEntry), {
+    query: bulk,
+    bulkResult: z.array(a.networkAnswer),
   }),
-  direct("GET", "/2/jobs/:job_id", "getJob", "Describe a job.", object),
-  direct("DELETE", "/2/jobs/:job_id", "cancelJob", "Cancel a job that has not begun.", verdict, { access: "write" }),
-  direct("GET", "/2/jobs/:job_id/wait", "waitForJob", "Wait until something of a job changes.", jobChange, {
+  direct("GET", "/2/networks/:network_name", "getNetwork", "Describe a network.", a.networkAnswer, { query: lock }),
+  direct("GET", "/2/nodes", "listNodes", "List the nodes.", z.array(a.idEntry), {
+    query: bulk,
+    bulkResult: z.array(a.nodeAnswer),
+  }),
+  direct("GET", "/2/nodes/:node_name", "getNode", "Describe a node.", a.nodeDetailAnswer, { query: lock }),
+  direct("GET", "/2/nodes/:node_name/role", "getNodeRole", "The role of a node.", a.nodeRole, { query: lock }),
+
+  direct("GET", "/2/jobs", "listJobs", "List the jobs that are not archived, oldest first.", z.array(a.jobEntry), {
+    query: { ...bulk, ...page },
+    bulkResult: z.array(a.jobAnswer),
+  }),
+  direct("GET", "/2/jobs/:job_id", "getJob", "Describe a job.", a.jobDetailAnswer),
+  direct("DELETE", "/2/jobs/:job_id", "cancelJob", "Cancel a job that has not begun.", a.verdict, { access: "write" }),
+  direct("GET", "/2/jobs/:job_id/wait", "waitForJob", "Wait until something of a job changes.", a.jobChangeAnswer, {
     access: "write",
     body: jobWaitBody,
   }),
@@ -89,11 +100,11 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
     "/2/jobs/:job_id/blockers",
     "jobBlockers",
     "Which jobs a waiting job waits for, for each lock, with null for the jobs whose end it waits for; or which filter.",
-    blockers,
+    a.blockers,
     { access: "read", extension: true },
   ),
   // Ganeti has the following on its command line only.
-  direct("PUT", "/2/jobs/:job_id/priority", "changeJobPriority", "Change how urgent a pending job is.", verdict, {
+  direct("PUT", "/2/jobs/:job_id/priority", "changeJobPriority", "Change how urgent a pending job is.", a.verdict, {
     access: "write",
     body: jobPriorityBody,
     extension: true,
@@ -106,11 +117,18 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
     z.boolean(),
     { access: "write", extension: true },
   ),
-  direct("GET", "/2/queue", "jobQueue", "How the job queue is: whether drained, and its jobs by status.", jobQueue, {
-    access: "read",
-    extension: true,
-  }),
-  direct("PUT", "/2/queue", "setJobQueue", "Drain the job queue, or open it again.", jobQueue, {
+  direct(
+    "GET",
+    "/2/queue",
+    "jobQueue",
+    "How the job queue is: whether drained, and its jobs by status.",
+    a.jobQueueAnswer,
+    {
+      access: "read",
+      extension: true,
+    },
+  ),
+  direct("PUT", "/2/queue", "setJobQueue", "Drain the job queue, or open it again.", a.jobQueueAnswer, {
     access: "write",
     body: jobQueueBody,
     extension: true,
@@ -159,4 +177,7 @@ export const DIRECT_METHODS: readonly DirectMethod[] = [
     fixed: { kind: "node" },
     pathParams: { node_name: "name" },
   }),
-];
+] as const satisfies readonly DirectMethod[];
+
+/** The declaration of each of them, with its path, its body and its results as types. */
+export type KnownDirectMethod = (typeof DIRECT_METHODS)[number];

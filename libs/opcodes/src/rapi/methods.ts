@@ -30,6 +30,8 @@ export const DIRECT_CALLS = [
   "listNetworks",
   "listNodes",
   "listOses",
+  "openApiDocument",
+  "openApiPage",
   "query",
   "queryFields",
   "replaceFilter",
@@ -69,6 +71,10 @@ export interface DirectMethod extends MethodBase {
   readonly body?: z.ZodType;
   readonly fixed?: RawParams;
   readonly result: z.ZodType;
+  /** With the query argument `bulk`, where that answers something else. */
+  readonly bulkResult?: z.ZodType;
+  /** The answer's type, where it is not JSON. */
+  readonly mediaType?: string;
 }
 
 export type ResourceMethod = JobMethod | DirectMethod;

@@ -79,7 +79,7 @@ function refuseForbidden(route: JobRoute, params: RawParams): void {
 }
 
 /** Keys that path, query or route decide, and that a body therefore must not hold. */
-function staticKeys(route: JobRoute): readonly string[] {
+export function staticKeys(route: JobRoute): readonly string[] {
   const path = [...route.path.matchAll(/:(\w+)/g)].map(([, name = ""]) => route.pathParams?.[name] ?? name);
   const query = Object.entries(route.query ?? {}).filter(([, { legacy }]) => !legacy);
   return [

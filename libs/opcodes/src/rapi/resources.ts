@@ -15,11 +15,13 @@ export interface Resource {
 const PARAMETER_PATTERNS: Readonly<Record<string, string>> = { disk_index: "\\d+", job_id: "\\d+" };
 const NAME_PATTERN = "[A-Za-z0-9_.-]+";
 
+/** The source of the pattern that a part of the path must match in whole. */
+export function patternSourceOf(name: string): string {
+  return PARAMETER_PATTERNS[name] ?? NAME_PATTERN;
+}
+
 function patternOf(path: string): RegExp {
-  const source = path.replaceAll(
-    /:(\w+)/g,
-    (_all, name: string) => `(?<${name}>${PARAMETER_PATTERNS[name] ?? NAME_PATTERN})`,
-  );
+  const source = path.replaceAll(/:(\w+)/g, (_all, name: string) => `(?<${name}>${patternSourceOf(name)})`);
   return new RegExp(`^${source}$`);
 }
 
@@ -33,7 +35,8 @@ function jobMethods(): readonly JobMethod[] {
 }
 
 function resources(): readonly Resource[] {
-  const byPath = Map.groupBy([...DIRECT_METHODS, ...jobMethods()], ({ path }) => path);
+  const all: readonly ResourceMethod[] = [...DIRECT_METHODS, ...jobMethods()];
+  const byPath = Map.groupBy(all, ({ path }) => path);
   return [...byPath]
     .map(([path, methods]) => ({
       path,

@@ -1,6 +1,8 @@
 /** The tag resources, one for each kind of object that has tags. */
 import { HttpError } from "@gannet/errors";
+import { z } from "zod";
 import type { JobRoute, QueryArguments, RawParams, RouteInput } from "../define.ts";
+import * as p from "../params.ts";
 import type { put } from "../route.ts";
 
 /** `?tag=a&tag=b` */
@@ -31,6 +33,14 @@ export function tagRoutes(method: typeof put, options: NonNullable<Parameters<ty
  */
 export function withBodyTags({ params, body }: RouteInput): RawParams {
   return { ...params, tags: [...new Set([...(params.tags as readonly unknown[]), ...tagsOf(body)])] };
+}
+
+/** What withBodyTags reads. */
+export const tagsBody = z.union([z.array(p.tag), z.strictObject({ tags: p.list(p.tag, "The tags.") })]).optional();
+
+/** All tags in the query. */
+export function asQueryTags(params: RawParams): RouteInput {
+  return { params, body: null };
 }
 
 function tagsOf(body: unknown): readonly unknown[] {

@@ -4,7 +4,7 @@ import { command, defineOpcode } from "../define.ts";
 import * as p from "../params.ts";
 import * as r from "../results.ts";
 import { put } from "../route.ts";
-import { TAG_ARGUMENT, tagRoutes, withBodyTags } from "./routes.ts";
+import { asQueryTags, TAG_ARGUMENT, tagRoutes, tagsBody, withBodyTags } from "./routes.ts";
 
 export const TagsSet = defineOpcode({
   id: "OP_TAGS_SET",
@@ -16,6 +16,13 @@ export const TagsSet = defineOpcode({
   },
   result: r.nothing,
   summary: null,
-  rapi: tagRoutes(put, { query: TAG_ARGUMENT, body: "other", dryRun: "query", convert: withBodyTags }),
+  rapi: tagRoutes(put, {
+    query: TAG_ARGUMENT,
+    body: "other",
+    dryRun: "query",
+    convert: withBodyTags,
+    bodySchema: tagsBody,
+    invert: asQueryTags,
+  }),
   cli: command("tags add", { args: ["kind", "name", "tags"] }),
 });

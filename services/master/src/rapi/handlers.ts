@@ -18,9 +18,13 @@ export interface HandlerRequest {
   readonly signal: AbortSignal;
 }
 
-/** A success: always status 200 with a JSON value and a newline. */
+/** A success: status 200 with a JSON value and a newline, or what its headers say. */
 export interface Answer {
   readonly body: Buffer;
+  /** `Content-Type` among them where it is no JSON. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Quoted; who has this version already (`If-None-Match`) is answered 304 without a body. */
+  readonly etag?: string;
   /** The job that the request submitted. */
   readonly job?: JobId;
 }

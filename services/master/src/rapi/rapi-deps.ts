@@ -2,6 +2,7 @@
 import type { ConfigStore, Fence } from "@gannet/config-store";
 import type { JobLedger, OpcodeInput } from "@gannet/job-ledger";
 import type { LockManager } from "@gannet/locking";
+import type { NodeUuid } from "@gannet/objects";
 import type { InstanceConsole } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
@@ -34,6 +35,11 @@ export interface RapiDeps {
    * @throws HypervisorError when it does not run, NodeUnreachable
    */
   readonly console: (instanceName: string) => Promise<InstanceConsole>;
+  /**
+   * Ask a node's agent which exports the node keeps: the names of their instances.
+   * @throws NodeUnreachable
+   */
+  readonly exportsOn: (node: NodeUuid) => Promise<readonly string[]>;
   /** Why no request is served now, whoever makes it; by default all are. */
   readonly refusal?: () => Error | undefined;
   /** Milliseconds since 1970. */

@@ -67,9 +67,7 @@ export class RequestPipeline {
     let failure: unknown;
     ctx.set("Content-Type", "application/json");
     try {
-      const answer = await this.#answer(ctx.req, ctx.res, target, trace);
-      ctx.status = 200;
-      ctx.body = answer;
+      succeed(ctx, await this.#answer(ctx.req, ctx.res, target, trace));
     } catch (error) {
       failure = error;
       this.#refuse(ctx, error);
@@ -78,7 +76,7 @@ export class RequestPipeline {
     this.#log(ctx, target.path, trace, performance.now() - startedMs, failure);
   }
 
-  async #answer(req: IncomingMessage, res: ServerResponse, { path, search }: Target, trace: Trace): Promise<Buffer> {
+  async #answer(req: IncomingMessage, res: ServerResponse, { path, search }: Target, trace: Trace): Promise<Answer> {
     // Node's parser takes 2.0 for a version that it speaks.
     if (req.httpVersionMajor > 1) throw unspokenVersion();
     const found = findResource(path);
@@ -100,7 +98,7 @@ export class RequestPipeline {
         ? await this.#parts.submit(method, request, { requester, key: keyOf(req, requester, request.body) })
         : await this.#direct(method, request, res);
     trace.job = answer.job;
-    return answer.body;
+    return answer;
   }
 
   #direct(method: DirectMethod, request: ApiRequest, res: ServerResponse): Answer | Promise<Answer> {
@@ -161,6 +159,25 @@ export class RequestPipeline {
     else if (isWrite) logger.info(line, "request");
     else logger.debug(line, "request");
   }
+}
+
+function succeed(ctx: Context, { body, headers, etag }: Answer): void {
+  if (etag !== undefined) {
+    ctx.set("ETag", etag);
+    if (isKnown(etag, ctx.req.headers["if-none-match"])) {
+      ctx.status = 304;
+      return;
+    }
+  }
+  ctx.status = 200;
+  ctx.body = body;
+  if (headers !== undefined) ctx.set(headers);
+}
+
+/** Whether `If-None-Match` names this version (RFC 9110, section 13.1.2); weak and strong ones count as the same. */
+function isKnown(etag: string, header: string | undefined): boolean {
+  const versions = header?.split(",").map((version) => version.trim().replace(/^W\//, "")) ?? [];
+  return versions.includes(etag) || versions.includes("*");
 }
 
 /** What the log wants to know of a request, filled in as it goes. */

@@ -127,6 +127,18 @@ describe("every resource", () => {
 });
 
 describe("the cluster", () => {
+  test("exports, as the nodes that answer tell", async () => {
+    const rows = await rowsOf("export", ["node", "export"]);
+    expect(rows).toContainEqual([
+      [0, NODE1],
+      [0, "inst1.gnt.test"],
+    ]);
+    expect(rows).toContainEqual([
+      [0, NODE2],
+      [2, null],
+    ]);
+  });
+
   test("instances, with what the configuration and the nodes say", async () => {
     const fields = ["name", "status", "pnode", "be/memory", "tags", "oper_ram", "console"];
     expect(await rowsOf("instance", fields)).toEqual([

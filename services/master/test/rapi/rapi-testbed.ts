@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
+import { NodeUnreachable } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
 import type { OpcodeInput, RedisJobLedger } from "@gannet/job-ledger";
 import { RedisLockManager } from "@gannet/locking";
@@ -18,12 +19,13 @@ import { startTestRedis, type TestRedis } from "@gannet/testing";
 import { MemoryLiveState } from "../../src/live-state/live-state.ts";
 import { createRapiServer, type RapiLimits, type RapiServer } from "../../src/rapi/rapi-server.ts";
 import { guest, NODE1, NODE2, smallCluster, snapshot, uuidOf } from "./cluster-fixture.ts";
+import { requireDocumented } from "./documented.ts";
 import { openLedger } from "./ledger-testbed.ts";
 
 export const FENCE = { epoch: 1 } as const;
 export const SERVER_NAME = "cluster.gnt.test";
 
-const USERS = `
+export const USERS = `
 admin {cleartext}secret write
 operator peek read
 reader readonly
@@ -118,6 +120,10 @@ export async function startRapiTestbed(
       usersFile,
       tls: identity,
       console: (name) => consoleOf(name),
+      exportsOn: async (node) => {
+        if (node === uuidOf(NODE2)) throw new NodeUnreachable(NODE2, `${NODE2} does not answer`);
+        return ["inst1.gnt.test"];
+      },
       clock: Date.now,
     },
     { host: "127.0.0.1", port: 0, ...(options.limits === undefined ? {} : { limits: options.limits }) },
@@ -162,13 +168,19 @@ export async function startRapiTestbed(
       socket.write(bytes);
       const chunks: Buffer[] = [];
       for await (const chunk of socket) chunks.push(chunk);
-      return replyOf(Buffer.concat(chunks).toString());
+      const reply = replyOf(Buffer.concat(chunks).toString());
+      const [, method, target] = /^([A-Z]+) (\/\S*) HTTP\//.exec(bytes.toString()) ?? [];
+      // Chunks, or what else came on the connection, are in the text too, which then is no JSON.
+      if (reply.json !== undefined && method !== undefined && target !== undefined)
+        requireDocumented(method, target, reply);
+      return reply;
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
 
-async function rapiIdentity(folder: string): Promise<Identity> {
+/** A certificate of the server, and the authority that signed it, in files below `folder`. */
+export async function rapiIdentity(folder: string): Promise<Identity> {
   const runner = createCommandRunner({ logger: silentLogger() });
   const dir = join(folder, "tls");
   const ca = await createCa({ dir: join(folder, "ca"), runner });
@@ -176,7 +188,8 @@ async function rapiIdentity(folder: string): Promise<Identity> {
   return await loadIdentity(dir);
 }
 
-async function send(options: RequestOptions, { user = "admin", json, raw, headers = {} }: Call): Promise<Reply> {
+/** Send one request and read its whole answer. @throws Error where that is not as the OpenAPI document says */
+export async function send(options: RequestOptions, { user = "admin", json, raw, headers = {} }: Call): Promise<Reply> {
   const body = json === undefined ? raw : JSON.stringify(json);
   const sending = request({
     ...options,
@@ -195,7 +208,9 @@ async function send(options: RequestOptions, { user = "admin", json, raw, header
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk);
   const text = Buffer.concat(chunks).toString();
-  return { status: response.statusCode, headers: response.headers, text, json: parsed(text) };
+  const reply = { status: response.statusCode, headers: response.headers, text, json: parsed(text) };
+  requireDocumented(options.method ?? "GET", options.path ?? "/", reply);
+  return reply;
 }
 
 /** A whole response as it stood on the wire. */

@@ -9,6 +9,7 @@ import { instanceHandlers } from "./instances.ts";
 import { jobHandlers } from "./jobs.ts";
 import { networkHandlers } from "./networks.ts";
 import { nodeHandlers } from "./nodes.ts";
+import { openApiHandlers } from "./openapi.ts";
 import { osHandlers } from "./os.ts";
 import { queryHandlers } from "./query.ts";
 import { rootHandlers } from "./root.ts";
@@ -17,6 +18,7 @@ import { tagHandlers } from "./tags.ts";
 export function directHandlers(context: DirectContext): Handlers {
   return {
     ...rootHandlers(),
+    ...openApiHandlers(),
     ...clusterHandlers(context),
     ...osHandlers(context),
     ...nodeHandlers(context),

@@ -1,0 +1,4 @@
+export { AnswerLost, type RapiAccess } from "./connection.ts";
+export type { DirectInput, DirectResult, OpcodeInput } from "./declared-types.ts";
+export { decodeJobError } from "./job-error.ts";
+export { type CallOptions, type Job, RapiClient, type RapiClientOptions, type SubmitOptions } from "./rapi-client.ts";
