@@ -1,11 +1,17 @@
 /** Instances that leave their node, and disks that get other copies: on simulated LVM and DRBD, with simulated guests. */
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { layoutOf } from "../../deploy/one-machine/layout.ts";
 import type { OneMachineCluster } from "../one-machine-cluster.ts";
 import {
   CONTENTS,
   contentsOf,
   createInstance,
   instanceRow,
+  NODES,
   ONE,
   runsOn,
   SLOW_MS,
@@ -15,6 +21,7 @@ import {
   told,
 } from "./simulated-instances.ts";
 
+const run = promisify(execFile);
 const NAME = "moving.gannet.test";
 const INSTANCE = `/2/instances/${NAME}`;
 vi.setConfig({ testTimeout: SLOW_MS, hookTimeout: SLOW_MS });
@@ -142,6 +149,19 @@ describe("replacing disks", () => {
     await cluster.succeed("PUT", `${INSTANCE}/failover`);
     await runsOn(cluster, NAME, mode === "replace_new_secondary" ? THREE : TWO);
     expect(await contentsOf(cluster, NAME)).toBe(CONTENTS);
+  });
+
+  test("brings together what has parted: an end that gave up its peer is told to look for it again", async () => {
+    await createInstance(cluster, NAME);
+    const { simulatedStorageDir: folder = "" } = layoutOf(cluster.stateDir, NODES).nodes[0] ?? {};
+    const drbdsetup = async (...args: readonly string[]) =>
+      (await run(path.join(folder, "bin/drbdsetup"), args)).stdout;
+    const [remote = "", local = ""] = (await drbdsetup("show")).match(/ipv4\s+[^\s;]+/g) ?? [];
+    await drbdsetup("disconnect", ...[local, remote].map((address) => address.replace(/\s+/, ":")));
+    const states = () => readFile(path.join(folder, "proc-drbd"), "utf8");
+    expect(await states()).toContain("cs:StandAlone");
+    await cluster.succeed("POST", `${INSTANCE}/replace-disks`, { mode: "replace_on_secondary" });
+    expect(await states()).toContain("cs:Connected");
   });
 
   test("replace_auto does nothing where nothing is wrong, and what does not fit together is refused", async () => {

@@ -1,6 +1,7 @@
 import { OpExecError, OpPrereqError } from "@gannet/errors";
 import type { Instance, Node } from "@gannet/objects";
 import { InstanceReplaceDisks, type Op } from "@gannet/opcodes";
+import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
@@ -8,11 +9,12 @@ import { withMaster } from "../../hooks/hook-plan.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { changeSecondary } from "./changed-secondary.ts";
 import { mirrorNode } from "./create-plan.ts";
-import { type PlacedDisk, placedDisks } from "./disk-ends.ts";
+import { endsOf, type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { checkDiskSpace, recreationNeeds } from "./disk-space.ts";
 import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { knownInstance, knownNode, onlineDiskNodes, onlinePrimary } from "./lookups.ts";
+import { connect } from "./migration-settling.ts";
 import { isFaulty, mirrorReports, waitForSync } from "./mirror-steps.ts";
 import { groupLocks, otherNode, releaseOtherNodes } from "./other-node.ts";
 import { checkPolicy, useOf } from "./policy-check.ts";
@@ -106,12 +108,28 @@ async function finish(
   const view = ctx.config;
   if (removeEarly) await removeOldVolumes(ctx, old);
   const now = placedDisks(view, instance).filter(({ index }) => disks.some((each) => each.index === index));
+  await reconnect(ctx, instance, now);
   if (!(await waitForSync(ctx, view, instance, { disks: now })))
     throw new OpExecError(
       `Disks of instance ${instance.name} are degraded: their new copies are not being filled${removeEarly ? "" : keptText(old)}`,
     );
   if (!removeEarly) await removeOldVolumes(ctx, old);
   if (!instance.disksActive) await shutdownDisks(ctx, view, instance);
+}
+
+/** Ends that have given each other up, as they do in a split brain, do not look for each other again by themselves. */
+async function reconnect(ctx: ExecContext, instance: Instance, disks: readonly PlacedDisk[]): Promise<void> {
+  const view = ctx.config;
+  const ends = disks.flatMap((placed) => endsOf(view, instance, placed));
+  for (const node of new Set(ends.map((end) => end.node))) {
+    const failure = await failureOf(ctx, async () => {
+      const reports = await mirrorReports(ctx, view, instance, { node, disks });
+      const alone = reports.filter(({ status }) => status?.connection === "standalone").map(({ index }) => index);
+      for (const end of ends.filter((each) => each.node === node && alone.includes(each.index)))
+        await connect(ctx, end, { dualPrimary: false }, (what) => ctx.step(`reconnect/${what}`));
+    });
+    if (failure !== undefined) ctx.feedback.warning(`The copies of the disks may stay apart: ${failure.message}`);
+  }
 }
 
 /** Somebody may need what is on them, if the other copy is lost before the new one is whole. */
