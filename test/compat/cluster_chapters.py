@@ -116,7 +116,7 @@ def networks(judge):
     judge.done(judge.CreateNetwork("lan", reason="for guests", **net, **more))
     row = judge.GetNetwork("lan", reason="to see")
     # First and last address, gateway, two that are reserved.
-    judge.has(row, free_count=11, reserved_count=5, map="XXXX...........X", group_list=[], inst_list=[], **net)
+    judge.has(row, free_count=11, reserved_count=5, map="XXXX" + "." * 11 + "X", group_list=[], inst_list=[], **net)
     judge.same(judge.GetNetworkTags("lan"), ["first", "second"])
     judge.done(judge.DeleteNetworkTags("lan", ["first", "second"]))
     tags_of(

@@ -252,9 +252,9 @@ export class Executor {
     const context = this.#contextOf(job.id, opcodeIndex);
     const problems = await runUndo(context, undo);
     await context.logged();
-    const text = ["The master stopped while this opcode was running; what it had done was undone", ...problems].join(
-      "; ",
-    );
+    // Nothing was to be undone yet, or no longer: its work may be whole, and only its hooks were left to tell.
+    const outcome = undo.length === 0 ? "what it has done by then stays as it is" : "what it had done was undone";
+    const text = [`The master stopped while this opcode was running; ${outcome}`, ...problems].join("; ");
     await ledger.fail(job.id, opcodeIndex, ["OpExecError", [text]], fence);
   }
 

@@ -1,6 +1,7 @@
 /** The site's hooks around operations: where they run, what they are told, and what their refusal does. */
 import { NodeUnreachable } from "@gannet/errors";
 import { drbdIdOf } from "@gannet/objects";
+import { EPOCH_KEY } from "@gannet/redis";
 import type { RunHooksRequest } from "@gannet/rpc";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "./logical-unit-bed.ts";
@@ -167,4 +168,25 @@ test("are not run around what only reads, or for what a prerequisite refuses", a
   await bed.run("OP_INSTANCE_STARTUP", INSTANCE);
   await bed.succeed("OP_INSTANCE_QUERY_DATA", { instances: [], static: true });
   expect(places()).toEqual([]);
+});
+
+test("that still run when the leader dies leave nothing to undo: the operation has done its work", async () => {
+  await using own = await startLogicalUnitBed();
+  const { promise: toldNow, resolve: told } = Promise.withResolvers<void>();
+  const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
+  own.nodes.onCall = async ({ method, request }) => {
+    if (method !== "node.runHooks" || (request as RunHooksRequest).phase !== "post") return;
+    told();
+    await mayEnd;
+  };
+  const job = own.run("OP_INSTANCE_CREATE", create());
+  job.catch(() => {});
+  await toldNow;
+  await own.redis.client.set(EPOCH_KEY, 2);
+  const [leftover] = await own.ledger.takeOver({ epoch: 2 });
+  expect(leftover).toMatchObject({ opcodeIndex: 0, undo: [] });
+  expect(own.instance(NAME).adminState).toBe("up");
+  end();
+  await own.ledger.fail(leftover?.job.id ?? 0, 0, ["OpExecError", ["over"]], { epoch: 2 });
+  await job;
 });
