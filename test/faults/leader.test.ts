@@ -155,7 +155,7 @@ test("a leader that was frozen is refused everywhere and stands by again", async
 /** What a leader of this epoch could still send. */
 async function refusedEverywhere(epoch: number): Promise<void> {
   const [id] = await client.ledger.submit([{ opcodes: [{ input: { OP_ID: "OP_NONE" }, summary: "" }], requester: "" }]);
-  await expect(client.ledger.claim(id ?? 0, { epoch })).rejects.toThrow(StaleEpoch);
+  await expect(client.ledger.begin(id ?? 0, 0, { epoch })).rejects.toThrow(StaleEpoch);
   const locks = new RedisLockManager(redis);
   const wishes = [{ level: "instance", name: "x", mode: "shared" }] as const;
   await expect(locks.request({ owner: 1, wishes, priority: 0 }, { epoch })).rejects.toThrow(StaleEpoch);

@@ -3,7 +3,7 @@
  * own wake-ups go there at once; BullMQ brings those of other processes, many in one entry when they come in a burst.
  *
  * Nothing here has to last. The ledger is the truth, so a wake-up may be lost (the sweeper finds the job) or doubled
- * (the ledger's claim refuses the second). It does not pay to keep wake-ups better: with an entry of BullMQ for each
+ * (the ledger lets an opcode begin once). It does not pay to keep wake-ups better: with an entry of BullMQ for each
  * one, two of the six writes to disk that a single job waited for, and a third of Redis' time in a burst, were its.
  */
 import { randomUUID } from "node:crypto";

@@ -6,7 +6,7 @@ import type { FinalStatus, JobId, OpcodeInput } from "./job.ts";
 export type Dependency = readonly [id: JobId, statuses: readonly FinalStatus[]];
 
 const ANY = "*";
-/** A script looks at all of them at each claim. */
+/** A script looks at all of them whenever the job is to begin. */
 const MAX_DEPENDENCIES = 1_000;
 
 /** The lines that the scripts read: `<opcode index> <job id> <statuses with commas, or *>`. */

@@ -33,7 +33,7 @@ export class SubmissionKeyReused extends OpPrereqError {
 /** Answer of a request that can be refused without being an error (spec/jobs.json, `cancel`). */
 export type Verdict = readonly [accepted: boolean, message: string];
 
-/** A job that can be claimed at once and has to be delivered. */
+/** A job that can be begun at once and has to be delivered. */
 export interface ReadyJob {
   readonly id: JobId;
   /** The smallest of its opcodes that have not ended. */
@@ -48,6 +48,12 @@ export interface Leftover {
   /** Its undo list, in the order the steps were taken. */
   readonly undo: readonly UndoStep[];
 }
+
+/**
+ * What came of beginning an opcode. `not taken`: it is not this caller's to run, for the job is in other hands, over,
+ * at another opcode, or waits for another job, whose end will wake it.
+ */
+export type Beginning = "running" | "parked" | "not taken";
 
 export interface JobLedger {
   /**
@@ -69,19 +75,12 @@ export interface JobLedger {
   lastId(): Promise<JobId>;
 
   /**
-   * Take a queued (or parked and woken) job for execution: its first unfinished opcode becomes `waiting`.
-   * Undefined when it is not this caller's to run: taken, final, canceled, paused, or waiting for another job,
-   * whose end will wake it. An opcode whose dependency ended otherwise than asked is ended here, too.
+   * Take a queued (or parked and woken) job in hand: its opcode at `opcodeIndex`, the first that has not ended, takes
+   * its locks, all in one step, and runs; or the job waits for them parked, at its priority, and is woken when they
+   * are granted, to be begun again. An opcode whose dependency ended otherwise than asked is ended here.
    *
    * This and the executor's other writes outlast a Redis that is away or takes nothing, however long, and are not done
-   * twice when their answer was lost (a log entry may be).
-   */
-  claim(id: JobId, fence: Fence): Promise<Job | undefined>;
-  /**
-   * The opcode of a job that was claimed here takes its locks, all in one step, and runs; or it waits for them parked,
-   * at its priority, and is woken when they are granted, to be claimed and begun again. A job that was asked to cancel
-   * is over instead. `parked` also says that another delivery has the job by now: it was parked by an earlier attempt
-   * of this call, whose answer was lost. So an opcode never runs for two callers.
+   * twice when their answer was lost (a log entry may be). An opcode never runs for two callers.
    * @throws LockError when the job holds, or waits for, other locks than these; StaleEpoch
    */
   begin(
@@ -89,15 +88,15 @@ export interface JobLedger {
     opcodeIndex: number,
     fence: Fence,
     locks?: Pick<LockRequest, "wishes" | "candidates">,
-  ): Promise<"running" | "parked" | "canceled">;
+  ): Promise<Beginning>;
   /**
-   * From running back to waiting, before anything was done, by who claimed it: it gives its locks back, and is woken to
-   * be claimed again. Nothing happens to a job that is asked to cancel.
+   * From running back to waiting, before anything was done, by who began it: it gives its locks back, and is woken to
+   * be begun again.
    */
   park(id: JobId, opcodeIndex: number, fence: Fence): Promise<void>;
   /**
    * The opcode ends as success and gives its locks back, and the job ends after its last one; otherwise the job is
-   * queued and can be claimed. This and the three verbs after it wake who was waiting for the locks or for the job.
+   * queued and can be begun. This and the three verbs after it wake who was waiting for the locks or for the job.
    */
   succeed(id: JobId, opcodeIndex: number, result: unknown, fence: Fence): Promise<void>;
   /**
@@ -130,7 +129,7 @@ export interface JobLedger {
   /** Jobs in each status that are not archived, for metrics and limits. */
   counts(): Promise<Readonly<Record<JobStatus, number>>>;
   /**
-   * Jobs that can be claimed and are owed a delivery, most urgent first, for the wake queue's sweeper: queued ones that
+   * Jobs that can be begun and are owed a delivery, most urgent first, for the wake queue's sweeper: queued ones that
    * wait for no other job, and parked ones whose locks were granted.
    */
   readyJobs(): Promise<readonly ReadyJob[]>;
@@ -159,11 +158,11 @@ export interface JobLedger {
 export interface DeliveryOptions {
   /** How many deliveries may be under way at once. */
   readonly concurrency: number;
-  /** Jobs that can be claimed but are not to be: no delivery is owed to them until somebody wakes them. */
+  /** Jobs that can be begun but are not to be: no delivery is owed to them until somebody wakes them. */
   readonly isHeld?: (id: JobId) => boolean;
 }
 
-/** Delivers job ids to the executor. A delivery may come twice or for a job that is not to run: `claim` decides. */
+/** Delivers job ids to the executor. A delivery may come twice or for a job that is not to run: `begin` decides. */
 export interface WakeQueue {
   /**
    * Deliver soon; lower priority numbers first. Each call is followed by a delivery that begins after it, also

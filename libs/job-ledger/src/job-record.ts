@@ -9,13 +9,6 @@ export type JobRecord = Readonly<Record<string, string>>;
 /** What opcodes that a cancel took from a working executor show as result (spec/jobs.json, `after_cancel`). */
 const CANCELED_BY_REQUEST = "Job canceled by request";
 
-/** The record from a flat reply of HGETALL. */
-export function recordOf(flat: readonly string[]): JobRecord {
-  const record: Record<string, string> = {};
-  for (let i = 0; i + 1 < flat.length; i += 2) record[flat[i] ?? ""] = flat[i + 1] ?? "";
-  return record;
-}
-
 /** @param log entries as the ledger's script wrote them, oldest first */
 export function jobOf(id: JobId, record: JobRecord, log: readonly string[]): Job {
   const status = record.status as JobStatus;

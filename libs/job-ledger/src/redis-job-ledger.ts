@@ -17,6 +17,7 @@ import { ChangeFeed, newestChange } from "./change-feed.ts";
 import { dependencyLines } from "./dependencies.ts";
 import type { FollowUps, Job, JobChange, JobId, JobStatus, LogEntryType, NewJob, UndoStep } from "./job.ts";
 import type {
+  Beginning,
   Fence,
   JobLedger,
   JobQuery,
@@ -26,7 +27,7 @@ import type {
   Verdict,
   WakeQueue,
 } from "./job-ledger-contract.ts";
-import { type JobRecord, jobOf, recordOf } from "./job-record.ts";
+import { type JobRecord, jobOf } from "./job-record.ts";
 import { jobKey, jobsKey, logKey, scripts } from "./scripts.ts";
 
 export interface RedisJobLedgerOptions {
@@ -34,7 +35,7 @@ export interface RedisJobLedgerOptions {
   /** Of its connections: `master` becomes `master:ledger` and `master:ledger-changes`. */
   readonly name: string;
   /**
-   * Told of each job that can be claimed: submitted ones, and those whose dependency ended. It needs this ledger's
+   * Told of each job that can be begun: submitted ones, and those whose dependency ended. It needs this ledger's
    * `readyJobs` in its turn, for what it was told and lost.
    */
   readonly wakeQueue: Pick<WakeQueue, "wake" | "reprioritize">;
@@ -67,7 +68,7 @@ export class RedisJobLedger implements JobLedger {
   readonly #options: RedisJobLedgerOptions;
   readonly #redis: Redis;
   readonly #feed: ChangeFeed;
-  /** This client's claims on the jobs it has in hand: by it a verb is known that comes late, or a second time. */
+  /** The tokens with which this client began what it has in hand: by them a `park` is known that comes a second time. */
   readonly #claims = new Map<JobId, string>();
   readonly #closing = new AbortController();
   readonly #background = new Set<Promise<void>>();
@@ -139,30 +140,19 @@ export class RedisJobLedger implements JobLedger {
     return Number((await this.#ask(() => this.#redis.get(jobsKey("serial")))) ?? 0);
   }
 
-  async claim(id: JobId, fence: Fence): Promise<Job | undefined> {
-    const token = randomUUID();
-    const reply = await this.#persist(() => scripts.claim(this.#redis, fence.epoch, id, token));
-    const [taken, woken] = reply as [[string[], string[]] | null, string[]];
-    this.#wake(woken);
-    if (taken === null) return undefined;
-    this.#claims.set(id, token);
-    return jobOf(id, recordOf(taken[0]), taken[1]);
-  }
-
   async begin(
     id: JobId,
     opcodeIndex: number,
     fence: Fence,
     locks?: Pick<LockRequest, "wishes" | "candidates">,
-  ): Promise<"running" | "parked" | "canceled"> {
+  ): Promise<Beginning> {
+    const token = randomUUID();
     // The ledger itself knows the priority.
     const [, , , ...request] =
       locks === undefined ? [] : lockRequestArguments({ owner: id, priority: 0, ...locks }, fence);
-    const claim = this.#claims.get(id);
-    const args = [fence.epoch, id, opcodeIndex, claim ?? "", ...request];
-    const reply = await this.#persist(() => scripts.begin(this.#redis, ...args));
-    const [outcome, woken] = reply as ["running" | "parked" | "canceled", string[]];
-    if (outcome !== "running") this.#letGo(id, claim);
+    const args = [fence.epoch, id, opcodeIndex, token, ...request];
+    const [outcome, woken] = (await this.#persist(() => scripts.begin(this.#redis, ...args))) as [Beginning, string[]];
+    if (outcome === "running") this.#claims.set(id, token);
     this.#wake(woken);
     return outcome;
   }
@@ -367,7 +357,7 @@ export class RedisJobLedger implements JobLedger {
     }
   }
 
-  /** The job is not in hand any more, unless this client has claimed it again since. */
+  /** The job is not in hand any more, unless this client has begun it again since. */
   #letGo(id: JobId, claim: string | undefined): void {
     if (this.#claims.get(id) === claim) this.#claims.delete(id);
   }

@@ -44,7 +44,6 @@ function verb(name: string, further = ""): Run {
 export const scripts = {
   submit: verb("submit", INTAKE),
   abandonSubmission: verb("abandon-submission"),
-  claim: verb("claim"),
   begin: verb("begin"),
   park: verb("park"),
   succeed: verb("succeed", INTAKE),

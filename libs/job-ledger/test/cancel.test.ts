@@ -8,6 +8,7 @@ import {
   type LedgerFixture,
   newJob,
   openLedger,
+  park,
   runOpcode,
   statusesOf,
   submitOne,
@@ -38,7 +39,7 @@ test("a queued job ends at once: every opcode canceled, with no result and an en
   expect(job).toMatchObject({ status: "canceled", startTimestamp: null });
   for (const opcode of job.opcodes)
     expect(opcode).toMatchObject({ status: "canceled", result: null, endTimestamp: job.endTimestamp });
-  expect(await ledger.claim(id, FENCE)).toBeUndefined();
+  expect(await ledger.begin(id, 0, FENCE)).toBe("not taken");
   expect(await ledger.readyJobs()).toEqual([]);
 });
 
@@ -49,13 +50,13 @@ test("between two opcodes only those that have not run are canceled", async () =
   expect(await statusesOf(ledger, id)).toEqual(["canceled", ["success", "canceled"]]);
 });
 
-test("a waiting job is canceling until its executor lets go", async () => {
+test("a waiting job is canceling until its executor has given back what it waits for", async () => {
   const id = await submitOne(ledger, newJob({}, {}));
-  await ledger.claim(id, FENCE);
+  await park(ledger, id);
   expect(await ledger.cancel(id)).toEqual(ACCEPTED);
   expect(await statusesOf(ledger, id)).toEqual(["canceling", ["canceling", "canceling"]]);
   expect(await ledger.cancel(id)).toEqual(ACCEPTED);
-  expect(await ledger.claim(id, FENCE)).toBeUndefined();
+  expect(await ledger.begin(id, 0, FENCE)).toBe("not taken");
   await ledger.finishCancel(id, FENCE);
   const job = await jobOf(ledger, id);
   expect(job.status).toBe("canceled");
@@ -65,19 +66,9 @@ test("a waiting job is canceling until its executor lets go", async () => {
   expect(await jobOf(ledger, id)).toEqual(job);
 });
 
-test("a job canceled while its locks were granted does not begin", async () => {
+test("the executor is told of a job that is canceling, and ends it", async () => {
   const id = await submitOne(ledger);
-  await ledger.claim(id, FENCE);
-  await ledger.cancel(id);
-  expect(await ledger.begin(id, 0, FENCE)).toBe("canceled");
-  expect(await statusesOf(ledger, id)).toEqual(["canceled", ["canceled"]]);
-  expect(await ledger.begin(id, 0, FENCE)).toBe("canceled");
-});
-
-test("a parked job is canceling, and its executor, which is told, ends it", async () => {
-  const id = await submitOne(ledger);
-  await ledger.claim(id, FENCE);
-  await ledger.park(id, 0, FENCE);
+  await park(ledger, id);
   const told = new Promise<void>((resolve) => {
     ledger.onChange((change) => change.id === id && change.status === "canceling" && resolve());
   });
@@ -87,28 +78,8 @@ test("a parked job is canceling, and its executor, which is told, ends it", asyn
   expect(await statusesOf(ledger, id)).toEqual(["canceled", ["canceled"]]);
 });
 
-test("a job canceled while it was about to be parked stays canceled", async () => {
-  const id = await submitOne(ledger);
-  await ledger.claim(id, FENCE);
-  await ledger.cancel(id);
-  await ledger.park(id, 0, FENCE);
-  expect(await statusesOf(ledger, id)).toEqual(["canceling", ["canceling"]]);
-  await ledger.finishCancel(id, FENCE);
-  await ledger.park(id, 0, FENCE);
-  expect(await statusesOf(ledger, id)).toEqual(["canceled", ["canceled"]]);
-});
-
-test("a canceling job may still end as error", async () => {
-  const id = await submitOne(ledger);
-  await ledger.claim(id, FENCE);
-  await ledger.cancel(id);
-  await ledger.fail(id, 0, ["OpExecError", ["no locks"]], FENCE);
-  expect(await statusesOf(ledger, id)).toEqual(["error", ["error"]]);
-});
-
 test("a running job goes on", async () => {
   const id = await submitOne(ledger);
-  await ledger.claim(id, FENCE);
   await ledger.begin(id, 0, FENCE);
   expect(await ledger.cancel(id)).toEqual([false, expect.stringContaining("no longer waiting")]);
   await ledger.succeed(id, 0, null, FENCE);

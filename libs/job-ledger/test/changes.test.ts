@@ -39,12 +39,11 @@ const statusesOf = (seen: readonly JobChange[], id: JobId) =>
 test("each change of status, each log entry, and archival are told once, in order", async () => {
   const seen = await listen();
   const id = await submitOne(ledger);
-  await ledger.claim(id, FENCE);
   await ledger.begin(id, 0, FENCE);
   await ledger.log(id, 0, "message", "x", FENCE);
   await ledger.succeed(id, 0, null, FENCE);
   await ledger.archive(id);
-  const expected = ["queued", "waiting", "running", "running", "success", "success"];
+  const expected = ["queued", "running", "running", "success", "success"];
   await eventually(() => expect(statusesOf(seen, id)).toHaveLength(expected.length));
   expect(statusesOf(seen, id)).toEqual(expected);
 });
@@ -84,8 +83,8 @@ test("changes go on without a gap over a restart of Redis", async () => {
   await ledger.connected(10_000);
   const id = await submitOne(ledger);
   await runOpcode(ledger, id, 0, "success");
-  await eventually(() => expect(statusesOf(seen, id)).toEqual(["queued", "waiting", "running", "success"]));
-  expect(seen).toHaveLength(4);
+  await eventually(() => expect(statusesOf(seen, id)).toEqual(["queued", "running", "success"]));
+  expect(seen).toHaveLength(3);
 });
 
 test("when changes were trimmed before they were read, every job that is not archived is told once", async () => {
@@ -93,7 +92,7 @@ test("when changes were trimmed before they were read, every job that is not arc
   const [pending = 0, ended = 0] = await ledger.submit([newJob(), newJob()]);
   await eventually(() => expect(seen).toHaveLength(2));
   await runOpcode(ledger, ended, 0, "success");
-  await eventually(() => expect(seen).toHaveLength(5));
+  await eventually(() => expect(seen).toHaveLength(4));
   seen.length = 0;
   // As if a thousand changes had come and been trimmed between two reads.
   await server.client.call("XSETID", "gannet:jobs:changes", "0-1000");

@@ -39,17 +39,17 @@ async function end(id: number, status: FinalStatus): Promise<void> {
 const ANY: readonly FinalStatus[] = [];
 
 describe("a dependency that is not over", () => {
-  test("the job stays queued, is not woken and cannot be claimed, until the other ends", async () => {
+  test("the job stays queued, is not woken and cannot be begun, until the other ends", async () => {
     const first = await submitOne(ledger);
     const second = await submitOne(ledger, newJob({ depends: [[first, ["success"]]] }));
     expect(fixture.takeWakes()).toEqual([first]);
-    expect(await ledger.claim(second, FENCE)).toBeUndefined();
+    expect(await ledger.begin(second, 0, FENCE)).toBe("not taken");
     expect(await jobOf(ledger, second)).toMatchObject({ status: "queued", startTimestamp: null });
     expect(await ledger.readyJobs()).toEqual([{ id: first, priority: 0 }]);
 
     await runOpcode(ledger, first, 0, "success");
     expect(fixture.takeWakes()).toEqual([second]);
-    expect(await ledger.claim(second, FENCE)).toMatchObject({ id: second, status: "waiting" });
+    expect(await ledger.begin(second, 0, FENCE)).toBe("running");
   });
 
   test("several are waited for one after the other", async () => {
@@ -66,17 +66,17 @@ describe("a dependency that is not over", () => {
     fixture.takeWakes();
     await end(1, "success");
     expect(fixture.takeWakes()).toEqual([3]);
-    expect(await ledger.claim(3, FENCE)).toBeUndefined();
+    expect(await ledger.begin(3, 0, FENCE)).toBe("not taken");
     expect(await ledger.readyJobs()).toEqual([{ id: 2, priority: 0 }]);
     await end(2, "error");
     expect(fixture.takeWakes()).toEqual([3]);
-    expect(await ledger.claim(3, FENCE)).toMatchObject({ status: "waiting" });
+    expect(await ledger.begin(3, 0, FENCE)).toBe("running");
   });
 
   test("a later opcode waits when its turn comes", async () => {
     await ledger.submit([newJob(), newJob({}, { depends: [[1, ["success"]]] })]);
     await runOpcode(ledger, 2, 0, "success");
-    expect(await ledger.claim(2, FENCE)).toBeUndefined();
+    expect(await ledger.begin(2, 1, FENCE)).toBe("not taken");
     expect(await statusesOf(ledger, 2)).toEqual(["queued", ["success", "queued"]]);
     fixture.takeWakes();
     await end(1, "success");
@@ -115,7 +115,7 @@ describe("a dependency that is over", () => {
     const id = await submitOne(ledger);
     await end(id, status);
     const dependant = await submitOne(ledger, newJob({ depends: [[id, accepted]] }));
-    expect(await ledger.claim(dependant, FENCE)).toMatchObject({ status: "waiting" });
+    expect(await ledger.begin(dependant, 0, FENCE)).toBe("running");
   });
 
   test.each<[FinalStatus, readonly FinalStatus[]]>([
@@ -126,7 +126,7 @@ describe("a dependency that is over", () => {
     const id = await submitOne(ledger);
     const dependant = await submitOne(ledger, newJob({ depends: [[id, accepted]] }, {}));
     await end(id, status);
-    expect(await ledger.claim(dependant, FENCE)).toBeUndefined();
+    expect(await ledger.begin(dependant, 0, FENCE)).toBe("not taken");
     const job = await jobOf(ledger, dependant);
     const text = `Dependency job ${id} finished with status '${status}', not one of '${accepted.join("', '")}' as required`;
     expect(job.status).toBe("error");
@@ -145,7 +145,7 @@ describe("a dependency that is over", () => {
     const id = await submitOne(ledger);
     const dependant = await submitOne(ledger, newJob({ depends: [[id, accepted]] }));
     await ledger.cancel(id);
-    expect(await ledger.claim(dependant, FENCE)).toBeUndefined();
+    expect(await ledger.begin(dependant, 0, FENCE)).toBe("not taken");
     expect(await jobOf(ledger, dependant)).toMatchObject({
       status: "canceled",
       opcodes: [{ status: "canceled", result: "Job canceled by request" }],
@@ -157,16 +157,16 @@ describe("a dependency that is over", () => {
     await end(id, "success");
     await ledger.archive(id);
     const dependant = await submitOne(ledger, newJob({ depends: [[id, ["success"]]] }));
-    expect(await ledger.claim(dependant, FENCE)).toMatchObject({ status: "waiting" });
+    expect(await ledger.begin(dependant, 0, FENCE)).toBe("running");
   });
 
   test("the end of a job by its dependency wakes those that wait for it", async () => {
     await ledger.submit([newJob(), newJob({ depends: [[1, ["error"]]] }), newJob({ depends: [[2, ["error"]]] })]);
     await end(1, "success");
     fixture.takeWakes();
-    expect(await ledger.claim(2, FENCE)).toBeUndefined();
+    expect(await ledger.begin(2, 0, FENCE)).toBe("not taken");
     expect(fixture.takeWakes()).toEqual([3]);
-    expect(await ledger.claim(3, FENCE)).toMatchObject({ status: "waiting" });
+    expect(await ledger.begin(3, 0, FENCE)).toBe("running");
   });
 });
 
@@ -176,15 +176,15 @@ describe("a dependency that cannot be", () => {
     ["itself", 1, "Dependency error: job 1 depends on itself"],
   ])("%s fails the opcode", async (_, dependency, text) => {
     const id = await submitOne(ledger, newJob({ depends: [[dependency, ["success"]]] }));
-    expect(await ledger.claim(id, FENCE)).toBeUndefined();
+    expect(await ledger.begin(id, 0, FENCE)).toBe("not taken");
     expect((await jobOf(ledger, id)).opcodes[0]?.result).toEqual(["OpExecError", [text]]);
   });
 
   test("jobs that name each other do not wait for ever", async () => {
     await ledger.submit([newJob({ depends: [[2, ANY]] }), newJob({ depends: [[1, ANY]] })]);
-    expect(await ledger.claim(1, FENCE)).toBeUndefined();
+    expect(await ledger.begin(1, 0, FENCE)).toBe("not taken");
     expect(await statusesOf(ledger, 1)).toEqual(["error", ["error"]]);
-    expect(await ledger.claim(2, FENCE)).toMatchObject({ status: "waiting" });
+    expect(await ledger.begin(2, 0, FENCE)).toBe("running");
   });
 
   test("a relative id that leads nowhere refuses the submission whole", async () => {

@@ -33,7 +33,6 @@ const TWO: FollowUps = { jobs: [newJob(), { refused: 'why "not"' }, newJob()], o
 
 async function running(...opcodes: readonly object[]): Promise<number> {
   const id = await submitOne(fixture.ledger, newJob(...opcodes));
-  await fixture.ledger.claim(id, FENCE);
   await fixture.ledger.begin(id, 0, FENCE);
   fixture.takeWakes();
   return id;
@@ -41,7 +40,7 @@ async function running(...opcodes: readonly object[]): Promise<number> {
 const succeed = (id: number, followUps: FollowUps = TWO, fence: Fence = FENCE) =>
   fixture.ledger.succeedSubmitting(id, 0, followUps, fence);
 
-test("the result has their ids, and they can be claimed", async () => {
+test("the result has their ids, and they can be begun", async () => {
   const id = await running();
   expect(await succeed(id)).toEqual([id + 1, id + 2]);
   expect(fixture.takeWakes()).toEqual([id + 1, id + 2]);
@@ -55,7 +54,8 @@ test("the result has their ids, and they can be claimed", async () => {
     ],
     placed: ["a"],
   });
-  expect(await fixture.ledger.claim(id + 1, FENCE)).toMatchObject({ requester: "tester", status: "waiting" });
+  expect(await fixture.ledger.begin(id + 1, 0, FENCE)).toBe("running");
+  expect(await jobOf(fixture.ledger, id + 1)).toMatchObject({ requester: "tester", status: "running" });
 });
 
 test("asked again, because the answer was lost, nothing is made again", async () => {
@@ -68,7 +68,6 @@ test("asked again, because the answer was lost, nothing is made again", async ()
 test("no jobs at all, and none that can be submitted", async () => {
   const id = await running({}, {});
   expect(await succeed(id, { jobs: [{ refused: "no" }], other: {} })).toEqual([]);
-  await fixture.ledger.claim(id, FENCE);
   await fixture.ledger.begin(id, 1, FENCE);
   expect(await fixture.ledger.succeedSubmitting(id, 1, { jobs: [], other: {} }, FENCE)).toEqual([]);
   const { opcodes } = await jobOf(fixture.ledger, id);
@@ -80,8 +79,8 @@ test("they may wait for each other, and for the job that submits them", async ()
   const jobs = [newJob({ depends: [[id, ["success"]]] }), newJob({ depends: [[-1, ["success"]]] })];
   expect(await succeed(id, { jobs, other: {} })).toEqual([id + 1, id + 2]);
   expect(fixture.takeWakes()).toEqual([id + 1]);
-  expect(await fixture.ledger.claim(id + 2, FENCE)).toBeUndefined();
-  expect(await fixture.ledger.claim(id + 1, FENCE)).toBeDefined();
+  expect(await fixture.ledger.begin(id + 2, 0, FENCE)).toBe("not taken");
+  expect(await fixture.ledger.begin(id + 1, 0, FENCE)).toBe("running");
 });
 
 const REFUSALS: readonly {

@@ -10,6 +10,7 @@ import {
   type LedgerFixture,
   newJob,
   openLedger,
+  park,
   runOpcode,
   STALE_FENCE,
   statusesOf,
@@ -36,12 +37,11 @@ const STEP = { action: "remove-disk", args: { path: "/dev/x" } };
 /** The executor's verbs, each with how far job 1 has to be for it to be in order. */
 const FENCED: readonly (readonly [
   name: string,
-  state: "queued" | "waiting" | "running" | "canceling",
+  state: "queued" | "waiting" | "running" | "running, with nothing done" | "canceling",
   call: (fence: Fence) => Promise<unknown>,
 ])[] = [
-  ["claim", "queued", (fence) => ledger.claim(1, fence)],
-  ["begin", "waiting", (fence) => ledger.begin(1, 0, fence)],
-  ["park", "waiting", (fence) => ledger.park(1, 0, fence)],
+  ["begin", "queued", (fence) => ledger.begin(1, 0, fence)],
+  ["park", "running, with nothing done", (fence) => ledger.park(1, 0, fence)],
   ["succeed", "running", (fence) => ledger.succeed(1, 0, null, fence)],
   ["fail", "running", (fence) => ledger.fail(1, 0, ["OpExecError", ["x"]], fence)],
   ["finishCancel", "canceling", (fence) => ledger.finishCancel(1, fence)],
@@ -53,11 +53,10 @@ const FENCED: readonly (readonly [
 
 async function bringTo(state: (typeof FENCED)[number][1]): Promise<void> {
   const id = await submitOne(ledger);
-  if (state !== "queued") await ledger.claim(id, FENCE);
+  if (state !== "queued") await ledger.begin(id, 0, FENCE);
+  if (state === "waiting" || state === "canceling") await ledger.park(id, 0, FENCE);
   if (state === "canceling") await ledger.cancel(id);
-  if (state !== "running") return;
-  await ledger.begin(id, 0, FENCE);
-  await ledger.pushUndo(id, 0, STEP, FENCE);
+  if (state === "running") await ledger.pushUndo(id, 0, STEP, FENCE);
 }
 
 describe("the fence", () => {
@@ -79,33 +78,31 @@ describe("the fence", () => {
   }
 });
 
-test("of many claims at once exactly one gets the job", async () => {
+test("of many that begin a job at once exactly one gets it", async () => {
   const other = openLedger(server);
   const ids = await ledger.submit(Array.from({ length: 40 }, () => newJob()));
-  const claims = await Promise.all(
+  const beginners = [ledger, other.ledger, ledger];
+  const begun = await Promise.all(
     ids.flatMap((id) =>
-      [ledger, other.ledger, ledger].map(async (claimant) => ({ claimant, job: await claimant.claim(id, FENCE) })),
+      beginners.map(async (beginner) => ({ beginner, id, outcome: await beginner.begin(id, 0, FENCE) })),
     ),
   );
-  const taken = claims.flatMap(({ claimant, job }) => (job === undefined ? [] : [{ claimant, id: job.id }]));
-  expect(taken.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual(ids);
-  await Promise.all(taken.map(({ claimant, id }) => claimant.park(id, 0, FENCE)));
-  const again = await Promise.all(ids.flatMap((id) => [ledger.claim(id, FENCE), other.ledger.claim(id, FENCE)]));
-  expect(again.filter((job) => job !== undefined)).toHaveLength(ids.length);
+  const running = begun.filter(({ outcome }) => outcome === "running");
+  expect(running.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual(ids);
+  await Promise.all(running.map(({ beginner, id }) => beginner.park(id, 0, FENCE)));
+  const again = await Promise.all(ids.flatMap((id) => [ledger, other.ledger].map((one) => one.begin(id, 0, FENCE))));
+  expect(again.filter((outcome) => outcome === "running")).toHaveLength(ids.length);
   await other.close();
 });
 
 describe("take-over", () => {
   test("waiting jobs are queued again, canceling ones canceled, running ones answered with their undo list", async () => {
-    await ledger.submit(Array.from({ length: 6 }, () => newJob({}, {})));
-    const [queued, waiting, parked, canceling, running, final] = [1, 2, 3, 4, 5, 6];
-    await ledger.claim(waiting, FENCE);
-    await ledger.claim(parked, FENCE);
-    await ledger.park(parked, 0, FENCE);
-    await ledger.claim(canceling, FENCE);
+    await ledger.submit(Array.from({ length: 5 }, () => newJob({}, {})));
+    const [queued, waiting, canceling, running, final] = [1, 2, 3, 4, 5];
+    await park(ledger, waiting);
+    await park(ledger, canceling);
     await ledger.cancel(canceling);
     await runOpcode(ledger, running, 0, "success");
-    await ledger.claim(running, FENCE);
     await ledger.begin(running, 1, FENCE);
     await ledger.pushUndo(running, 1, STEP, FENCE);
     await ledger.pushUndo(running, 1, { ...STEP, action: "second" }, FENCE);
@@ -116,9 +113,9 @@ describe("take-over", () => {
     expect(leftovers).toEqual([
       { job: await jobOf(ledger, running), opcodeIndex: 1, undo: [STEP, { ...STEP, action: "second" }] },
     ]);
-    const statuses = await Promise.all([1, 2, 3, 4, 5, 6].map(async (id) => (await jobOf(ledger, id)).status));
-    expect(statuses).toEqual(["queued", "queued", "queued", "canceled", "running", "error"]);
-    expect((await ledger.readyJobs()).map(({ id }) => id)).toEqual([queued, waiting, parked]);
+    const statuses = await Promise.all([1, 2, 3, 4, 5].map(async (id) => (await jobOf(ledger, id)).status));
+    expect(statuses).toEqual(["queued", "queued", "canceled", "running", "error"]);
+    expect((await ledger.readyJobs()).map(({ id }) => id)).toEqual([queued, waiting]);
 
     expect(await ledger.takeOver(fence)).toEqual(leftovers);
     await ledger.fail(running, 1, ["OpExecError", ["undone"]], fence);
@@ -129,7 +126,6 @@ describe("take-over", () => {
 
   test("an undo list that was cleared is not answered", async () => {
     const id = await submitOne(ledger);
-    await ledger.claim(id, FENCE);
     await ledger.begin(id, 0, FENCE);
     await ledger.pushUndo(id, 0, STEP, FENCE);
     await ledger.clearUndo(id, 0, FENCE);
@@ -138,7 +134,7 @@ describe("take-over", () => {
 
   test("thousands of jobs go page by page", async () => {
     const ids = await ledger.submit(Array.from({ length: 1_200 }, () => newJob()));
-    await Promise.all(ids.map((id) => ledger.claim(id, FENCE)));
+    await Promise.all(ids.map((id) => park(ledger, id)));
     const running = ids.filter((id) => id % 3 === 0);
     await Promise.all(running.map((id) => ledger.begin(id, 0, FENCE)));
     const leftovers = await ledger.takeOver(FENCE);
@@ -148,20 +144,17 @@ describe("take-over", () => {
 });
 
 describe("a leader that dies between two calls", () => {
-  /** The life of job 2: it waits for job 1, logs, has undo steps, parks, and has two opcodes. */
+  /** The life of job 2: it waits for job 1, parks, logs, has undo steps, and has two opcodes. */
   const life: readonly ((fence: Fence) => Promise<unknown>)[] = [
-    (fence) => ledger.claim(1, fence),
     (fence) => ledger.begin(1, 0, fence),
     (fence) => ledger.succeed(1, 0, null, fence),
-    (fence) => ledger.claim(2, fence),
-    (fence) => ledger.log(2, 0, "message", "waiting for locks", fence),
-    (fence) => ledger.park(2, 0, fence),
-    (fence) => ledger.claim(2, fence),
     (fence) => ledger.begin(2, 0, fence),
+    (fence) => ledger.park(2, 0, fence),
+    (fence) => ledger.begin(2, 0, fence),
+    (fence) => ledger.log(2, 0, "message", "under way", fence),
     (fence) => ledger.pushUndo(2, 0, STEP, fence),
     (fence) => ledger.clearUndo(2, 0, fence),
     (fence) => ledger.succeed(2, 0, null, fence),
-    (fence) => ledger.claim(2, fence),
     (fence) => ledger.begin(2, 1, fence),
     (fence) => ledger.succeed(2, 1, null, fence),
   ];
@@ -174,7 +167,7 @@ describe("a leader that dies between two calls", () => {
       const begun = new Set<string>();
       for (const id of [1, 2])
         for (const [index, opcode] of (await jobOf(ledger, id)).opcodes.entries())
-          if (opcode.execTimestamp !== null) begun.add(`${id}/${index}`);
+          if (opcode.execTimestamp !== null && opcode.status !== "waiting") begun.add(`${id}/${index}`);
 
       const fence = await becomeLeader(server, { epoch: FENCE.epoch + 1 });
       for (const { job, opcodeIndex } of await ledger.takeOver(fence))
@@ -194,11 +187,9 @@ describe("a leader that dies between two calls", () => {
   async function runEverything(fence: Fence, onBegin: (id: JobId, index: number) => void): Promise<void> {
     for (let ready = await ledger.readyJobs(); ready.length > 0; ready = await ledger.readyJobs()) {
       for (const { id } of ready) {
-        const job = await ledger.claim(id, fence);
-        const index = job?.opcodes.findIndex(({ status }) => status === "waiting") ?? -1;
-        if (index < 0) continue;
+        const index = (await jobOf(ledger, id)).opcodes.findIndex(({ status }) => status !== "success");
+        if ((await ledger.begin(id, index, fence)) !== "running") continue;
         onBegin(id, index);
-        await ledger.begin(id, index, fence);
         await ledger.succeed(id, index, null, fence);
       }
     }

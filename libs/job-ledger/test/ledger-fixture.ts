@@ -85,9 +85,14 @@ export async function statusesOf(ledger: RedisJobLedger, id: JobId) {
   return [status, opcodes.map((opcode) => opcode.status)];
 }
 
-/** Run one opcode of a claimable job to its end. */
+/** Bring a job to waiting: begun and parked again, so that nobody works on it and it can be begun at once. */
+export async function park(ledger: RedisJobLedger, id: JobId, index = 0): Promise<void> {
+  await ledger.begin(id, index, FENCE);
+  await ledger.park(id, index, FENCE);
+}
+
+/** Run the opcode whose turn it is to its end. */
 export async function runOpcode(ledger: RedisJobLedger, id: JobId, index: number, end: "success" | "error") {
-  await ledger.claim(id, FENCE);
   await ledger.begin(id, index, FENCE);
   if (end === "success") await ledger.succeed(id, index, null, FENCE);
   else await ledger.fail(id, index, ["OpExecError", ["as asked"]], FENCE);

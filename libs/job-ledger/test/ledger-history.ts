@@ -3,7 +3,7 @@
  * answers lost on the way, compared step by step with the model and held against the promises.
  */
 import { LockError, StaleEpoch, Unavailable } from "@gannet/errors";
-import type { FinalStatus, JobId, JobStatus } from "@gannet/job-ledger";
+import type { Beginning, FinalStatus, JobId, JobStatus } from "@gannet/job-ledger";
 import { RedisLockManager } from "@gannet/locking";
 import { connectRedis, EPOCH_KEY, type Redis } from "@gannet/redis";
 import { type SeverableLink, severableLink, type TestRedis } from "@gannet/testing";
@@ -64,7 +64,6 @@ const one = {
 };
 const index = fc.nat({ max: 2 });
 const simple = fc.constantFrom(
-  "claim",
   "park",
   "succeed",
   "succeedSubmitting",
@@ -120,7 +119,7 @@ interface Client {
   readonly fixture: LedgerFixture;
   readonly redis: Redis;
   readonly locks: RedisLockManager;
-  /** Its last claim on each job. */
+  /** Its token for each job that it has begun. */
   readonly claims: Map<JobId, number>;
   /** Carries on with the verb whose repetition is kept back. */
   goOn: (() => Promise<void>) | undefined;
@@ -165,7 +164,7 @@ export class Lane {
     return this.#clients;
   }
 
-  /** A word that no other claim or submission has. */
+  /** A word that no other call has. */
   newToken(): number {
     this.#tokens += 1;
     return this.#tokens;
@@ -189,15 +188,14 @@ export class Lane {
     const fence = { epoch: 1 };
     await this.redis.set(EPOCH_KEY, fence.epoch);
     await ledger.submit([newJob({}, {})]);
-    await ledger.claim(1, fence);
+    await ledger.begin(1, 0, fence);
     await ledger.park(1, 0, fence);
-    await ledger.claim(1, fence);
     await ledger.begin(1, 0, fence, LOCKS[1]);
     await ledger.pushUndo(1, 0, { action: "undo", args: {} }, fence);
     await ledger.takeOver(fence);
     await ledger.succeed(1, 0, null, fence);
     await ledger.changePriority(1, 0);
-    await ledger.claim(1, fence);
+    await ledger.begin(1, 1, fence);
     await ledger.fail(1, 1, ["OpExecError", [""]], fence);
     await ledger.finishCancel(1, fence);
     await ledger.cancel(1);
@@ -226,7 +224,7 @@ export class LedgerHistory {
   readonly #model = new LedgerModel();
   /** Whether the present leader has taken over and may run jobs. */
   #leads = true;
-  /** By opcode, `<id>/<index>`, the claim whose owner was told to run it and has not parked it since. */
+  /** By opcode, `<id>/<index>`, the token whose owner was told to run it and has not parked it since. */
   readonly #runners = new Map<string, number>();
 
   private constructor(lane: Lane) {
@@ -241,7 +239,6 @@ export class LedgerHistory {
   }
 
   async take(step: Step): Promise<void> {
-    if (process.env.DBG) console.log(new Date().toISOString(), JSON.stringify(step));
     if (step.kind === "submit") await this.#submit(step);
     else if (this.#model.jobs.size > 0) await this.#onJob(step, 1 + (step.pick % this.#model.jobs.size));
     await this.#compare(JSON.stringify(step));
@@ -343,15 +340,12 @@ export class LedgerHistory {
     { client: number, fault, ending }: Pick<Extract<Step, { kind: "advance" }>, "client" | "fault" | "ending">,
   ): Promise<void> {
     const job = this.#model.job(id);
-    const owner = this.#lane.clients.find(({ claims }) => claims.get(id) === job.claim);
     const client = this.#free(number);
     if (job.status === "canceling") await this.#simple("finishCancel", client, id, fault);
     else if (job.status === "running" && ending === "not yet") return;
     else if (job.status === "running")
       await this.#simple(ending === "success" ? this.#success(id) : "fail", client, id, fault);
-    else if (this.#model.isReady(id)) await this.#simple("claim", client, id, fault);
-    else if (job.status === "waiting" && job.claim !== undefined && owner?.goOn === undefined && owner !== undefined)
-      await this.#beginAsExecutor(owner, id, fault);
+    else if (this.#model.isReady(id)) await this.#beginAsExecutor(client, id, fault);
   }
 
   /** Every third job submits others, as long as there are few. */
@@ -375,31 +369,32 @@ export class LedgerHistory {
     fault: Fault,
   ): Promise<string | undefined> {
     const fence = { epoch: this.#model.epoch };
-    const claim = client.claims.get(id);
+    const token = this.#lane.newToken();
     let refused: string | undefined;
-    await this.#do<"running" | "parked" | "canceled">(client, fault, {
+    await this.#do<Beginning>(client, fault, {
       name: "begin",
       real: () => client.fixture.ledger.begin(id, index, fence, locks),
       model: () => {
-        const outcome = this.#model.begin(id, index, claim, locks);
+        const outcome = this.#model.begin(id, index, token, locks);
         refused = outcome.answer;
         return outcome;
       },
       answered: (answer) => {
-        if (answer === "running") this.#runs(id, index, claim);
-        else this.#letGo(client, id, claim);
+        if (answer !== "running") return;
+        client.claims.set(id, token);
+        this.#runs(id, index, token);
       },
     });
     return refused;
   }
 
   /** The promises at the moment at which somebody is told to run an opcode. */
-  #runs(id: JobId, index: number, claim = 0): void {
+  #runs(id: JobId, index: number, token: number): void {
     const job = this.#model.job(id);
     const opcode = `${id}/${index}`;
     const runner = this.#runners.get(opcode);
-    expect(runner ?? claim, `two run ${opcode}`).toBe(claim);
-    this.#runners.set(opcode, claim);
+    expect(runner ?? token, `two run ${opcode}`).toBe(token);
+    this.#runners.set(opcode, token);
     expect(index, "in order").toBe(job.at);
     for (const [dependency, accepted] of job.opcodes[index]?.depends ?? []) {
       const { status } = this.#model.job(dependency);
@@ -416,17 +411,6 @@ export class LedgerHistory {
     const letGo = () => this.#letGo(client, id, claim);
     const done = (verb: Promise<void>) => verb.then(() => "done" as const);
     switch (kind) {
-      case "claim": {
-        const token = this.#lane.newToken();
-        return await this.#do(client, fault, {
-          name: kind,
-          real: async () => ((await ledger.claim(id, fence)) === undefined ? "not taken" : "taken"),
-          model: () => this.#model.claim(id, token),
-          answered: (answer) => {
-            if (answer === "taken") client.claims.set(id, token);
-          },
-        });
-      }
       case "park":
         return await this.#do(client, fault, {
           name: kind,
@@ -509,7 +493,7 @@ export class LedgerHistory {
     this.#leads = takeOver === "done";
     const fence = { epoch: this.#model.epoch };
     await redis.set(EPOCH_KEY, fence.epoch);
-    await expect(reader.ledger.claim(1, stale)).rejects.toThrow(StaleEpoch);
+    await expect(reader.ledger.begin(1, 0, stale)).rejects.toThrow(StaleEpoch);
     await expect(locks.release(1, "all", stale)).rejects.toThrow(StaleEpoch);
     if (takeOver === "not begun") return;
     const leftovers = await reader.ledger.takeOver(fence);

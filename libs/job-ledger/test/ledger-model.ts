@@ -17,11 +17,11 @@ export interface ModelJob {
   /** Index of the first opcode that has not succeeded. */
   at: number;
   readonly opcodes: readonly ModelOpcode[];
-  /** Who has it in hand. */
+  /** Of the call that began the opcode that is running. */
   claim: number | undefined;
-  /** In status waiting: nobody has it in hand. */
+  /** In status waiting: what for. */
   parked: "for locks" | "for nothing" | undefined;
-  /** The job whose end it waits for, as far as a claim or the submission found out. */
+  /** The job whose end it waits for, as far as the submission, or whoever was to begin it, found out. */
   blocked: JobId | undefined;
   archived: boolean;
   undo: number;
@@ -101,50 +101,34 @@ export class LedgerModel {
     });
   }
 
-  claim(id: JobId, token: number): Outcome<"taken" | "not taken"> {
-    const job = this.job(id);
-    if (job.status === "waiting" && job.parked !== undefined) {
-      job.parked = undefined;
-      job.claim = token;
-    }
-    if (job.status === "waiting" && job.claim === token) return outcome("taken");
-    if (job.status !== "queued") return outcome("not taken");
-    const outlook = this.outlook(id);
-    if (outlook === "cancel") return outcome("not taken", this.#end(id, "canceled"));
-    if (outlook === "error") return outcome("not taken", this.#end(id, "error"));
-    job.blocked = this.#waitsFor(id);
-    if (outlook === "wait") return outcome("not taken");
-    job.status = "waiting";
-    job.claim = token;
-    return outcome("taken");
-  }
-
   begin(
     id: JobId,
     index: number,
-    claim: number | undefined,
+    token: number,
     locks: ModelLocks | undefined,
-  ): Outcome<"running" | "parked" | "canceled" | Refusal> {
+  ): Outcome<"running" | "parked" | "not taken" | Refusal> {
     const job = this.job(id);
-    if (job.status === "canceled") return outcome("canceled");
-    if (job.status === "canceling")
-      return outcome("canceled", [...this.#end(id, "canceled"), ...this.#releaseLocks(id)]);
-    if (claim !== undefined && claim !== job.claim) return outcome("parked");
-    if (claim === undefined || job.at !== index) return outcome("wrong");
-    if (job.status === "running") return outcome("running");
-    if (job.status !== "waiting") return outcome("wrong");
+    if (job.at !== index) return outcome("not taken");
+    if (job.status === "running" && job.claim === token) return outcome("running");
+    if (job.status !== "queued" && job.status !== "waiting") return outcome("not taken");
+    if (job.status === "queued") {
+      const outlook = this.outlook(id);
+      if (outlook === "cancel") return outcome("not taken", this.#end(id, "canceled"));
+      if (outlook === "error") return outcome("not taken", this.#end(id, "error"));
+      job.blocked = this.#waitsFor(id);
+      if (outlook === "wait") return outcome("not taken");
+    }
     try {
       if (locks !== undefined && this.locks.request(this.#request(id, locks)) === "waiting") {
-        job.parked = "for locks";
-        job.claim = undefined;
+        Object.assign(job, { status: "waiting", parked: "for locks", claim: undefined });
         return outcome("parked");
       }
     } catch (error) {
       if (error instanceof LockError) return outcome("locks");
       throw error;
     }
-    this.#unclaimed.delete(id);
-    job.status = "running";
+    if (locks !== undefined) this.#unclaimed.delete(id);
+    Object.assign(job, { status: "running", parked: undefined, claim: token });
     return outcome("running");
   }
 
@@ -152,8 +136,7 @@ export class LedgerModel {
     const job = this.job(id);
     if (job.status === "canceling" || job.status === "canceled") return outcome("done");
     if (claim !== undefined && claim !== job.claim) return outcome("done", [id, ...this.#grants()]);
-    const isHeld = job.status === "waiting" || job.status === "running";
-    if (claim === undefined || job.at !== index || !isHeld || job.undo > 0) return outcome("wrong");
+    if (claim === undefined || job.at !== index || job.status !== "running" || job.undo > 0) return outcome("wrong");
     job.status = "waiting";
     job.parked = "for nothing";
     job.claim = undefined;
@@ -201,7 +184,7 @@ export class LedgerModel {
   fail(id: JobId, index: number): Outcome<"done" | Refusal> {
     const job = this.job(id);
     if (job.at === index && job.status === "error") return outcome("done", this.#grants());
-    if (job.at !== index || !["waiting", "running", "canceling"].includes(job.status)) return outcome("wrong");
+    if (job.at !== index || job.status !== "running") return outcome("wrong");
     return outcome("done", [...this.#end(id, "error"), ...this.#releaseLocks(id)]);
   }
 
@@ -270,7 +253,7 @@ export class LedgerModel {
     return outcome(repeated ? [...this.#unclaimed].sort((a, b) => a - b) : granted);
   }
 
-  /** Can be claimed, and nothing stands in the way. */
+  /** Can be begun, and nothing stands in the way. */
   isReady(id: JobId): boolean {
     const { status, parked, blocked } = this.job(id);
     if (status === "queued") return blocked === undefined;

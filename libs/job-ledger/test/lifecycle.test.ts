@@ -9,6 +9,7 @@ import {
   type LedgerFixture,
   newJob,
   openLedger,
+  park,
   runOpcode,
   statusesOf,
   submitOne,
@@ -69,7 +70,6 @@ describe("submit", () => {
   test("inputs and results come back exactly: large integers, empty lists and objects, unicode", async () => {
     const input = { OP_ID: "OP_X", ns: [["a", "b", 1_795_293_765_886_119]], empty: [], none: {}, text: "ß\u0000\n\"'" };
     const [id = 0] = await ledger.submit([{ requester: "ü", opcodes: [{ input, summary: "X(ß)" }] }]);
-    await ledger.claim(id, FENCE);
     await ledger.begin(id, 0, FENCE);
     await ledger.succeed(id, 0, { list: [], object: {}, n: 9_007_199_254_740_991, text: "ß" }, FENCE);
     const job = await jobOf(ledger, id);
@@ -115,16 +115,12 @@ describe("submit", () => {
 });
 
 describe("transitions", () => {
-  test("queued, waiting, running, success, each with its timestamps", async () => {
+  test("queued, running, success, each with its timestamps", async () => {
     const id = await submitOne(ledger);
-    const claimed = await ledger.claim(id, FENCE);
-    expect(claimed).toEqual(await jobOf(ledger, id));
-    expect(claimed).toMatchObject({ status: "waiting", endTimestamp: null, opcodes: [{ status: "waiting" }] });
-    expect(claimed?.startTimestamp).toEqual(claimed?.opcodes[0]?.startTimestamp);
-    expect(claimed?.opcodes[0]?.execTimestamp).toBeNull();
-
     expect(await ledger.begin(id, 0, FENCE)).toBe("running");
-    expect(await statusesOf(ledger, id)).toEqual(["running", ["running"]]);
+    const running = await jobOf(ledger, id);
+    expect(running).toMatchObject({ status: "running", endTimestamp: null, opcodes: [{ status: "running" }] });
+    expect(running.startTimestamp).toEqual(running.opcodes[0]?.startTimestamp);
     await ledger.succeed(id, 0, "result", FENCE);
 
     const job = await jobOf(ledger, id);
@@ -137,12 +133,12 @@ describe("transitions", () => {
     expect(job.endTimestamp).toEqual(opcode?.endTimestamp);
   });
 
-  test("opcodes run one after the other; between two the job is queued and can be claimed", async () => {
+  test("opcodes run one after the other; between two the job is queued and can be begun", async () => {
     const id = await submitOne(ledger, newJob({}, {}));
     await runOpcode(ledger, id, 0, "success");
     expect(await statusesOf(ledger, id)).toEqual(["queued", ["success", "queued"]]);
     const start = (await jobOf(ledger, id)).startTimestamp;
-    await ledger.claim(id, FENCE);
+    await park(ledger, id, 1);
     expect(await statusesOf(ledger, id)).toEqual(["waiting", ["success", "waiting"]]);
     await ledger.begin(id, 1, FENCE);
     expect(await statusesOf(ledger, id)).toEqual(["running", ["success", "running"]]);
@@ -166,31 +162,28 @@ describe("transitions", () => {
     expect(job.opcodes[1]?.endTimestamp).toEqual(job.endTimestamp);
   });
 
-  test("a waiting opcode can fail before it ran", async () => {
-    const id = await submitOne(ledger);
-    await ledger.claim(id, FENCE);
-    await ledger.fail(id, 0, ["OpPrereqError", ["no such instance", "unknown_entity"]], FENCE);
-    expect(await statusesOf(ledger, id)).toEqual(["error", ["error"]]);
+  test("an opcode begins once, and one whose turn it is not does not", async () => {
+    const id = await submitOne(ledger, newJob({}, {}));
+    expect(await ledger.begin(id, 1, FENCE)).toBe("not taken");
+    expect(await ledger.begin(99, 0, FENCE)).toBe("not taken");
+    expect(await statusesOf(ledger, id)).toEqual(["queued", ["queued", "queued"]]);
+    expect(await ledger.begin(id, 0, FENCE)).toBe("running");
+    expect(await ledger.begin(id, 0, FENCE)).toBe("not taken");
+    await ledger.fail(id, 0, ["OpExecError", ["as asked"]], FENCE);
+    expect(await ledger.begin(id, 0, FENCE)).toBe("not taken");
   });
 
-  test("a parked job waits, is claimed again, and keeps its first start", async () => {
+  test("a running opcode that has to wait again is parked as waiting, and keeps its first start", async () => {
     const id = await submitOne(ledger);
-    const first = await ledger.claim(id, FENCE);
-    expect(await ledger.claim(id, FENCE)).toBeUndefined();
-    await ledger.park(id, 0, FENCE);
-    expect(await statusesOf(ledger, id)).toEqual(["waiting", ["waiting"]]);
-    const second = await ledger.claim(id, FENCE);
-    expect(second?.startTimestamp).toEqual(first?.startTimestamp);
-    expect(second?.opcodes[0]?.startTimestamp).toEqual(first?.opcodes[0]?.startTimestamp);
-    expect(await ledger.claim(id, FENCE)).toBeUndefined();
-  });
-
-  test("a running opcode that has to wait again is parked as waiting", async () => {
-    const id = await submitOne(ledger);
-    await ledger.claim(id, FENCE);
     await ledger.begin(id, 0, FENCE);
+    const first = await jobOf(ledger, id);
     await ledger.park(id, 0, FENCE);
     expect(await statusesOf(ledger, id)).toEqual(["waiting", ["waiting"]]);
+    expect(await ledger.begin(id, 0, FENCE)).toBe("running");
+    const second = await jobOf(ledger, id);
+    expect(second.startTimestamp).toEqual(first.startTimestamp);
+    expect(second.opcodes[0]?.startTimestamp).toEqual(first.opcodes[0]?.startTimestamp);
+    await ledger.park(id, 0, FENCE);
     await runOpcode(ledger, id, 0, "success");
     expect(await statusesOf(ledger, id)).toEqual(["success", ["success"]]);
   });
@@ -202,34 +195,27 @@ describe("transitions", () => {
       await expect(attempt()).rejects.toThrow(/^cannot /);
       expect(await jobOf(ledger, id)).toEqual(before);
     };
-    await wrong(() => ledger.begin(id, 0, FENCE));
     await wrong(() => ledger.park(id, 0, FENCE));
     await wrong(() => ledger.succeed(id, 0, null, FENCE));
     await wrong(() => ledger.fail(id, 0, ["OpExecError", [""]], FENCE));
     await wrong(() => ledger.finishCancel(id, FENCE));
     await wrong(() => ledger.log(id, 0, "message", "", FENCE));
-    await ledger.claim(id, FENCE);
-    await wrong(() => ledger.begin(id, 1, FENCE));
+    await park(ledger, id);
     await wrong(() => ledger.succeed(id, 0, null, FENCE));
+    await wrong(() => ledger.fail(id, 0, ["OpExecError", [""]], FENCE));
+    await wrong(() => ledger.log(id, 0, "message", "", FENCE));
     await wrong(() => ledger.pushUndo(id, 0, { action: "a", args: {} }, FENCE));
     await wrong(() => ledger.finishCancel(id, FENCE));
-    await ledger.park(id, 0, FENCE);
-    await wrong(() => ledger.begin(id, 0, FENCE));
     await runOpcode(ledger, id, 0, "error");
-    await wrong(() => ledger.begin(id, 0, FENCE));
     await wrong(() => ledger.succeed(id, 0, null, FENCE));
     await wrong(() => ledger.park(id, 0, FENCE));
-    await expect(ledger.begin(99, 0, FENCE)).rejects.toThrow("job is unknown");
+    await expect(ledger.succeed(99, 0, null, FENCE)).rejects.toThrow("job is unknown");
     await expect(ledger.finishCancel(99, FENCE)).rejects.toThrow("job is unknown");
   });
 
   test("repeating a verb whose answer was lost changes nothing", async () => {
     const id = await submitOne(ledger, newJob({}, {}));
-    await ledger.claim(id, FENCE);
     await ledger.begin(id, 0, FENCE);
-    const running = await jobOf(ledger, id);
-    expect(await ledger.begin(id, 0, FENCE)).toBe("running");
-    expect(await jobOf(ledger, id)).toEqual(running);
     await ledger.succeed(id, 0, "first", FENCE);
     const between = await jobOf(ledger, id);
     await ledger.succeed(id, 0, "second", FENCE);
@@ -245,18 +231,17 @@ describe("transitions", () => {
 describe("log", () => {
   test("serials grow over all opcodes; each opcode shows its own entries", async () => {
     const id = await submitOne(ledger, newJob({}, {}));
-    await ledger.claim(id, FENCE);
-    await ledger.log(id, 0, "message", "while waiting", FENCE);
     await ledger.begin(id, 0, FENCE);
+    await ledger.log(id, 0, "message", "first opcode", FENCE);
     await ledger.log(id, 0, "remote-import", { disks: [], x509_ca: "PEM" }, FENCE);
     await ledger.succeed(id, 0, null, FENCE);
-    await ledger.claim(id, FENCE);
+    await ledger.begin(id, 1, FENCE);
     await ledger.log(id, 1, "message", "second opcode", FENCE);
     const time = [expect.any(Number), expect.any(Number)];
     const job = await jobOf(ledger, id);
     expect(job.opcodes.map((opcode) => opcode.log)).toEqual([
       [
-        [1, time, "message", "while waiting"],
+        [1, time, "message", "first opcode"],
         [2, time, "remote-import", { disks: [], x509_ca: "PEM" }],
       ],
       [[3, time, "message", "second opcode"]],
@@ -265,7 +250,7 @@ describe("log", () => {
 
   test("entries written at once each get a serial of their own", async () => {
     const id = await submitOne(ledger);
-    await ledger.claim(id, FENCE);
+    await ledger.begin(id, 0, FENCE);
     await Promise.all(Array.from({ length: 50 }, (_, i) => ledger.log(id, 0, "message", i, FENCE)));
     const log = (await jobOf(ledger, id)).opcodes[0]?.log ?? [];
     expect(log.map(([serial]) => serial)).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
@@ -295,9 +280,8 @@ describe("lists", () => {
     await ledger.submit(Array.from({ length: 6 }, () => newJob()));
     await runOpcode(ledger, 1, 0, "success");
     await runOpcode(ledger, 2, 0, "error");
-    await ledger.claim(3, FENCE);
+    await park(ledger, 3);
     await ledger.cancel(3);
-    await ledger.claim(4, FENCE);
     await ledger.begin(4, 0, FENCE);
     await ledger.cancel(5);
     const none = { queued: 0, waiting: 0, canceling: 0, running: 0, canceled: 0, success: 0, error: 0 };
@@ -312,7 +296,7 @@ describe("archive", () => {
   test("only final jobs are archived, once, and stay readable", async () => {
     const id = await submitOne(ledger);
     expect(await ledger.archive(id)).toBe(false);
-    await ledger.claim(id, FENCE);
+    await park(ledger, id);
     expect(await ledger.archive(id)).toBe(false);
     await ledger.begin(id, 0, FENCE);
     expect(await ledger.archive(id)).toBe(false);
@@ -354,7 +338,6 @@ describe("priority", () => {
   test("what runs or ran keeps its priority", async () => {
     const id = await submitOne(ledger, newJob({}, {}, {}));
     await runOpcode(ledger, id, 0, "success");
-    await ledger.claim(id, FENCE);
     await ledger.begin(id, 1, FENCE);
     expect(await ledger.changePriority(id, 10)).toEqual([true, expect.any(String)]);
     expect((await jobOf(ledger, id)).opcodes.map(({ priority }) => priority)).toEqual([0, 0, 10]);
@@ -365,12 +348,11 @@ describe("priority", () => {
 
   test("it is refused when there is nothing left to change, and for other values", async () => {
     await ledger.submit([newJob(), newJob(), newJob()]);
-    await ledger.claim(1, FENCE);
     await ledger.begin(1, 0, FENCE);
     expect(await ledger.changePriority(1, 10)).toEqual([false, expect.stringContaining("no pending opcodes")]);
     await ledger.succeed(1, 0, null, FENCE);
     expect(await ledger.changePriority(1, 10)).toEqual([false, expect.stringContaining("finished")]);
-    await ledger.claim(2, FENCE);
+    await park(ledger, 2);
     await ledger.cancel(2);
     expect(await ledger.changePriority(2, 10)).toEqual([false, expect.stringContaining("being canceled")]);
     expect(await ledger.changePriority(99, 10)).toEqual([false, expect.stringContaining("not found")]);

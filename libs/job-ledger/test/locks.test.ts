@@ -44,9 +44,8 @@ const instance: LockWish = { level: "instance", name: "a.test", mode: "exclusive
 const node: LockWish = { level: "node", name: "n1", mode: "exclusive" };
 const A = { wishes: [instance] };
 
-/** Claim and begin the first opcode, as an executor does. */
+/** Begin the first opcode, as an executor does. */
 async function run(id: JobId, locks: Parameters<JobLedger["begin"]>[3] = A, fence: Fence = FENCE) {
-  await ledger.claim(id, fence);
   return await ledger.begin(id, 0, fence, locks);
 }
 
@@ -87,7 +86,6 @@ describe("jobs that need the same", () => {
     let atOnce = 0;
     queue.start(
       async (id) => {
-        if ((await own.claim(id, FENCE)) === undefined) return;
         if ((await own.begin(id, 0, FENCE, A)) !== "running") return;
         running.push(id);
         atOnce += 1;
@@ -138,7 +136,6 @@ describe("jobs that need the same", () => {
     fixture.takeWakes();
     await ledger.succeed(id, 0, null, FENCE);
     expect(fixture.takeWakes()).toEqual([other]);
-    await ledger.claim(id, FENCE);
     expect(await ledger.begin(id, 1, FENCE, A)).toBe("parked");
   });
 
@@ -168,7 +165,6 @@ describe("jobs that need the same", () => {
 describe("an opcode that asks for other locks than it has or waits for", () => {
   test("is refused, and nothing changes; when it has let go it gets them", async () => {
     const [first = 0, second = 0] = await contending(2);
-    await ledger.claim(second, FENCE);
     const before = await jobOf(ledger, second);
     await expect(ledger.begin(second, 0, FENCE, { wishes: [node] })).rejects.toThrow(LockError);
     expect(await jobOf(ledger, second)).toEqual(before);
@@ -206,7 +202,6 @@ describe("a lost answer", () => {
 
   test("of a begin that took its locks: they are had once, and the opcode began once", async () => {
     const id = await submitOne(ledger);
-    await lossy.ledger.claim(id, FENCE);
     const lost = link.loseAnswerTo("eval", "sever");
     const begun = lossy.ledger.begin(id, 0, FENCE, A);
     await lost;
@@ -221,50 +216,45 @@ describe("a lost answer", () => {
   test("of a begin that parked: the repetition finds it parked", async () => {
     const [id = 0, other = 0] = await ledger.submit([newJob(), newJob()]);
     await run(id);
-    await lossy.ledger.claim(other, FENCE);
     void link.loseAnswerTo("eval");
     expect(await lossy.ledger.begin(other, 0, FENCE, A)).toBe("parked");
     expect(await picture()).toEqual({ owners: [id], waiting: [other] });
   });
 
-  test.each(["waits to begin", "runs", "has succeeded", "has failed"])(
+  test.each(["runs", "has succeeded", "has failed"])(
     "of a begin that parked, when another delivery of the job by now %s: only that one runs it",
     async (by) => {
       const [id = 0, other = 0] = await ledger.submit([newJob(), newJob({}, {})]);
       await run(id);
-      await lossy.ledger.claim(other, FENCE);
       const lost = link.loseAnswerTo("eval", "sever");
       const begun = lossy.ledger.begin(other, 0, FENCE, A);
       await lost;
       await ledger.succeed(id, 0, null, FENCE);
-      await ledger.claim(other, FENCE);
-      if (by !== "waits to begin") expect(await ledger.begin(other, 0, FENCE, A)).toBe("running");
+      expect(await run(other)).toBe("running");
       if (by === "has succeeded") await ledger.succeed(other, 0, null, FENCE);
       if (by === "has failed") await ledger.fail(other, 0, ["OpExecError", ["as asked"]], FENCE);
       const before = await jobOf(ledger, other);
       link.restore();
-      expect(await begun).toBe("parked");
+      expect(await begun).toBe("not taken");
       expect(await jobOf(ledger, other)).toEqual(before);
-      if (by === "waits to begin") expect(await ledger.begin(other, 0, FENCE, A)).toBe("running");
     },
   );
 
   test("of a begin that parked, when the job was canceled meanwhile", async () => {
     const [id = 0, other = 0] = await ledger.submit([newJob(), newJob()]);
     await run(id);
-    await lossy.ledger.claim(other, FENCE);
     const lost = link.loseAnswerTo("eval", "sever");
     const begun = lossy.ledger.begin(other, 0, FENCE, A);
     await lost;
     await ledger.cancel(other);
     link.restore();
-    expect(await begun).toBe("canceled");
+    expect(await begun).toBe("not taken");
+    await ledger.finishCancel(other, FENCE);
     expect(await picture()).toEqual({ owners: [id], waiting: [] });
   });
 
   test("of a park, when another delivery runs the job by now: it goes on", async () => {
     const id = await submitOne(ledger);
-    await lossy.ledger.claim(id, FENCE);
     await lossy.ledger.begin(id, 0, FENCE, A);
     const lost = link.loseAnswerTo("eval", "sever");
     const parked = lossy.ledger.park(id, 0, FENCE);
@@ -308,13 +298,12 @@ describe("a lost answer", () => {
 describe("a cancel leaves no lock and no waiting request, and lets the next one in", () => {
   /** Job 1 has the lock, 2 is the one to be canceled, 3 waits behind it. */
   const states: readonly (readonly [name: string, bring: () => Promise<void>])[] = [
-    ["claimed", async () => void (await ledger.claim(2, FENCE))],
     ["parked", async () => void (await run(2))],
     [
-      "claimed again, before its locks were granted",
+      "begun again, before its locks were granted",
       async () => {
         await run(2);
-        await ledger.claim(2, FENCE);
+        await run(2);
       },
     ],
     [
@@ -322,14 +311,6 @@ describe("a cancel leaves no lock and no waiting request, and lets the next one 
       async () => {
         await run(2);
         await ledger.succeed(1, 0, null, FENCE);
-      },
-    ],
-    [
-      "granted its locks, woken and claimed",
-      async () => {
-        await run(2);
-        await ledger.succeed(1, 0, null, FENCE);
-        await ledger.claim(2, FENCE);
       },
     ],
     [
@@ -354,17 +335,6 @@ describe("a cancel leaves no lock and no waiting request, and lets the next one 
     expect(await picture()).toEqual({ owners: [3], waiting: [] });
     expect(fixture.takeWakes()).toContain(3);
     expect(await run(3)).toBe("running");
-  });
-
-  test("when the executor is the one to notice, as it begins", async () => {
-    await contending(3);
-    await ledger.succeed(1, 0, null, FENCE);
-    await ledger.claim(2, FENCE);
-    await ledger.cancel(2);
-    fixture.takeWakes();
-    expect(await ledger.begin(2, 0, FENCE, A)).toBe("canceled");
-    expect(fixture.takeWakes()).toEqual([3]);
-    expect(await picture()).toEqual({ owners: [3], waiting: [] });
   });
 
   test("of a job that an older leader had parked, by the one that takes over", async () => {
@@ -398,10 +368,9 @@ describe("priority", () => {
     expect(fixture.takeWakes()).toEqual([3]);
   });
 
-  test("one that is changed between claim and begin counts", async () => {
+  test("one that is changed before it begins counts", async () => {
     const [first = 0] = await contending(2);
     const late = await submitOne(ledger);
-    await ledger.claim(late, FENCE);
     await ledger.changePriority(late, -10);
     expect(await ledger.begin(late, 0, FENCE, A)).toBe("parked");
     fixture.takeWakes();
@@ -421,20 +390,15 @@ describe("priority", () => {
 describe("a leader that dies between two calls", () => {
   /** Two jobs that contend, the second of two opcodes, with a cancel and a job that has to ask anew. */
   const life: readonly ((fence: Fence) => Promise<unknown>)[] = [
-    (fence) => ledger.claim(1, fence),
     (fence) => ledger.begin(1, 0, fence, A),
-    (fence) => ledger.claim(2, fence),
     (fence) => ledger.begin(2, 0, fence, { wishes: [instance, node] }),
-    (fence) => ledger.claim(3, fence),
     (fence) => ledger.begin(3, 0, fence, { wishes: [node] }),
     () => ledger.cancel(3),
     (fence) => ledger.finishCancel(3, fence),
     (fence) => locks.release(1, [instance], fence),
-    (fence) => ledger.claim(2, fence),
     (fence) => ledger.begin(2, 0, fence, { wishes: [instance, node] }),
     (fence) => ledger.park(2, 0, fence),
     (fence) => ledger.succeed(1, 0, null, fence),
-    (fence) => ledger.claim(2, fence),
     (fence) => ledger.begin(2, 0, fence, A),
     (fence) => ledger.fail(2, 0, ["OpExecError", ["as asked"]], fence),
   ];
@@ -458,9 +422,7 @@ describe("a leader that dies between two calls", () => {
 
       for (let ready = await ledger.readyJobs(); ready.length > 0; ready = await ledger.readyJobs()) {
         for (const { id } of ready) {
-          const job = await ledger.claim(id, fence);
-          const index = job?.opcodes.findIndex(({ status }) => status === "waiting") ?? -1;
-          if (index < 0) continue;
+          const index = (await jobOf(ledger, id)).opcodes.findIndex(({ status }) => status !== "success");
           expect(await ledger.begin(id, index, fence, { wishes: [instance, node] })).toBe("running");
           await ledger.succeed(id, index, null, fence);
         }

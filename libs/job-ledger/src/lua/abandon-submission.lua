@@ -7,7 +7,7 @@
   ARGV[1] token
   ARGV[2] token lifetime         s
   ARGV[3] key                    as in submit.lua
-  Answers {{ids that had begun and stay}, {id, priority, …} of jobs that can be claimed}
+  Answers {{ids that had begun and stay}, {id, priority, …} of jobs that can be begun}
 ]]
 local token_key = jobs .. 'submission:' .. ARGV[1]
 local before = redis.call('GET', token_key)

@@ -3,7 +3,7 @@
 
   KEYS    see ledger.lua
   ARGV[1] job id
-  Answers {1 or 0, text, {id, priority, …} of jobs that can be claimed}
+  Answers {1 or 0, text, {id, priority, …} of jobs that can be begun}
 ]]
 local id = ARGV[1]
 local key = job_prefix .. id

@@ -5,7 +5,7 @@
   ARGV[1] job id
   ARGV[2] priority
   Answers {1 or 0, text, 1 when the job's place in the queue of wake-ups has to change,
-    {id, priority, …} of jobs that can be claimed}
+    {id, priority, …} of jobs that can be begun}
 ]]
 local id, priority = ARGV[1], ARGV[2]
 local key = job_prefix .. id

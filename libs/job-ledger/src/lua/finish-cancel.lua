@@ -5,7 +5,7 @@
   KEYS    see ledger.lua
   ARGV[1] epoch
   ARGV[2] job id
-  Answers {id, priority, …} of jobs that can be claimed
+  Answers {id, priority, …} of jobs that can be begun
   Errors  STALE_EPOCH, WRONG_STATE
 ]]
 local stale = fence(KEYS[1], ARGV[1])

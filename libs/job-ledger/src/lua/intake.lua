@@ -13,7 +13,7 @@ local function refusal_of_jobs(limit, number)
   end
 end
 
--- {id, priority, …} of those among `number` jobs from `first` on that can be claimed.
+-- {id, priority, …} of those among `number` jobs from `first` on that can be begun.
 local function ready_among(first, number)
   local ready = {}
   for id = first, first + number - 1 do
@@ -27,7 +27,7 @@ local function ready_among(first, number)
 end
 
 -- Make jobs of the arguments from ARGV[from] on, all or none. Answers the first one's id, and behind it
--- {id, priority, …} of those that can be claimed; or nil and an error.
+-- {id, priority, …} of those that can be begun; or nil and an error.
 local function make_jobs(from, number)
   local first = (tonumber(redis.call('GET', jobs .. 'serial')) or 0) + 1
   local function argument(job, field) return ARGV[from + job * 6 + field - 1] end
@@ -63,7 +63,7 @@ local function make_jobs(from, number)
       redis.call('HSET', key, 'depends', depends)
       finding, dependency = look_at_dependencies(id, '0', depends)
     end
-    -- Whatever else it found is for the claim to say: only the leader ends jobs.
+    -- Whatever else it found is for its beginning to say: only the leader ends jobs.
     if finding == 'wait' then
       block(id, key, dependency)
     else

@@ -40,8 +40,8 @@
     made.<i>                     the first of the jobs that opcode i submitted when it succeeded
     start, end                   of the job
     start.<i> exec.<i> end.<i> result.<i>     of opcode i
-    claim                        token of the last claim
-    parked                       flag, in status waiting: nobody works on the opcode at `at`
+    claim                        token of the call that began the opcode; '' when nobody has it in hand
+    parked                       flag, in status waiting: it waits for locks, or is to be begun anew
     blocked                      the job whose end this one waits for
     awaited                      flag: there are dependants
     undo                         flag: there is an undo list
@@ -73,7 +73,7 @@ local function activate(id, key, status, ...)
   announce(id, status)
 end
 
--- An active job is back in the queue and can be claimed at once; whoever does this lets it be woken.
+-- An active job is back in the queue and can be begun at once; whoever does this lets it be woken.
 local function requeue(id, key, priority, ...)
   redis.call('HSET', key, 'status', 'queued', ...)
   redis.call('ZREM', jobs .. 'active', id)
@@ -89,7 +89,7 @@ local function block(id, key, dependency)
   redis.call('HSET', job_prefix .. dependency, 'awaited', '1')
 end
 
--- Answers the jobs that can be claimed now that this one is over: {id, priority, id, priority, …}.
+-- Answers the jobs that can be begun now that this one is over: {id, priority, id, priority, …}.
 local function release_dependants(id)
   local waiting = jobs .. 'dependants:' .. id
   local dependants = redis.call('SMEMBERS', waiting)

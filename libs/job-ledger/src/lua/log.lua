@@ -15,9 +15,7 @@ if stale then return stale end
 local id, index = ARGV[2], ARGV[3]
 local key = job_prefix .. id
 local status, at = unpack(redis.call('HMGET', key, 'status', 'at'))
-if at ~= index or (status ~= 'waiting' and status ~= 'running' and status ~= 'canceling') then
-  return wrong_state(id, index, status, 'log for')
-end
+if at ~= index or status ~= 'running' then return wrong_state(id, index, status, 'log for') end
 
 local time = redis.call('TIME')
 local serial = redis.call('HINCRBY', key, 'logs', 1)

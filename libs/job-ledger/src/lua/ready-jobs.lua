@@ -1,5 +1,5 @@
 --[[
-  Which jobs can be claimed.
+  Which jobs can be begun.
 
   KEYS    see ledger.lua
   Answers {{id, priority, …} of those that wait for nothing, the same of those whose locks were granted meanwhile}

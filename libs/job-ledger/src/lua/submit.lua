@@ -12,7 +12,7 @@
   ARGV[6] digest                 what the key stands for; another one with the same key is refused
   ARGV[7] key lifetime           s
   then the jobs, see intake.lua
-  Answers {first id, {id, priority, …} of those that can be claimed}
+  Answers {first id, {id, priority, …} of those that can be begun}
   Errors  ABANDONED the caller was told that it failed; KEY_REUSED; DRAINED; FULL; BAD_DEPENDENCY
 ]]
 local token_key = jobs .. 'submission:' .. ARGV[1]

@@ -1,6 +1,6 @@
 --[[
   The running opcode ends as success and gives its locks back. After the last one the job does; otherwise the next
-  opcode can be claimed. The jobs that it submits are made with it, all or none: where there are no such jobs it has
+  opcode can be begun. The jobs that it submits are made with it, all or none: where there are no such jobs it has
   not succeeded. Does nothing when the opcode has succeeded already.
 
   KEYS    see ledger.lua
@@ -11,7 +11,7 @@
   ARGV[5] limit                  most jobs that may be unfinished
   ARGV[6] … the result's JSON, in one piece more than there are jobs: their ids come between
   then the jobs, see intake.lua
-  Answers {id of the first of the jobs that it submitted or 0, {id, priority, …} of jobs that can be claimed}
+  Answers {id of the first of the jobs that it submitted or 0, {id, priority, …} of jobs that can be begun}
   Errors  STALE_EPOCH, WRONG_STATE, DRAINED, FULL, BAD_DEPENDENCY
 ]]
 local stale = fence(KEYS[1], ARGV[1])

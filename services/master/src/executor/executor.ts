@@ -1,12 +1,12 @@
 /**
- * Runs jobs: takes what the wake queue delivers, claims it in the ledger, takes each opcode's locks and
- * drives its logical unit. One executor lives for one term of leadership; its epoch is on every write.
+ * Runs jobs: takes what the wake queue delivers, begins each opcode in the ledger, with its locks, and drives its
+ * logical unit. One executor lives for one term of leadership; its epoch is on every write.
  *
  * A job that has to wait (for locks, or for another job) is parked: the delivery ends, and whoever releases
  * what it waits for wakes it. It holds no slot, no promise and no timer.
  */
 import { encodeError, GannetError, LockError, OpResultError, StaleEpoch } from "@gannet/errors";
-import type { Fence, Job, JobId, Leftover, WakeQueue } from "@gannet/job-ledger";
+import type { Beginning, Fence, Job, JobId, Leftover, WakeQueue } from "@gannet/job-ledger";
 import type { LockWish } from "@gannet/locking";
 import type { ConfigView } from "@gannet/objects";
 import { type Op, type OpcodeDeclaration, parseOpcode } from "@gannet/opcodes";
@@ -32,13 +32,13 @@ export interface ExecutorOptions extends ExecutionServices {
 /** How long running opcodes may go on after the order to stop; systemd kills a service after 90 s. */
 const STOP_GRACE_MS = 10_000;
 
-/** While the opcodes of all slots run, as many more are delivered and claimed, so that no slot waits for Redis. */
+/** While the opcodes of all slots run, as many more are delivered and read, so that no slot waits for that. */
 const DELIVERIES_PER_SLOT = 2;
 
 const FINAL: ReadonlySet<string> = new Set(["canceled", "error", "success"]);
 
-/** What running one opcode came to: the next one's turn, or nothing more to do in this delivery. */
-type OpcodeOutcome = "done" | "over";
+/** What a delivery came to with one opcode: only after `done` is it the next one's turn. */
+type OpcodeOutcome = Exclude<Beginning, "running"> | "failed" | "done";
 
 export class Executor {
   readonly #options: ExecutorOptions;
@@ -102,46 +102,58 @@ export class Executor {
   }
 
   async #runJob(id: JobId): Promise<void> {
-    const { ledger, fence, logger } = this.#options;
     try {
-      let job = await this.#scheduling.claim(id);
-      while (job !== undefined) {
-        const index = job.opcodes.findIndex((opcode) => opcode.status === "waiting");
-        if (index < 0) return;
+      const admitted = await this.#scheduling.admit(id);
+      if (admitted === undefined) return;
+      const { job } = admitted;
+      const first = job.opcodes.findIndex(({ status }) => !FINAL.has(status));
+      for (let index = first; index < job.opcodes.length; index += 1) {
         const outcome = await this.#runOpcode(job, index);
+        if (outcome === "not taken" && (admitted.isNew || index > first)) this.#scheduling.leave(id);
         if (outcome !== "done") return;
-        job = await ledger.claim(id, fence);
-        if (job === undefined) this.#scheduling.leave(id);
       }
     } catch (error) {
-      if (error instanceof StaleEpoch || this.#over.aborted) {
-        logger.warn({ job: id, err: error }, "stopped working on a job: no longer the leader");
+      if (this.#isOver(error)) {
+        this.#options.logger.warn({ job: id, err: error }, "stopped working on a job: no longer the leader");
         return;
       }
-      logger.error({ job: id, err: error }, "a job could not be carried on; the sweeper or the next leader will");
+      this.#options.logger.error(
+        { job: id, err: error },
+        "a job could not be carried on; the sweeper or the next leader will",
+      );
     }
   }
 
   async #runOpcode(job: Job, index: number): Promise<OpcodeOutcome> {
     const { ledger, fence } = this.#options;
     const context = this.#contextOf(job.id, index);
+    let isRunning = false;
     let result: unknown;
     try {
       const { unit, op } = await this.#prepare(job, index);
-      const ran = await this.#slots.run(job.opcodes[index]?.priority ?? 0, async () => {
-        if (!(await this.#begin(job, index, unit, op))) return false;
+      const begun = await this.#slots.run(job.opcodes[index]?.priority ?? 0, async () => {
+        const beginning = await this.#begin(job, index, unit, op);
+        isRunning = beginning.outcome === "running";
+        if (!isRunning) return beginning.outcome;
+        if (this.#hasMoved(beginning.needs, unit, op)) {
+          await ledger.park(job.id, index, fence);
+          return "parked";
+        }
         result = await execute(unit, op, context);
-        return true;
+        return "running";
       });
-      if (!ran) return "over";
+      if (begun !== "running") return begun;
       await context.logged();
       if (result instanceof ResultWithJobs) {
         await this.#succeedSubmitting(job, index, result);
-        return index + 1 < job.opcodes.length ? "done" : "over";
+        return "done";
       }
     } catch (error) {
+      if (this.#isOver(error)) throw error;
+      // What keeps it from asking for its locks is its failure, too, once it is its turn.
+      if (!isRunning && (await ledger.begin(job.id, index, fence)) !== "running") return "not taken";
       await this.#fail(job, index, error, context);
-      return "over";
+      return "failed";
     }
     const ended = ledger.succeed(job.id, index, result, fence);
     if (index + 1 < job.opcodes.length) {
@@ -151,7 +163,7 @@ export class Executor {
     // Nobody waits for the last opcode's end: the delivery ends beside it, not after it.
     this.#options.secrets.forget(job.id);
     this.#detached(ended, "the end of a job could not be written; the next leader will end it");
-    return "over";
+    return "done";
   }
 
   /** @throws what keeps the jobs from being submitted: then the opcode has not succeeded */
@@ -176,31 +188,31 @@ export class Executor {
     return { unit, op };
   }
 
-  /**
-   * Take the opcode's locks and begin, in one step of the ledger. Once they are granted they are computed again: if
-   * the configuration moved meanwhile so that others are needed, they are given back and asked for anew.
-   *
-   * @returns false when the job waits parked, or is over
-   */
-  async #begin(job: Job, index: number, unit: LogicalUnit, op: Op<OpcodeDeclaration>): Promise<boolean> {
+  /** Take the opcode's locks and begin, in one step of the ledger. */
+  async #begin(
+    job: Job,
+    index: number,
+    unit: LogicalUnit,
+    op: Op<OpcodeDeclaration>,
+  ): Promise<{ readonly outcome: Beginning; readonly needs: LockNeeds }> {
     const { ledger, configStore, fence } = this.#options;
-    const wanted = () => needsOf(unit, op, configStore.view);
-    let needs = wanted();
-    let outcome: "running" | "parked" | "canceled";
+    const begin = async () => {
+      const needs = needsOf(unit, op, configStore.view);
+      return { outcome: await ledger.begin(job.id, index, fence, needs), needs };
+    };
     try {
-      outcome = await ledger.begin(job.id, index, fence, needs);
+      return await begin();
     } catch (error) {
       if (!(error instanceof LockError)) throw error;
       // It was parked for other locks than it needs by now.
       await this.#releaseAll(job.id);
-      needs = wanted();
-      outcome = await ledger.begin(job.id, index, fence, needs);
+      return await begin();
     }
-    if (outcome === "canceled") this.#options.secrets.forget(job.id);
-    if (outcome !== "running") return false;
-    if (sameNeeds(needs, wanted())) return true;
-    await ledger.park(job.id, index, fence);
-    return false;
+  }
+
+  /** The configuration changed while the locks were asked for, so that others are needed: all is to be asked anew. */
+  #hasMoved(taken: LockNeeds, unit: LogicalUnit, op: Op<OpcodeDeclaration>): boolean {
+    return !sameNeeds(taken, needsOf(unit, op, this.#options.configStore.view));
   }
 
   async #releaseAll(id: JobId): Promise<void> {
@@ -210,8 +222,6 @@ export class Executor {
 
   async #fail(job: Job, index: number, error: unknown, context: OpcodeContext): Promise<void> {
     const { ledger, fence } = this.#options;
-    // Without leadership nothing may be written or undone: the next leader does both from the ledger.
-    if (error instanceof StaleEpoch || this.#over.aborted) throw error;
     if (error instanceof GannetError)
       context.logger.info({ err: error.message, class: error.wireClass }, "opcode failed");
     else context.logger.error({ err: error }, "opcode failed unexpectedly");
@@ -219,6 +229,11 @@ export class Executor {
     await context.logged();
     await ledger.fail(job.id, index, encodeError(error), fence);
     this.#options.secrets.forget(job.id);
+  }
+
+  /** Without leadership nothing may be written or undone: the next leader does both from the ledger. */
+  #isOver(error: unknown): boolean {
+    return error instanceof StaleEpoch || this.#over.aborted;
   }
 
   /** A job canceled while it waited: nothing of it is running. */

@@ -11,7 +11,7 @@ import type { FilteredJob } from "./filtered-job.ts";
 import type { Limit } from "./limits.ts";
 import { inQueueOrder, type Queued, WaitingLine } from "./waiting-line.ts";
 
-/** A job that can be claimed, as far as decisions look at it. */
+/** A job that can be begun, as far as decisions look at it. */
 export interface Candidate extends FilteredJob, Queued {}
 
 interface Waiting extends Queued {

@@ -15,11 +15,19 @@ import { Admission, type Candidate } from "./admission.ts";
 import { applyingRule, type JobRule, orderedRules } from "./decision.ts";
 
 export interface JobSchedulingOptions {
-  readonly ledger: Pick<JobLedger, "claim" | "getMany" | "list" | "cancel" | "onChange">;
+  readonly ledger: Pick<JobLedger, "getMany" | "list" | "cancel" | "onChange">;
   readonly queue: Pick<WakeQueue, "wake">;
   readonly configStore: Pick<ConfigStore, "view" | "onChange">;
   readonly fence: Fence;
   readonly logger: Logger;
+}
+
+/** A job that may be run as far as filters and limits are concerned. */
+export interface AdmittedJob {
+  /** As it was when it was let in; by the time it is to begin it may be in other hands, or over. */
+  readonly job: Job;
+  /** Let in by this delivery, which says `leave` when the job turns out not to be had. */
+  readonly isNew: boolean;
 }
 
 const FINAL: ReadonlySet<JobStatus> = new Set(["canceled", "error", "success"]);
@@ -77,41 +85,28 @@ export class JobScheduling {
   }
 
   /**
-   * Claim a delivered job, if filters and limits let it run; otherwise it is held back, or canceled by a filter.
-   * @returns undefined when it is not to be run now, for those reasons or for the ledger's own
+   * Let a delivered job in, if filters and limits do; otherwise it is held back, or canceled by a filter.
+   * @returns undefined when it is not to be run now
    */
-  async claim(id: JobId): Promise<Job | undefined> {
-    const { ledger, fence } = this.#options;
-    // Let in before: it was parked.
-    if (this.#admission.isAdmitted(id)) return await ledger.claim(id, fence);
-    const [job] = (await this.#patiently(() => ledger.getMany([id]))) ?? [];
+  async admit(id: JobId): Promise<AdmittedJob | undefined> {
+    const [job] = (await this.#patiently(() => this.#options.ledger.getMany([id]))) ?? [];
     while (this.#counting !== undefined) await this.#counting;
     if (this.#stopping.signal.aborted) return undefined;
     if (job === undefined || FINAL.has(job.status)) {
       this.#admission.leave(id);
       return undefined;
     }
-    // Another delivery of the same job was faster.
-    if (job.status !== "queued" || this.#admission.isAdmitted(id)) return await ledger.claim(id, fence);
+    // It was parked, or another delivery of it was faster.
+    if (job.status !== "queued" || this.#admission.isAdmitted(id)) return { job, isNew: false };
 
     const decision = this.#admission.consider(candidate(job));
     if (decision.action === "reject") await this.#patiently(() => this.#reject(id, decision.rule));
-    return decision.action === "run" ? await this.#claimAdmitted(id) : undefined;
+    return decision.action === "run" ? { job, isNew: true } : undefined;
   }
 
-  /** The job waits for another one before its next opcode: it gives up its places until it is delivered again. */
+  /** The job is not to be had, or waits for another one before its next opcode: it gives up its places. */
   leave(id: JobId): void {
     this.#admission.leave(id);
-  }
-
-  async #claimAdmitted(id: JobId): Promise<Job | undefined> {
-    let job: Job | undefined;
-    try {
-      job = await this.#options.ledger.claim(id, this.#options.fence);
-    } finally {
-      if (job === undefined) this.#admission.leave(id);
-    }
-    return job;
   }
 
   async #reject(id: JobId, rule: string): Promise<void> {

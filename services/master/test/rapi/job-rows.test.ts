@@ -152,7 +152,7 @@ describe("over Redis", () => {
   const anyOf = (ids: readonly JobId[], pick: number) => ids[pick % Math.max(1, ids.length)] ?? 1;
 
   const step = fc.tuple(
-    fc.constantFrom("submit", "cancel", "claim", "begin", "log", "succeed", "priority", "archive", "archiveAll", "gap"),
+    fc.constantFrom("submit", "cancel", "park", "begin", "log", "succeed", "priority", "archive", "archiveAll", "gap"),
     fc.nat({ max: 1_000 }),
   );
 
@@ -165,7 +165,7 @@ describe("over Redis", () => {
           const orNot = (work: Promise<unknown>) => work.catch(() => undefined);
           if (verb === "submit") await ledger.submit([delayJob(), delayJob()].slice(0, 1 + (pick % 2)));
           else if (verb === "cancel") await ledger.cancel(id);
-          else if (verb === "claim") await ledger.claim(id, FENCE);
+          else if (verb === "park") await orNot(ledger.park(id, 0, FENCE));
           else if (verb === "begin") await orNot(ledger.begin(id, 0, FENCE));
           else if (verb === "log") await orNot(ledger.log(id, 0, "message", "x", FENCE));
           else if (verb === "succeed") await orNot(ledger.succeed(id, 0, null, FENCE));

@@ -34,7 +34,6 @@ async function submit(method: string, path: string, json?: unknown): Promise<num
 const jobOf = async (id: number) => (await bed.get(`/2/jobs/${id}`)).json as Record<string, unknown>;
 
 async function run(id: number): Promise<void> {
-  await bed.ledger.claim(id, FENCE);
   await bed.ledger.begin(id, 0, FENCE);
 }
 
@@ -220,8 +219,8 @@ describe("waiting", () => {
     // A change of another job wakes nobody.
     await run(await submit("PUT", STARTUP));
     expect(answered).toBe(false);
-    await bed.ledger.claim(id, FENCE);
-    expect((await waiting).json).toEqual({ job_info: [id, "waiting", ["waiting"]], log_entries: [] });
+    await bed.ledger.begin(id, 0, FENCE);
+    expect((await waiting).json).toEqual({ job_info: [id, "running", ["running"]], log_entries: [] });
   });
 
   test("answers new log entries, and only those", async () => {
@@ -325,10 +324,7 @@ describe("what a job waits for", () => {
       await submit("PUT", STARTUP),
       await submit("PUT", STARTUP),
     ];
-    for (const owner of [holder, first, second]) {
-      await bed.ledger.claim(owner, FENCE);
-      await bed.locks.request({ owner, priority: 0, wishes: [lock] }, FENCE);
-    }
+    for (const owner of [holder, first, second]) await bed.ledger.begin(owner, 0, FENCE, { wishes: [lock] });
     const name = "instance/inst5.gnt.test";
     expect(await blockers(holder)).toEqual([]);
     expect(await blockers(first)).toEqual([{ lock: name, blocked_by: [holder] }]);

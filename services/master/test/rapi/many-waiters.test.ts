@@ -71,9 +71,9 @@ test(`${WAITERS} clients wait, and are told as soon as there is something to tel
   expect(bed.server.waiting).toBe(WAITERS);
 
   const answers = sockets.map(answerOn);
-  for (const id of ids) await bed.ledger.claim(id, FENCE);
+  for (const id of ids) await bed.ledger.begin(id, 0, FENCE);
   for (const [n, answer] of (await Promise.all(answers)).entries())
-    expect(answer).toEqual({ job_info: [ids[n % JOBS], "waiting"], log_entries: [] });
+    expect(answer).toEqual({ job_info: [ids[n % JOBS], "running"], log_entries: [] });
   expect(reads.mock.calls.length).toBe(JOBS);
   expect(bed.server.waiting).toBe(0);
   reads.mockRestore();

@@ -171,7 +171,6 @@ describe("a key", () => {
 
 test("the key outlives the run of its job", async () => {
   const id = await accepted(put(STARTUP));
-  await bed.ledger.claim(id, FENCE);
   await bed.ledger.begin(id, 0, FENCE);
   expect(await accepted(put(STARTUP))).toBe(id);
   await bed.ledger.succeed(id, 0, null, FENCE);

@@ -37,34 +37,33 @@ async function setUp(...rules: readonly FilterRule[]) {
 
 test("a job that an older leader has left running keeps its place until it is over", async () => {
   await using bed = await setUp(rule("a", { action: ["RATE_LIMIT", 1] }));
-  await bed.ledger.claim(1, FENCE);
   await bed.ledger.begin(1, 0, FENCE);
   bed.scheduling.start([(await bed.ledger.get(1)) as Job]);
-  expect(await bed.scheduling.claim(2)).toBeUndefined();
+  expect(await bed.scheduling.admit(2)).toBeUndefined();
   expect(bed.scheduling.isHeld(2)).toBe(true);
 
   await bed.ledger.fail(1, 0, ["OpExecError", ["undone"]], FENCE);
   await vi.waitFor(() => expect(bed.woken).toEqual([2]));
   expect(bed.scheduling.isHeld(2)).toBe(false);
-  expect(await bed.scheduling.claim(2)).toMatchObject({ id: 2, status: "waiting" });
-  expect(await bed.scheduling.claim(3)).toBeUndefined();
+  expect(await bed.scheduling.admit(2)).toMatchObject({ job: { id: 2 }, isNew: true });
+  expect(await bed.scheduling.admit(3)).toBeUndefined();
 });
 
 test("a job delivered twice takes one place, and the second delivery does not give it back", async () => {
   await using bed = await setUp(rule("a", { action: ["RATE_LIMIT", 1] }));
   bed.scheduling.start([]);
-  const [one, two] = await Promise.all([bed.scheduling.claim(1), bed.scheduling.claim(1)]);
-  expect([one, two].filter((job) => job !== undefined)).toHaveLength(1);
-  expect(await bed.scheduling.claim(2)).toBeUndefined();
+  const both = await Promise.all([bed.scheduling.admit(1), bed.scheduling.admit(1)]);
+  expect(both).toMatchObject([{ isNew: true }, { isNew: false }]);
+  expect(await bed.scheduling.admit(2)).toBeUndefined();
 });
 
 test("a delivery while Redis is away is decided when it is back", async () => {
   await using bed = await setUp(rule("a", { action: "PAUSE", predicates: [["jobid", ["==", "id", 2]]] }));
   bed.scheduling.start([]);
   await bed.redis.kill();
-  const claims = Promise.all([bed.scheduling.claim(1), bed.scheduling.claim(2)]);
+  const admitted = Promise.all([bed.scheduling.admit(1), bed.scheduling.admit(2)]);
   await bed.redis.start();
-  expect(await claims).toMatchObject([{ id: 1 }, undefined]);
+  expect(await admitted).toMatchObject([{ job: { id: 1 } }, undefined]);
   expect(bed.scheduling.isHeld(2)).toBe(true);
 });
 
@@ -72,8 +71,8 @@ test("a delivery that Redis keeps waiting ends with the term", async () => {
   await using bed = await setUp();
   bed.scheduling.start([]);
   await bed.redis.kill();
-  const claim = bed.scheduling.claim(1);
+  const admitted = bed.scheduling.admit(1);
   await bed.scheduling.stop();
-  expect(await claim).toBeUndefined();
+  expect(await admitted).toBeUndefined();
   await bed.redis.start();
 });

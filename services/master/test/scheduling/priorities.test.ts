@@ -16,12 +16,12 @@ describe("with one slot", () => {
   });
   afterEach(() => bed[Symbol.asyncDispose]());
 
-  /** One runs, and one more has been claimed, so that the slot need not wait for Redis; what comes later is behind it. */
+  /** One runs, and one more has been delivered, so that the slot need not wait for Redis; what comes later is behind it. */
   async function occupied() {
     const running = await bed.submit({});
     await vi.waitFor(() => expect(bed.running).toContain(running));
     const next = await bed.submit({});
-    await vi.waitFor(async () => expect(await bed.statusOf(next)).toBe("waiting"));
+    await vi.waitFor(() => expect(bed.queued).toEqual([]));
     return [running, next] as const;
   }
 
@@ -93,7 +93,6 @@ describe("in the ledger", () => {
     stack.defer(() => ledger.close());
     const input = { OP_ID: "OP_TEST_DELAY", duration: 0 };
     await ledger.submit(Array.from({ length: 4 }, () => ({ requester: "tester", opcodes: [{ input, summary: "" }] })));
-    for (const id of [1, 2, 3, 4]) await ledger.claim(id, FENCE);
     woken.length = 0;
     const resources = stack.move();
     return {
@@ -111,10 +110,10 @@ describe("in the ledger", () => {
       Array.from({ length: 8 }, () => ({ requester: "tester", opcodes: [{ input, summary: "" }] })),
     );
     await bed.ledger.changePriority(11, -10);
-    expect((await bed.ledger.readyJobs()).map(({ id }) => id)).toEqual([11, 5, 6, 7, 8, 9, 10, 12]);
+    expect((await bed.ledger.readyJobs()).map(({ id }) => id)).toEqual([11, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]);
   });
 
-  test("an opcode waits for its locks at the priority that it has then, not at its claim", async () => {
+  test("an opcode waits for its locks at the priority that it has when it begins", async () => {
     await using bed = await openLedger();
     await bed.ledger.changePriority(3, -10);
     for (const id of [1, 2, 3]) await bed.ledger.begin(id, 0, FENCE, { wishes });
