@@ -1,4 +1,4 @@
-/** One agent by itself, as a leader uses it: what a call costs beyond its command, and what an idle agent costs. */
+/** One agent by itself, as a package ships it and a leader uses it: what a call costs beyond its command, and what an idle agent costs. */
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,10 +10,10 @@ import { createCa, issueCertificate, loadIdentity } from "@gannet/pki";
 import { createNodeClient, encodeParameters, type Instance, type NodeClient, type Step } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
 import { AGENT_NODE_FLAGS, type Run, runService } from "../../deploy/one-machine/daemon.ts";
+import { bundleAgent } from "../../deploy/packages/agent-bundle.ts";
 import { eventually } from "../e2e/conditions.ts";
 import { median, print, residentKib, timed } from "./figures.ts";
 
-const MAIN = path.resolve(import.meta.dirname, "../../services/node-agent/src/main.ts");
 const NODE = "node1.gannet.test";
 const GUESTS = 100;
 const CALLS = 200;
@@ -130,7 +130,9 @@ class BenchAgent {
     const file = path.join(root, "agent.json");
     await writeFile(file, JSON.stringify(configuration));
     const logFile = path.join(root, "agent.log");
-    const run = await runService(MAIN, file, { logFile, nodeFlags: AGENT_NODE_FLAGS });
+    const program = path.join(root, "agent.mjs");
+    await bundleAgent(program);
+    const run = await runService(program, file, { logFile, nodeFlags: AGENT_NODE_FLAGS });
     const client = createNodeClient({
       nodeName: NODE,
       address: `127.0.0.1:${await readyPort(logFile)}`,

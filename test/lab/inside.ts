@@ -39,7 +39,7 @@ async function main({ settings, kind, image, outcomeFile }: Order): Promise<void
 async function keepLogs({ workDir, logDir }: LabSettings, kind: MachineKindName): Promise<void> {
   const folder = path.join(logDir, kind);
   for (const name of await readdir(workDir, { recursive: true }))
-    if (/(^|\/)(log|[a-z]+\.log)$/.test(name)) {
+    if (/(^|\/)(log|[^/]+\.log)$/.test(name)) {
       await mkdir(path.join(folder, path.dirname(name)), { recursive: true, mode: 0o700 });
       await cp(path.join(workDir, name), path.join(folder, name));
     }
