@@ -6,6 +6,7 @@ import { benchFailover } from "./failover.ts";
 import { benchFullLedger } from "./full-ledger.ts";
 import { benchHttp } from "./http.ts";
 import { benchInstances, printResidentMemory } from "./instances.ts";
+import { benchLargeClusters } from "./large-clusters.ts";
 import { benchParkedJobs } from "./parked-jobs.ts";
 import { benchQueue } from "./queue.ts";
 
@@ -28,6 +29,7 @@ await withCluster(async (cluster) => {
   await benchParkedJobs(cluster);
   await benchFailover(cluster);
 });
+await withCluster(benchLargeClusters);
 await withCluster(benchFullLedger);
 // After the others, whose agents have left their sources compiled.
 await benchAgent();

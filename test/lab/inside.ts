@@ -14,17 +14,19 @@ export interface Order {
   readonly settings: LabSettings;
   readonly kind: MachineKindName;
   readonly image: NodeImage;
+  /** As `cloudGuest` answers it, where a scenario needs it. */
+  readonly cloudGuestDir: string | undefined;
   /** Receives the outcome, as JSON. */
   readonly outcomeFile: string;
 }
 
 const NODES = 3;
 
-async function main({ settings, kind, image, outcomeFile }: Order): Promise<void> {
+async function main({ settings, kind, image, cloudGuestDir, outcomeFile }: Order): Promise<void> {
   const logger = await createLogger({ name: "lab", level: "warn", format: "pretty" });
   const runner = createCommandRunner({ logger });
   const lab = await timed(`Redis and master are up, for nodes of kind ${kind}`, () =>
-    Lab.start({ workDir: settings.workDir, nodeCount: NODES, image, kind, runner, logger }),
+    Lab.start({ workDir: settings.workDir, nodeCount: NODES, image, cloudGuestDir, kind, runner, logger }),
   );
   const outcome = await runScenarios(lab, scenariosOf(kind, settings));
   for (const { name, machine } of lab.running) {

@@ -120,9 +120,9 @@ export class LabInstance {
     return disk;
   }
 
-  /** Where the disk is on one of its nodes. */
-  async device(node: NodeInLab): Promise<string> {
-    const { dev_type: template, logical_id: id, drbd_info: drbd } = await this.disk();
+  /** Where a disk is on one of its nodes. */
+  async device(node: NodeInLab, index = 0): Promise<string> {
+    const { dev_type: template, logical_id: id, drbd_info: drbd } = await this.disk(index);
     if (drbd !== null) return `/dev/drbd${drbd.primary_node === node.name ? drbd.primary_minor : drbd.secondary_minor}`;
     return template === "plain" ? `/dev/${id[0]}/${id[1]}` : String(id[1]);
   }

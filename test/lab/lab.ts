@@ -23,6 +23,8 @@ export interface LabOptions {
   readonly workDir: string;
   readonly nodeCount: number;
   readonly image: NodeImage;
+  /** Folder of the files of a guest that cloud-init sets up, where a scenario needs them. */
+  readonly cloudGuestDir?: string | undefined;
   readonly kind: MachineKindName;
   readonly runner: CommandRunner;
   readonly logger: Logger;
@@ -43,16 +45,19 @@ export interface NodeInLab {
 export class Lab {
   readonly plan: LabPlan;
   readonly nodes: readonly NodeInLab[];
+  readonly cloudGuestDir: string | undefined;
   readonly #cluster: LabCluster;
   readonly #running = new Set<NodeInLab>();
 
   private constructor(fields: {
     plan: LabPlan;
     nodes: readonly NodeInLab[];
+    cloudGuestDir: string | undefined;
     cluster: LabCluster;
   }) {
     this.plan = fields.plan;
     this.nodes = fields.nodes;
+    this.cloudGuestDir = fields.cloudGuestDir;
     this.#cluster = fields.cluster;
   }
 
@@ -89,7 +94,7 @@ export class Lab {
       await assembleGuest(dir, runner);
       if (options.kind === "xen") await placeXenGuest(dir, image, runner);
     }
-    return new Lab({ plan, nodes, cluster });
+    return new Lab({ plan, nodes, cloudGuestDir: options.cloudGuestDir, cluster });
   }
 
   get rapi(): RapiClient {

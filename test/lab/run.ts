@@ -12,6 +12,7 @@ import { type CommandRunner, createCommandRunner, holdFolder } from "@gannet/exe
 import { createLogger } from "@gannet/telemetry";
 import { contained } from "./contained.ts";
 import { nodeImage } from "./image/build.ts";
+import { cloudGuest } from "./image/cloud-guest.ts";
 import type { Order } from "./inside.ts";
 import { MACHINE_KINDS, type MachineKindName } from "./machine-kind.ts";
 import { REPOSITORY } from "./plan.ts";
@@ -57,9 +58,12 @@ async function runKind(kind: MachineKindName, settings: LabSettings, runner: Com
   // Also what a run that was killed left.
   for (const name of await readdir(workDir)) await rm(path.join(workDir, name), { recursive: true });
   const startedAt = performance.now();
-  const image = await nodeImage(MACHINE_KINDS[kind].image, { cacheDir, runner, tell: (text) => console.log(text) });
+  const tell = (text: string) => console.log(text);
+  const image = await nodeImage(MACHINE_KINDS[kind].image, { cacheDir, runner, tell });
   console.log(`the image for nodes of kind ${kind}: ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
-  const order: Order = { settings, kind, image, outcomeFile: path.join(workDir, "outcome.json") };
+  const isCloudGuestNeeded = scenariosOf(kind, settings).some(({ needsCloudGuest }) => needsCloudGuest);
+  const cloudGuestDir = isCloudGuestNeeded ? await cloudGuest({ cacheDir, runner, tell }) : undefined;
+  const order: Order = { settings, kind, image, cloudGuestDir, outcomeFile: path.join(workDir, "outcome.json") };
   const code = await inNamespaces([INSIDE, JSON.stringify(order)]);
   if (code !== 0) throw new OpExecError(`The lab with nodes of kind ${kind} broke off with exit code ${code}`);
   return JSON.parse(await readFile(order.outcomeFile, "utf8")) as Outcome;

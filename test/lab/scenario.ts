@@ -9,6 +9,8 @@ export interface Scenario {
   readonly name: string;
   /** Nodes that must be switched on. */
   readonly nodes: 1 | 2 | 3;
+  /** Also the image of image/cloud-guest.ts, which takes minutes to make. */
+  readonly needsCloudGuest?: true;
   readonly run: (lab: Lab, step: Step) => Promise<void>;
 }
 

@@ -44,10 +44,23 @@ export async function nodeImage(
   }: { readonly cacheDir: string; readonly runner: CommandRunner; readonly tell: (text: string) => void },
 ): Promise<NodeImage> {
   const recipe = IMAGE_RECIPES[name];
-  const folder = path.join(cacheDir, await recipeKey(recipe));
-  const image = filesOf(folder);
-  if (await isThere(folder)) return image;
-  tell(`building the ${name} image of the nodes: it is not in ${cacheDir} yet`);
+  const folder = await builtOnce({ cacheDir, key: await recipeKey(recipe), tell }, (work, made) =>
+    build(recipe, work, filesOf(made), runner),
+  );
+  return filesOf(folder);
+}
+
+/**
+ * A folder that takes long to make and is kept under its key.
+ * @param make - is given a folder to work in, and the one to fill
+ */
+export async function builtOnce(
+  { cacheDir, key, tell }: { readonly cacheDir: string; readonly key: string; readonly tell: (text: string) => void },
+  make: (work: string, made: string) => Promise<void>,
+): Promise<string> {
+  const folder = path.join(cacheDir, key);
+  if (await isThere(folder)) return folder;
+  tell(`building ${key}: it is not in ${cacheDir} yet`);
   await mkdir(cacheDir, { recursive: true, mode: 0o755 });
   const release = await holdFolder(cacheDir, "builder of lab images");
   await removeUnfinished(cacheDir);
@@ -55,31 +68,18 @@ export async function nodeImage(
   try {
     const made = path.join(work, "image");
     await mkdir(made, { mode: 0o755 });
-    await build(recipe, work, filesOf(made), runner);
+    await make(work, made);
     await rename(made, folder);
   } finally {
     await rm(work, { recursive: true, force: true });
     release();
   }
-  return image;
+  return folder;
 }
 
 async function build(recipe: ImageRecipe, work: string, image: NodeImage, runner: CommandRunner): Promise<void> {
   const root = path.join(work, "root");
-  await runner.run({
-    // Its mounts below the root must not outlive it: what is left of an image is removed recursively.
-    argv: contained(
-      [
-        ...["/usr/bin/mmdebstrap", "--quiet", "--variant=minbase", `--include=${recipe.packages.join(",")}`],
-        ...PACKAGE_OPTIONS,
-        ...[`--essential-hook=${NO_SERVICES}`, `--customize-hook=${UNPACK_KERNEL}`],
-        ...[recipe.suite, root],
-      ],
-      { network: "host" },
-    ),
-    env: { KERNEL_PACKAGE: recipe.kernelPackage, TMPDIR: work },
-    timeoutMs: BOOTSTRAP_TIMEOUT_MS,
-  });
+  await bootstrap({ ...recipe, hooks: [`--customize-hook=${UNPACK_KERNEL}`], root, work }, runner);
   const [kernelVersion] = await readdir(path.join(root, "lib/modules"));
   if (kernelVersion === undefined) throw new Error("the kernel package brought no modules");
   for (const folder of recipe.prunedModules)
@@ -97,6 +97,39 @@ async function build(recipe: ImageRecipe, work: string, image: NodeImage, runner
   if (recipe.name === "xen") await extractXen(root, image.xen, runner);
   await rm(path.join(root, "boot"), { recursive: true });
   await makeFileSystem(root, image.root, runner);
+}
+
+/** A folder with the root of a Debian. */
+export async function bootstrap(
+  {
+    suite,
+    packages,
+    hooks = [],
+    root,
+    work,
+    kernelPackage = "",
+  }: Pick<ImageRecipe, "suite" | "packages"> & {
+    readonly hooks?: readonly string[];
+    readonly root: string;
+    readonly work: string;
+    readonly kernelPackage?: string;
+  },
+  runner: CommandRunner,
+): Promise<void> {
+  await runner.run({
+    // Its mounts below the root must not outlive it: what is left of an image is removed recursively.
+    argv: contained(
+      [
+        ...["/usr/bin/mmdebstrap", "--quiet", "--variant=minbase", `--include=${packages.join(",")}`],
+        ...PACKAGE_OPTIONS,
+        ...[`--essential-hook=${NO_SERVICES}`, ...hooks],
+        ...[suite, root],
+      ],
+      { network: "host" },
+    ),
+    env: { KERNEL_PACKAGE: kernelPackage, TMPDIR: work },
+    timeoutMs: BOOTSTRAP_TIMEOUT_MS,
+  });
 }
 
 /** Its hypervisor is a gzipped ELF file, which qemu boots uncompressed only. */

@@ -2,6 +2,8 @@
 import type { MachineKindName } from "../machine-kind.ts";
 import type { Scenario } from "../scenario.ts";
 import type { LabSettings } from "../settings.ts";
+import { BY_HAND } from "./by-hand.ts";
+import { CLOUD_INIT } from "./cloud-init.ts";
 import { CONFORMANCE_SCENARIOS } from "./conformance.ts";
 import { DRBD_ESSENCE, DRBD_SCENARIOS } from "./drbd.ts";
 import { DRBD_TROUBLE_SCENARIOS } from "./drbd-trouble.ts";
@@ -19,6 +21,8 @@ const SCENARIOS: Readonly<Record<MachineKindName, readonly Scenario[]>> = {
     ...DRBD_SCENARIOS,
     ...DRBD_TROUBLE_SCENARIOS,
     ...FAULT_SCENARIOS,
+    BY_HAND,
+    CLOUD_INIT,
   ].toSorted((one, other) => one.nodes - other.nodes),
   xen: XEN_SCENARIOS,
 };

@@ -1,0 +1,140 @@
+/** What an operation costs beside the same commands typed by hand on the same nodes. Prints figures, and judges none. */
+import { median, print } from "../../bench/figures.ts";
+import type { NodeInLab } from "../lab.ts";
+import { VOLUME_GROUP } from "../plan.ts";
+import type { Scenario } from "../scenario.ts";
+import { inSync, mirroredInstance, twoNodes } from "./pairs.ts";
+
+const ROUNDS = 3;
+const MINOR = 40;
+const PORT = 11_900;
+const MIGRATION_PORT = 8_900;
+const MONITOR = "/run/by-hand.qmp";
+const DEVICE = `/dev/drbd${MINOR}`;
+const VOLUMES = ["by-hand.data", "by-hand.meta"].map((name) => `/dev/${VOLUME_GROUP}/${name}`);
+/** qemu's monitor, one command at a time: prints each answer. */
+const QMP = `qmp() { printf '%s\\n' '{"execute":"qmp_capabilities"}' "$1" | socat -t5 - UNIX-CONNECT:${MONITOR}; }`;
+
+interface Costs {
+  readonly createMs: number;
+  readonly migrateMs: number;
+  readonly downtimeMs: number;
+}
+
+type Pair = readonly [NodeInLab, NodeInLab];
+
+export const BY_HAND: Scenario = {
+  name: "figures: a mirrored instance, beside the same commands by hand",
+  nodes: 2,
+  async run(lab, step) {
+    const pair = await twoNodes(lab);
+    const ours: Costs[] = [];
+    const byHand: Costs[] = [];
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      byHand.push(await step(`by hand, round ${round}`, () => costsByHand(pair)));
+      ours.push(
+        await step(`by Gannet, round ${round}`, async () => {
+          const created = performance.now();
+          const instance = await mirroredInstance(lab, `figures${round}.gannet.test`);
+          const createMs = performance.now() - created;
+          await instance.counts();
+          await inSync(instance, pair[1]);
+          const migrated = performance.now();
+          const { downtimeMs = Number.NaN } = await instance.migrate();
+          const migrateMs = performance.now() - migrated;
+          await instance.remove();
+          return { createMs, migrateMs, downtimeMs };
+        }),
+      );
+    }
+    const figure = (name: string, what: keyof Costs) => {
+      const value = median(ours.map((costs) => costs[what]));
+      const baseline = median(byHand.map((costs) => costs[what]));
+      print({ name, value, unit: "ms", baseline, ratio: value / baseline, goal: "ratio <= 1.2" });
+    };
+    figure("DRBD instance of 64 MiB, created with its disks in sync until it runs, beside by hand", "createMs");
+    figure("its live migration, beside by hand", "migrateMs");
+    figure("how long the guest stands still in it, beside by hand", "downtimeMs");
+  },
+};
+
+async function costsByHand([first, second]: Pair): Promise<Costs> {
+  const pair = [
+    { node: first, peer: second },
+    { node: second, peer: first },
+  ];
+  try {
+    const created = performance.now();
+    await Promise.all(pair.map(({ node, peer }) => node.machine.run(mirrorScript(node, peer))));
+    await first.machine.run(
+      [
+        `drbdsetup primary ${MINOR} --force`,
+        `until grep -q '^ *${MINOR}: cs:Connected .*ds:UpToDate/UpToDate' /proc/drbd; do sleep 0.1; done`,
+        `dd if=/lab/node/counter.img of=${DEVICE} bs=1M conv=fsync,notrunc status=none`,
+        guest(),
+      ].join("\n"),
+    );
+    const createMs = performance.now() - created;
+
+    const migrated = performance.now();
+    const dualPrimary = (allowed: "yes" | "no") =>
+      Promise.all(
+        pair.map(({ node, peer }) =>
+          node.machine.run(`drbdsetup net-options ${endsOf(node, peer)} --allow-two-primaries=${allowed}`),
+        ),
+      );
+    await dualPrimary("yes");
+    await second.machine.run(`drbdsetup primary ${MINOR}\n${guest("-incoming", `tcp:0:${MIGRATION_PORT}`)}`);
+    const answers = await first.machine.run(
+      [
+        QMP,
+        `qmp '{"execute":"migrate","arguments":{"uri":"tcp:${second.plan.ip}:${MIGRATION_PORT}"}}' >/dev/null`,
+        `until qmp '{"execute":"query-migrate"}' | grep '"status": "completed"'; do sleep 0.1; done`,
+        `qmp '{"execute":"quit"}' >/dev/null`,
+        `drbdsetup secondary ${MINOR}`,
+      ].join("\n"),
+    );
+    await dualPrimary("no");
+    const migrateMs = performance.now() - migrated;
+    return { createMs, migrateMs, downtimeMs: Number(/"downtime": (\d+)/.exec(answers)?.[1]) };
+  } finally {
+    await Promise.all(pair.map(({ node }) => node.machine.run(CLEAR)));
+  }
+}
+
+/** As Ganeti has it done: volumes, metadata, device, connection. */
+function mirrorScript(node: NodeInLab, peer: NodeInLab): string {
+  const [data, meta] = VOLUMES;
+  return [
+    "set -e",
+    `lvcreate -q -y -Wn -L64m -n by-hand.data ${VOLUME_GROUP} >/dev/null`,
+    `lvcreate -q -y -Wn -L128m -n by-hand.meta ${VOLUME_GROUP} >/dev/null`,
+    `drbdmeta --force ${DEVICE} v08 ${meta} flex-external create-md >/dev/null`,
+    "drbdsetup new-resource by-hand",
+    `drbdsetup new-minor by-hand ${MINOR} 0`,
+    `drbdsetup attach ${MINOR} ${data} ${meta} flexible --size=65536k --on-io-error=detach`,
+    `drbdsetup disk-options ${MINOR} --c-plan-ahead=0 --resync-rate=61440k`,
+    `drbdsetup connect by-hand ${endsOf(node, peer)} --protocol=C --cram-hmac-alg=md5 --shared-secret=by-hand`,
+  ].join("\n");
+}
+
+function endsOf(node: NodeInLab, peer: NodeInLab): string {
+  return `ipv4:${node.plan.ip}:${PORT} ipv4:${peer.plan.ip}:${PORT}`;
+}
+
+function guest(...more: readonly string[]): string {
+  return [
+    "qemu-system-x86_64 -daemonize -nodefaults -no-user-config -display none -machine accel=kvm -cpu host -m 32",
+    `-drive file=${DEVICE},format=raw,if=virtio,cache=none -qmp unix:${MONITOR},server=on,wait=off`,
+    ...more,
+  ].join(" ");
+}
+
+const CLEAR = [
+  "pkill -f by-hand.qmp; while pgrep -f by-hand.qmp >/dev/null; do sleep 0.1; done",
+  `drbdsetup secondary ${MINOR} 2>/dev/null`,
+  "drbdsetup down by-hand 2>/dev/null",
+  `lvremove -q -f ${VOLUMES.join(" ")} >/dev/null 2>&1`,
+  `rm -f ${MONITOR}`,
+  "true",
+].join("\n");
