@@ -1,6 +1,6 @@
 /** A Debian that cloud-init sets up at its first boot, as the cloud images of distributions are made. */
 import { createHash } from "node:crypto";
-import { copyFile, readdir, readFile, rm } from "node:fs/promises";
+import { copyFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { CommandRunner } from "@gannet/exec";
 import { bootstrap, builtOnce } from "./build.ts";
@@ -39,6 +39,8 @@ export async function cloudGuest({
       if (found === undefined) throw new Error(`the kernel's package brought no ${name}*`);
       await copyFile(path.join(root, "boot", found), path.join(made, file));
     }
+    // Without it the root stays read-only, which is how the kernel mounts it.
+    await writeFile(path.join(root, "etc/fstab"), "/dev/vda1 / ext4 defaults 0 1\n");
     for (const folder of ["var/cache/apt", "var/lib/apt/lists"]) await rm(path.join(root, folder), { recursive: true });
     await makeDisk(root, { raw: path.join(work, "disk.raw"), image: path.join(made, CLOUD_GUEST_FILES.image) }, runner);
   });
