@@ -1,13 +1,16 @@
 /** Makes the files of a one-machine cluster: identities, ports, and each daemon's configuration. */
+import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import type { CommandRunner } from "@gannet/exec";
 import { createCa, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
-import type { SimulatedStorageTools } from "../../test/simulated-tools/install.ts";
+import { installSimulatedIp, type SimulatedStorageTools } from "../../test/simulated-tools/install.ts";
 import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "./initial-configuration.ts";
 import type { Layout, NodePlan } from "./layout.ts";
 import { QEMU, type Settings } from "./settings.ts";
+
+const DOMAIN_SECRET_BYTES = 20;
 
 /** Where OS definitions are looked for after the cluster's own folder: here, then Ganeti's places. */
 const OS_SEARCH_PATH = [
@@ -29,6 +32,17 @@ export async function ensureIdentities(layout: Layout, runner: CommandRunner): P
   await issue("master", "master", layout.masterIdentityDir, []);
   await issue("localhost", "rapi", layout.rapiIdentityDir, ["127.0.0.1"]);
   for (const node of layout.nodes) await issue(node.name, "node", node.identityDir, [node.ip]);
+}
+
+/** What this cluster and others prove by that instances may move between them: both are given the same file. */
+export async function ensureDomainSecret(layout: Layout): Promise<void> {
+  const secret = randomBytes(DOMAIN_SECRET_BYTES).toString("hex");
+  await mkdir(layout.masterDir, { recursive: true, mode: 0o700 });
+  await writeFile(layout.domainSecretFile, `${secret}\n`, { mode: 0o600, flag: "wx" }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    },
+  );
 }
 
 /** The port of each agent: chosen once, kept as long as the cluster lives. */
@@ -65,6 +79,7 @@ export async function writeMasterConfiguration(
     redis: `unix:${layout.redisSocket}`,
     stateDir: layout.masterStateDir,
     identityDir: layout.masterIdentityDir,
+    domainSecretFile: layout.domainSecretFile,
     rapi: {
       host: "127.0.0.1",
       port: settings.rapiPort,
@@ -106,10 +121,13 @@ export async function writeAgentConfiguration(
     exportDir: path.join(node.dir, "state", "export"),
     osSearchPath: [layout.osDir, ...OS_SEARCH_PATH],
     hooksFolder: layout.hooksDir,
+    scriptFolder: layout.scriptsDir,
     allocatorSearchPath: [layout.allocatorsDir, ...ALLOCATOR_SEARCH_PATH],
     kvm: { qemuPath: QEMU, userNetworking: facts.userNetworking },
-    // The machine is everybody's.
+    // The machine is everybody's, its addresses and its hosts file, too.
     powercycle: false,
+    addressTools: await installSimulatedIp(node.simulatedAddressesDir),
+    hostsFile: path.join(node.dir, "hosts"),
     log: { format: settings.logFormat },
     stopTimeoutMs: 5_000,
   });

@@ -15,6 +15,8 @@ export interface NodePlan {
   readonly configFile: string;
   /** Tools, devices and volumes of a node whose LVM and DRBD are simulated. */
   readonly simulatedStorageDir: string;
+  /** The addresses that the node is given. */
+  readonly simulatedAddressesDir: string;
 }
 
 export interface Layout {
@@ -27,6 +29,8 @@ export interface Layout {
   readonly masterStateDir: string;
   readonly masterIdentityDir: string;
   readonly masterConfigFile: string;
+  /** The cluster domain secret. */
+  readonly domainSecretFile: string;
   readonly rapiDir: string;
   readonly rapiIdentityDir: string;
   readonly usersFile: string;
@@ -35,6 +39,8 @@ export interface Layout {
   readonly osDir: string;
   /** The site's hooks, which every node runs. */
   readonly hooksDir: string;
+  /** The site's scripts, such as the one that moves the cluster's address. */
+  readonly scriptsDir: string;
   /** The site's allocators. */
   readonly allocatorsDir: string;
   /** What all nodes see: the files of disks of template sharedfile. */
@@ -58,12 +64,14 @@ export function layoutOf(stateDir: string, nodeCount: number): Layout {
     masterStateDir: at("master", "state"),
     masterIdentityDir: at("master", "identity"),
     masterConfigFile: at("master", "master.json"),
+    domainSecretFile: at("master", "cluster-domain-secret"),
     rapiDir: at("rapi"),
     rapiIdentityDir: at("rapi", "identity"),
     usersFile: at("rapi", "users"),
     credentialsFile: at("rapi", "credentials"),
     osDir: at("os"),
     hooksDir: at("hooks"),
+    scriptsDir: at("scripts"),
     allocatorsDir: at("allocators"),
     sharedStorageDir: at("shared-storage"),
     simulatedNetworkDir: at("simulated-network"),
@@ -78,6 +86,7 @@ export function layoutOf(stateDir: string, nodeCount: number): Layout {
         identityDir: at(id, "identity"),
         configFile: at(id, "agent.json"),
         simulatedStorageDir: at(id, "simulated-storage"),
+        simulatedAddressesDir: at(id, "simulated-addresses"),
       };
     }),
   };

@@ -13,7 +13,13 @@ import { RedisLeaderElection } from "@gannet/locking";
 import { IDENTITY_FILES } from "@gannet/pki";
 import { connectRedis, type EmbeddedRedis, type RedisAddress, startEmbeddedRedis } from "@gannet/redis";
 import { createLogger, type Logger } from "@gannet/telemetry";
-import { ensureIdentities, ensurePorts, writeAgentConfiguration, writeMasterConfiguration } from "./cluster-files.ts";
+import {
+  ensureDomainSecret,
+  ensureIdentities,
+  ensurePorts,
+  writeAgentConfiguration,
+  writeMasterConfiguration,
+} from "./cluster-files.ts";
 import { adminCredentials, ensureUsersFile } from "./credentials.ts";
 import { AGENT_NODE_FLAGS, Daemon, runService } from "./daemon.ts";
 import { bridgeName, makeGuestNetwork } from "./guest-network.ts";
@@ -41,6 +47,7 @@ async function main(): Promise<void> {
     layout.rapiDir,
     layout.osDir,
     layout.hooksDir,
+    layout.scriptsDir,
     layout.allocatorsDir,
   ])
     await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -53,6 +60,7 @@ async function main(): Promise<void> {
   const daemons: Daemon[] = [];
   try {
     await ensureIdentities(layout, runner);
+    await ensureDomainSecret(layout);
     const ports = await ensurePorts(layout);
     const credentials = await adminCredentials(layout.credentialsFile);
     await ensureUsersFile(layout.usersFile, credentials);

@@ -58,15 +58,31 @@ export async function installSimulatedTools(node: SimulatedNode): Promise<Simula
   const layout = layoutOf(nodeFolder);
   for (const folder of [layout.binFolder, layout.deviceFolder, layout.faultsFolder, layout.volumesFolder])
     await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const [tool, program] of Object.entries(TOOLS)) {
-    const script = path.join(layout.binFolder, tool);
-    await writeFile(script, launchScript(path.join(import.meta.dirname, program), nodeFolder));
-    await chmod(script, 0o755);
-  }
+  for (const [tool, program] of Object.entries(TOOLS)) await installTool(nodeFolder, tool, program);
   await initialiseLvm(nodeFolder, node.volumeGroups);
   await initialiseDrbd(nodeFolder, node.networkFolder ?? path.join(nodeFolder, "network"));
   const { binFolder, deviceFolder, drbdStatusFile, drbdHelperFile } = layout;
   return { binFolder, deviceFolder, drbdStatusFile, drbdHelperFile };
+}
+
+/**
+ * A simulated `ip` alone, by which the cluster's address is put where nobody else sees it.
+ * @returns an agent's `addressTools` settings; those that would announce it are not there
+ */
+export async function installSimulatedIp(
+  folder: string,
+): Promise<Readonly<Record<"ip" | "arping" | "ndisc6", string>>> {
+  const { binFolder } = layoutOf(folder);
+  await mkdir(binFolder, { recursive: true, mode: 0o700 });
+  const ip = await installTool(folder, "ip", "network/ip.ts");
+  return { ip, arping: path.join(binFolder, "arping"), ndisc6: path.join(binFolder, "ndisc6") };
+}
+
+async function installTool(nodeFolder: string, tool: string, program: string): Promise<string> {
+  const script = path.join(layoutOf(nodeFolder).binFolder, tool);
+  await writeFile(script, launchScript(path.join(import.meta.dirname, program), nodeFolder));
+  await chmod(script, 0o755);
+  return script;
 }
 
 /** Node's cache of compiled programs halves the time to a tool's answer, from 0.2 to 0.1 s of processor time. */

@@ -12,6 +12,7 @@ import type {
   HypervisorDriver,
   MeasuringDriver,
   MigratingDriver,
+  NonvolatileDriver,
   PowercyclingDriver,
 } from "./hypervisor-driver.ts";
 
@@ -30,6 +31,7 @@ export interface HypervisorAbilities {
   readonly plug: HotpluggingDriver;
   readonly powercycle: PowercyclingDriver;
   readonly hostResources: MeasuringDriver;
+  readonly readNonvolatile: NonvolatileDriver;
 }
 
 export function canBlockDevice<Ability extends keyof BlockDeviceAbilities>(

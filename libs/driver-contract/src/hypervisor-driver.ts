@@ -161,6 +161,23 @@ export interface HotpluggingDriver {
   resizeDisk(guestName: string, disk: GuestDisk, signal: AbortSignal): Promise<void>;
 }
 
+/**
+ * What a guest's machine keeps while it is off, such as UEFI variables and a TPM. It is on the node where the guest ran
+ * last, comes along with a live migration by itself, and is moved by these calls where the guest moves while it is off.
+ * It holds the guest's secrets: never in a log, a job's record or a message.
+ */
+export interface NonvolatileDriver {
+  /**
+   * In a form of the driver's own; undefined when there is nothing.
+   * @throws HypervisorError when the guest runs here
+   */
+  readNonvolatile(guestUuid: string): Promise<Uint8Array | undefined>;
+  /** Instead of what there is. @throws HypervisorError when the guest runs here, or nothing of this form was given */
+  writeNonvolatile(guestUuid: string, state: Uint8Array): Promise<void>;
+  /** Succeeds when there is nothing. @throws HypervisorError when the guest runs here */
+  removeNonvolatile(guestUuid: string): Promise<void>;
+}
+
 /** Stopping a whole node at once (`powercycle`). */
 export interface PowercyclingDriver {
   powercycle(signal: AbortSignal): Promise<void>;

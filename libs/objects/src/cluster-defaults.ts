@@ -131,6 +131,7 @@ export function newCluster(options: NewCluster): {
     sshKeyBits: 2048,
     rapiDefaults: options.rapiDefaults ?? "3.1",
     rapiAnonymousReads: options.rapiAnonymousReads ?? false,
+    destroyed: false,
     tags: [],
   };
   return {

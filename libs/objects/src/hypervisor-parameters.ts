@@ -40,6 +40,16 @@ export const CAN_MIGRATE: Readonly<Record<HypervisorName, boolean>> = {
   "xen-pvm": true,
 };
 
+/** Hypervisors whose guests can have a machine that keeps something while it is off: UEFI variables, a TPM. */
+export const KEEPS_NONVOLATILE: Readonly<Record<HypervisorName, boolean>> = {
+  chroot: false,
+  fake: false,
+  kvm: true,
+  lxc: false,
+  "xen-hvm": false,
+  "xen-pvm": false,
+};
+
 /** Parameters that only the cluster sets; instances neither set nor show them. */
 export const GLOBAL_HYPERVISOR_PARAMETERS: ReadonlySet<string> = new Set(
   Object.values(HYPERVISOR_PARAMETERS).flatMap((table) =>
@@ -118,6 +128,7 @@ const CROSS_CHECKS: Readonly<Record<HypervisorName, readonly CrossCheck[]>> = {
     (values) =>
       values.boot_order === "cdrom" && !values.cdrom_image_path ? "boot_order cdrom needs cdrom_image_path" : undefined,
     needs("kernel_path", "root_path"),
+    needs("secure_boot", "uefi"),
     (values) =>
       values.serial_console && !SERIAL_SPEEDS.includes(Number(values.serial_speed))
         ? `serial_speed ${values.serial_speed} is not one of ${SERIAL_SPEEDS.join(", ")}`

@@ -114,6 +114,8 @@ export const cluster = z.object({
   rapiDefaults: z.enum(["2.5", "3.1"]),
   /** Reads without credentials are answered, as older Ganeti did. */
   rapiAnonymousReads: z.boolean(),
+  /** It was ended by OP_CLUSTER_DESTROY: nothing of it is changed any more. */
+  destroyed: z.boolean().default(false),
   tags,
 });
 export type Cluster = z.infer<typeof cluster>;

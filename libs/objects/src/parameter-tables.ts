@@ -58,6 +58,17 @@ const ACCESS = {
 const count = (value: number, doc: string) => ({ type: "int", default: value, min: 1, doc }) as const;
 const amount = (value: number, doc: string) => ({ type: "int", default: value, min: 0, doc }) as const;
 
+/** Not Ganeti's, whose files are all raw. */
+const FILE_FORMAT: ParameterTable = {
+  format: {
+    type: "string",
+    default: "raw",
+    required: true,
+    choices: ["raw", "qcow2"],
+    doc: "Format of new disks; those that are there keep theirs",
+  },
+};
+
 /** `diskparams`: of each disk template. */
 export const DISK_PARAMETERS: Readonly<Record<DiskTemplate, ParameterTable>> = {
   blockdev: {},
@@ -86,7 +97,7 @@ export const DISK_PARAMETERS: Readonly<Record<DiskTemplate, ParameterTable>> = {
     "resync-rate": amount(61_440, "Speed of a resync, in KiB a second"),
   },
   ext: ACCESS,
-  file: {},
+  file: FILE_FORMAT,
   gluster: {
     ...ACCESS,
     host: { type: "string", default: "127.0.0.1", required: true, doc: "Host that serves the volume" },
@@ -99,5 +110,5 @@ export const DISK_PARAMETERS: Readonly<Record<DiskTemplate, ParameterTable>> = {
     pool: { type: "string", default: "rbd", required: true, doc: "Pool that holds the images" },
     "user-id": { type: "string", default: "", doc: "User that opens the images" },
   },
-  sharedfile: {},
+  sharedfile: FILE_FORMAT,
 };

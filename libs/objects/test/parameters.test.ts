@@ -29,6 +29,7 @@ const SPEC = JSON.parse(
 /** Where the tables differ from Ganeti on purpose. */
 const OWN_DEFAULTS: Record<string, unknown> = { "kvm/kernel_path": "" };
 const OWN_NAMES: Partial<Record<HypervisorName, readonly string[]>> = {
+  kvm: ["secure_boot", "uefi", "vtpm"],
   "xen-pvm": ["guest_type", "tsc_mode"],
   "xen-hvm": ["tsc_mode"],
 };

@@ -46,7 +46,7 @@ const RECORDED_NAMES = JSON.parse(
 const EXTENSIONS: Partial<Record<ResourceName, readonly string[]>> = { lock: ["pending_since"] };
 
 /** Fields of hypervisor parameters that Ganeti does not have. */
-const OWN_PARAMETERS: readonly string[] = ["hv/guest_type", "hv/tsc_mode"];
+const OWN_PARAMETERS: readonly string[] = ["hv/guest_type", "hv/secure_boot", "hv/tsc_mode", "hv/uefi", "hv/vtpm"];
 
 const MATCH = { host: "host", ts: "timestamp" } as const;
 
@@ -267,20 +267,24 @@ describe("values", () => {
 
   it("of a node take the storage of the first enabled template that has any", () => {
     const storage = [
-      { type: "lvm-pv", name: "/dev/sda", totalMib: 4, freeMib: 1 },
+      { type: "lvm-pv", name: "another", totalMib: 9, freeMib: 9 },
+      { type: "lvm-pv", name: "xenvg", totalMib: 4, freeMib: 1 },
       { type: "lvm-vg", name: "another", totalMib: 500, freeMib: 5 },
       { type: "lvm-vg", name: "xenvg", totalMib: 1000, freeMib: 10 },
       { type: "file", name: "/srv", totalMib: 2000, freeMib: 20 },
     ] as const;
     const fields = ["dtotal", "dfree", "sptotal", "spfree"];
-    const answer = (templates: ("file" | "plain" | "rbd")[]) => {
-      const cluster = { ...view.cluster, enabledDiskTemplates: templates, volumeGroupName: "xenvg" };
+    const answer = (templates: ("file" | "plain" | "rbd")[], exclusive = true) => {
+      const ndparams = { ...view.cluster.ndparams, exclusive_storage: exclusive };
+      const cluster = { ...view.cluster, ndparams, enabledDiskTemplates: templates, volumeGroupName: "xenvg" };
       const other = sourceOf(viewOf({ cluster, nodes: [testNode(1)] }), liveOf({ [NODES[0]]: { storage } }));
       return runQuery({ what: "node", fields, filter: null }, other).data[0]?.map(([, value]) => value);
     };
     expect(answer(["file"])).toEqual([2000, 20, 4, 1]);
     expect(answer(["rbd", "plain", "file"])).toEqual([1000, 10, 4, 1]);
     expect(answer(["rbd"])).toEqual([500, 5, 4, 1]);
+    // Spindles are counted only where disks have their own.
+    expect(answer(["file"], false)).toEqual([2000, 20, null, null]);
   });
 
   it("of nodes say why they are missing", () => {

@@ -7,8 +7,12 @@ import { type CallEnd, createAgentServer, type TlsIdentity } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { SiteAllocators } from "./allocators/site-allocators.ts";
 import type { DiskContents } from "./block-devices/disk-contents.ts";
+import type { MachineImages } from "./block-devices/machine-images.ts";
 import type { SiteHooks } from "./hooks/site-hooks.ts";
+import type { HostsFile } from "./hosts-file/hosts-file.ts";
 import { LiveState } from "./live-state/live-state.ts";
+import type { MasterAddressSetup } from "./master-address/master-address.ts";
+import type { OpenvswitchSetup } from "./nics/openvswitch-setup.ts";
 import { NodeFacts } from "./node-facts/node-facts.ts";
 import type { NodeVerification } from "./node-facts/node-verification.ts";
 import type { OsDefinitions } from "./os/index.ts";
@@ -39,6 +43,7 @@ export interface AgentParts {
   readonly blockDevices: ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
   readonly os: OsDefinitions;
   readonly contents: DiskContents;
+  readonly images: MachineImages;
   readonly storage: NodeStorage;
   readonly transfers: Transfers;
   readonly verification: NodeVerification;
@@ -47,6 +52,9 @@ export interface AgentParts {
   readonly oob: OobProgram;
   readonly restrictedCommands: RestrictedCommands;
   readonly powerCycle: PowerCycle;
+  readonly masterAddress: MasterAddressSetup;
+  readonly hostsFile: HostsFile;
+  readonly openvswitch: OpenvswitchSetup;
   readonly logger: Logger;
   readonly development: boolean;
   /** Where to note each execution of a step (`ExecutionLog`); by default nowhere. */
@@ -73,6 +81,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     nodeName: parts.nodeName,
     hypervisors,
     blockDevices: [...blockDevices.values()],
+    spindles: (signal) => parts.storage.spindles(signal),
     logger,
   });
   const liveState = new LiveState({
@@ -91,14 +100,14 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     onCallEnd: (call) => logCall(logger, call),
     handlers: {
       node: createNodeHandlers({ ...parts, steps, fence, facts, liveState }),
-      blockDevices: createBlockDeviceHandlers({ steps, drivers: blockDevices, contents: parts.contents }),
+      blockDevices: createBlockDeviceHandlers({ ...parts, steps, drivers: blockDevices, hypervisors }),
       instances: createInstanceHandlers({
         steps,
         hypervisors,
         blockDevices,
         onGuestChange: (hypervisor, name) => liveState.touch(hypervisor, name),
       }),
-      os: createOsHandlers({ steps, os, blockDevices }),
+      os: createOsHandlers({ steps, os, blockDevices, contents: parts.contents }),
       storage: createStorageHandlers({ steps, storage: parts.storage }),
       transfers: createTransferHandlers({ steps, transfers: parts.transfers, blockDevices }),
     },

@@ -7,7 +7,9 @@ import { z } from "zod";
 import { GANETI_ALLOCATOR_SEARCH_PATH } from "./allocators/site-allocators.ts";
 import { SYSTEM_STORAGE_TOOLS } from "./block-devices/storage-tools.ts";
 import { GANETI_HOOKS_FOLDER } from "./hooks/site-hooks.ts";
+import { SYSTEM_HOSTS_FILE } from "./hosts-file/hosts-file.ts";
 import { SYSTEM_LXC } from "./hypervisors/lxc/lxc-options.ts";
+import { GANETI_SCRIPT_FOLDER, SYSTEM_ADDRESS_TOOLS } from "./master-address/master-address.ts";
 import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
 import { GANETI_OS_SEARCH_PATH } from "./os/index.ts";
 import { GANETI_RESTRICTED_COMMANDS } from "./site-commands/restricted-commands.ts";
@@ -68,8 +70,11 @@ export const agentConfiguration = z.strictObject({
       /** `auto` uses KVM where it is proven to work. */
       acceleration: z.enum(["auto", "on", "off"]).default("auto"),
       qemuPath: absolutePath.optional(),
-      /** Of SPICE connections: Ganeti's files unless told otherwise. */
-      spiceCertificate: z.strictObject({ certFile: absolutePath, caFile: absolutePath }).optional(),
+      /** Of SPICE connections, the key beside the certificate or in a file of its own: Ganeti's files unless told otherwise. */
+      spiceCertificate: z
+        .strictObject({ certFile: absolutePath, keyFile: absolutePath.optional(), caFile: absolutePath })
+        .transform(({ keyFile, ...files }) => ({ ...files, keyFile: keyFile ?? files.certFile }))
+        .optional(),
       /** Bridged NICs get qemu's user networking, which needs no rights. */
       userNetworking: z.boolean().default(false),
     })
@@ -94,6 +99,18 @@ export const agentConfiguration = z.strictObject({
     .prefault({}),
   /** Holds the site's network scripts: `network/<mode>/<up|down>`, `kvm-vif-bridge`. */
   networkScriptFolder: absolutePath.default(SYSTEM_NETWORK_TOOLS.scriptFolder),
+  /** Holds the site's script that moves the cluster's address, `master-ip-setup`. */
+  scriptFolder: absolutePath.default(GANETI_SCRIPT_FOLDER),
+  /** Programs by which the agent itself moves it; others than the system's only where several agents share a machine. */
+  addressTools: z
+    .strictObject({
+      ip: absolutePath.default(SYSTEM_ADDRESS_TOOLS.ip),
+      arping: absolutePath.default(SYSTEM_ADDRESS_TOOLS.arping),
+      ndisc6: absolutePath.default(SYSTEM_ADDRESS_TOOLS.ndisc6),
+    })
+    .prefault({}),
+  /** In which the names of the cluster's nodes are kept where the cluster is told to (`modify_etc_hosts`). */
+  hostsFile: absolutePath.default(SYSTEM_HOSTS_FILE),
   log: z
     .strictObject({
       level: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),

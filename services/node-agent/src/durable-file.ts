@@ -2,11 +2,25 @@
 import { open, rename } from "node:fs/promises";
 import path from "node:path";
 
-/** Replace a file's content at once: after a crash it has the old content or the new, never a part. */
-export async function replaceDurably(file: string, content: string): Promise<void> {
+/** Whose a file is, and who may do what with it. */
+export interface FileOwnership {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * Replace a file's content at once: after a crash it has the old content or the new, never a part. Only its owner, this
+ * process, may read it unless `ownership` says otherwise.
+ */
+export async function replaceDurably(file: string, content: string, ownership?: FileOwnership): Promise<void> {
   const next = `${file}.next`;
   const handle = await open(next, "w", 0o600);
   try {
+    if (ownership !== undefined) {
+      await handle.chown(ownership.uid, ownership.gid);
+      await handle.chmod(ownership.mode);
+    }
     await handle.writeFile(content);
     await handle.sync();
   } finally {

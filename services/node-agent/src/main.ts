@@ -1,24 +1,31 @@
 /** The node agent's process: `main.ts --config <file>`. The one place where its parts are chosen and put together. */
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contract";
 import { ConfigurationError, exitCodeOf, GannetError } from "@gannet/errors";
 import { createCommandRunner, endLeftoverCommands } from "@gannet/exec";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
-import { loadIdentity } from "@gannet/pki";
+import { IDENTITY_FILES, loadIdentity } from "@gannet/pki";
 import { createLogger, type Logger } from "@gannet/telemetry";
 import { setLogger } from "@grpc/grpc-js";
 import { type Agent, startAgent } from "./agent.ts";
 import { SiteAllocators } from "./allocators/site-allocators.ts";
 import { belowStorageRoot } from "./block-devices/below-storage-root.ts";
 import { createDiskContents } from "./block-devices/disk-contents.ts";
+import { GLUSTER_PLACES } from "./block-devices/gluster/gluster-driver.ts";
 import { BLOCK_DEVICE_DRIVERS, type BlockDeviceParts } from "./block-devices/index.ts";
+import { createMachineImages } from "./block-devices/machine-images.ts";
 import { type AgentConfiguration, readConfiguration } from "./configuration.ts";
 import { SiteHooks } from "./hooks/site-hooks.ts";
+import { HostsFile } from "./hosts-file/hosts-file.ts";
 import { HYPERVISOR_DRIVERS, type HypervisorParts } from "./hypervisors/index.ts";
+import { SYSTEM_SPICE_CERTIFICATE } from "./hypervisors/kvm/spice-certificate.ts";
 import { withUserNetworking } from "./hypervisors/with-user-networking.ts";
 import { xenOptions } from "./hypervisors/xen/xen-options.ts";
+import { MasterAddressSetup, siteScriptIn } from "./master-address/master-address.ts";
 import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
+import { createOpenvswitchSetup } from "./nics/openvswitch-setup.ts";
 import { type FileStoragePlace, NodeVerification } from "./node-facts/node-verification.ts";
 import { createOsDefinitions } from "./os/index.ts";
 import { KERNEL_TRIGGER, PowerCycle, REBOOT_COMMAND } from "./power-cycle.ts";
@@ -60,6 +67,8 @@ async function start(
   const runner = createCommandRunner({ logger, recordFolder: folder.commands });
   const os = createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger });
   const hypervisors = hypervisorsOf(configuration, { runner, logger });
+  const contents = createDiskContents({ runner, tools: configuration.storageTools });
+  const allocators = new SiteAllocators({ searchPath: configuration.allocatorSearchPath, stateDir, runner });
   const agent = await startAgent({
     nodeName,
     listen,
@@ -67,7 +76,8 @@ async function start(
     leadersFolder: folder.leaders,
     hypervisors,
     blockDevices: blockDevicesOf(configuration, { runner, logger }),
-    contents: createDiskContents({ runner, tools: configuration.storageTools }),
+    contents,
+    images: createMachineImages({ contents, ownFolders: [stateDir, pkiDir] }),
     storage: createNodeStorage({
       runner,
       tools: configuration.storageTools,
@@ -77,7 +87,7 @@ async function start(
     transfers: await createTransfers({ nodeName, stateDir, pkiDir, exportDir, os, runner, logger }),
     os,
     hooks: new SiteHooks({ folder: configuration.hooksFolder, runner }),
-    allocators: new SiteAllocators({ searchPath: configuration.allocatorSearchPath, stateDir, runner }),
+    allocators,
     oob: new OobProgram({ runner }),
     restrictedCommands: new RestrictedCommands({ ...configuration.restrictedCommands, runner, logger }),
     powerCycle: new PowerCycle({
@@ -87,11 +97,26 @@ async function start(
       trigger: configuration.powercycle ? KERNEL_TRIGGER : undefined,
       command: REBOOT_COMMAND,
     }),
+    openvswitch: createOpenvswitchSetup({ runner, tools: SYSTEM_NETWORK_TOOLS }),
+    masterAddress: new MasterAddressSetup({
+      tools: configuration.addressTools,
+      scriptFolder: configuration.scriptFolder,
+      runner,
+      logger,
+    }),
+    hostsFile: new HostsFile(configuration.hostsFile),
     verification: new NodeVerification({
       hypervisors,
-      fileStorage: fileStorageOf(configuration),
+      fileStorage: {
+        ...fileStorageOf(configuration),
+        gluster: { allowed: { roots: [GLUSTER_PLACES.mountPoint] }, isMadeWhenUsed: true },
+      },
       networkTools: SYSTEM_NETWORK_TOOLS,
       runner,
+      allocators,
+      certificates: certificatesOf(configuration),
+      siteFiles: siteFilesOf(configuration),
+      masterAddressScript: siteScriptIn(configuration.scriptFolder),
     }),
     logger,
     development,
@@ -109,6 +134,28 @@ function fileStorageOf(configuration: AgentConfiguration): Readonly<Record<"file
       allowed: { roots: sharedFileStorageRoots, ownFolder: sharedStorageRoot ?? stateDir },
       below: sharedStorageRoot,
     },
+  };
+}
+
+/** The agent's own; that of SPICE connections where there is one. */
+function certificatesOf({ pkiDir, kvm }: AgentConfiguration): readonly string[] {
+  const spice = kvm.spiceCertificate ?? SYSTEM_SPICE_CERTIFICATE;
+  return [
+    path.join(pkiDir, IDENTITY_FILES.cert),
+    path.join(pkiDir, IDENTITY_FILES.ca),
+    ...[spice.certFile, spice.caFile].filter((file) => existsSync(file)),
+  ];
+}
+
+/** What must not differ between nodes, where guests or the cluster's address go from one to another. */
+function siteFilesOf({ pkiDir, kvm, scriptFolder, networkScriptFolder }: AgentConfiguration): Record<string, string> {
+  const spice = kvm.spiceCertificate ?? SYSTEM_SPICE_CERTIFICATE;
+  return {
+    "certificate of the cluster's authority": path.join(pkiDir, IDENTITY_FILES.ca),
+    "SPICE certificate": spice.certFile,
+    "SPICE authority": spice.caFile,
+    "master-ip-setup": siteScriptIn(scriptFolder),
+    "kvm-vif-bridge": path.join(networkScriptFolder, "kvm-vif-bridge"),
   };
 }
 

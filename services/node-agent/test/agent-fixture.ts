@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { BlockDeviceDriver, BlockDeviceSpec, GuestState, HypervisorDriver } from "@gannet/driver-contract";
 import { createCommandRunner } from "@gannet/exec";
-import type { DiskTemplate } from "@gannet/objects";
+import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { type CertificateAuthority, createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
 import {
   type BlockDevice,
@@ -19,6 +19,12 @@ import { vi } from "vitest";
 import { type Agent, startAgent } from "../src/agent.ts";
 import { SiteAllocators } from "../src/allocators/site-allocators.ts";
 import { SiteHooks } from "../src/hooks/site-hooks.ts";
+import { HostsFile } from "../src/hosts-file/hosts-file.ts";
+import {
+  type MasterAddressParts,
+  MasterAddressSetup,
+  SYSTEM_ADDRESS_TOOLS,
+} from "../src/master-address/master-address.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../src/nics/network-tools.ts";
 import { NodeVerification, type NodeVerificationParts } from "../src/node-facts/node-verification.ts";
 import type { OsDefinitions } from "../src/os/index.ts";
@@ -156,6 +162,8 @@ export async function startTestAgent(
     readonly executionsFile?: string;
     /** Real ones, in the place of the scripted disks. */
     readonly blockDevices?: ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
+    /** Real ones, in the place of the scripted hypervisor. */
+    readonly hypervisors?: ReadonlyMap<HypervisorName, HypervisorDriver>;
     readonly transfers?: Transfers;
     /** By default of a site that has none. */
     readonly allocators?: SiteAllocators;
@@ -164,15 +172,18 @@ export async function startTestAgent(
     readonly restrictedCommands?: RestrictedCommands;
     /** By default refused. */
     readonly powerCycle?: PowerCycle;
+    /** By default no script is run, and the system's own tools are. */
+    readonly masterAddress?: Partial<MasterAddressParts>;
     /** By default of a node without file storage. */
     readonly verification?: (hypervisors: NodeVerificationParts["hypervisors"]) => NodeVerification;
   },
 ): Promise<TestAgent> {
+  const { masterAddress: _addressParts, ...rest } = options;
   await mkdir(options.leadersFolder, { recursive: true });
   const hypervisor = new ScriptedHypervisor();
   const disks = scriptedDisks();
   const os = scriptedOs();
-  const hypervisors = new Map([["fake", hypervisor] as const]);
+  const hypervisors = options.hypervisors ?? new Map<HypervisorName, HypervisorDriver>([["fake", hypervisor]]);
   const agent = await startAgent({
     nodeName: NODE,
     listen: { host: "127.0.0.1", port: 0 },
@@ -180,17 +191,24 @@ export async function startTestAgent(
     hypervisors,
     blockDevices: new Map([["file", disks]]),
     os,
-    contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}) },
-    storage: { units: new Map(), volumes: vi.fn(async () => []), drbd: vi.fn() },
+    openvswitch: { configure: vi.fn(async () => {}) },
+    images: { sizeBytes: vi.fn(async () => 512), write: vi.fn(async () => {}) },
+    contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}), rawView: vi.fn() },
+    storage: { units: new Map(), volumes: vi.fn(async () => []), spindles: vi.fn(async () => []), drbd: vi.fn() },
     transfers: { close: vi.fn(async () => {}) } as never,
     oob: new OobProgram({ runner, owner: OWN_USER }),
     restrictedCommands: new RestrictedCommands({ enabled: false, folder: "/nowhere", runner, logger: silentLogger() }),
     powerCycle: new PowerCycle({ hypervisors, runner, logger: silentLogger(), trigger: undefined }),
     allocators: new SiteAllocators({ searchPath: [], stateDir: options.leadersFolder, runner }),
     hooks: new SiteHooks({ folder: path.join(options.leadersFolder, "no-hooks"), runner }),
+    masterAddress: new MasterAddressSetup({
+      ...{ tools: SYSTEM_ADDRESS_TOOLS, scriptFolder: "/nowhere", owner: OWN_USER, runner, logger: silentLogger() },
+      ...options.masterAddress,
+    }),
+    hostsFile: new HostsFile(path.join(options.leadersFolder, "hosts")),
     logger: silentLogger(),
     development: false,
-    ...options,
+    ...rest,
     verification:
       options.verification?.(hypervisors) ??
       new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),

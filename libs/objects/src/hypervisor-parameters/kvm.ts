@@ -24,6 +24,7 @@ export const SERIAL_SPEEDS: readonly number[] = [
  *
  * One default differs from Ganeti's on purpose: `kernel_path` is empty, so that a guest boots from its disk.
  * Ganeti's `/boot/vmlinuz-3-kvmU` is a name that no distribution installs, and every site overrides it.
+ * Not Ganeti's: `secure_boot`, `uefi` and `vtpm`.
  */
 export const KVM_PARAMETERS = {
   acpi: { type: "bool", default: true, doc: "Whether the guest has ACPI, by which it is asked to shut down" },
@@ -202,6 +203,11 @@ export const KVM_PARAMETERS = {
     choices: ["dc390", "lsi", "megasas", "virtio-scsi-pci"],
     doc: "SCSI controller for disks of a scsi type",
   },
+  secure_boot: {
+    type: "bool",
+    default: false,
+    doc: "Whether UEFI boots only what Microsoft's keys have signed; needs a q35 machine",
+  },
   security_domain: {
     type: "string",
     default: "",
@@ -267,6 +273,11 @@ export const KVM_PARAMETERS = {
     choices: ["always", "auto", "never"],
     doc: "Lossless image compression of SPICE on slow links",
   },
+  uefi: {
+    type: "bool",
+    default: false,
+    doc: "Whether the firmware is UEFI, with variables of the instance's own; a BIOS otherwise",
+  },
   usb_devices: { type: "string", default: "", doc: "USB devices, separated by blanks or commas" },
   usb_mouse: { type: "string", default: "", choices: ["mouse", "tablet"], doc: "USB pointing device" },
   use_chroot: { type: "bool", default: false, doc: "Whether qemu runs in a chroot" },
@@ -309,4 +320,5 @@ export const KVM_PARAMETERS = {
   },
   vnc_x509_verify: { type: "bool", default: false, doc: "Whether VNC clients must show a certificate" },
   vnet_hdr: { type: "bool", default: true, doc: "Whether taps carry offload headers" },
+  vtpm: { type: "bool", default: false, doc: "Whether the guest has a TPM 2.0, of the instance's own" },
 } as const satisfies ParameterTable;

@@ -55,6 +55,13 @@ export class NodeContext {
     return report.storage.find(({ type }) => type !== "lvm-pv");
   }
 
+  /** Physical volumes of the cluster's volume group, counted where exclusive storage gives each disk its own. */
+  spindles(report: LiveNode): LiveStorage | undefined {
+    if (this.ndparams.exclusive_storage !== true) return undefined;
+    const { volumeGroupName } = this.view.cluster;
+    return report.storage.find(({ type, name }) => type === "lvm-pv" && name === volumeGroupName);
+  }
+
   primaryInstanceNames(): readonly string[] {
     return this.view.primaryInstances(this.node.uuid).map(({ name }) => name);
   }
@@ -62,11 +69,6 @@ export class NodeContext {
   secondaryInstanceNames(): readonly string[] {
     return this.view.secondaryInstances(this.node.uuid).map(({ name }) => name);
   }
-}
-
-/** Physical volumes, of which there is a total only with exclusive storage. */
-function spindles(report: LiveNode): LiveStorage | undefined {
-  return report.storage.find(({ type }) => type === "lvm-pv");
 }
 
 export const NODE_FIELDS: readonly Field<NodeContext>[] = [
@@ -137,10 +139,10 @@ export const NODE_FIELDS: readonly Field<NodeContext>[] = [
     row.reported((report) => row.mainStorage(report)?.totalMib),
   ),
   live("spfree", "SpFree", "number", "Spindles that are free", (row) =>
-    row.reported((report) => spindles(report)?.freeMib),
+    row.reported((report) => row.spindles(report)?.freeMib),
   ),
   live("sptotal", "SpTotal", "number", "Spindles in all", (row) =>
-    row.reported((report) => spindles(report)?.totalMib),
+    row.reported((report) => row.spindles(report)?.totalMib),
   ),
   live("mfree", "MFree", "unit", "Memory that is free for instances", (row) =>
     row.reported((report) => report.memoryFreeMib),

@@ -69,6 +69,11 @@ export class SiteAllocators {
     }
   }
 
+  /** @throws OpPrereqError (wrong_input, unknown_entity) when there is no such program here */
+  async require(name: string): Promise<void> {
+    await this.#find(name);
+  }
+
   async #find(name: string): Promise<string> {
     if (!PROGRAM_NAME.test(name)) throw new OpPrereqError(`'${name}' cannot be an allocator's name`, "wrong_input");
     for (const folder of this.#parts.searchPath) {

@@ -214,13 +214,17 @@ function textFault(target: string): string | undefined {
 }
 
 function refuseForbidden(folders: readonly string[], target: string, ownFolder: string | undefined): void {
-  const found = folders
-    .filter((folder) => ownFolder === undefined || !isBelow(folder, ownFolder))
-    .find((folder) => folder === "/" || FORBIDDEN_FOLDERS.some((bad) => folder === bad || isBelow(folder, bad)));
+  const found = folders.find((folder) => isForbidden(folder, ownFolder));
   if (found !== undefined)
     throw new FileStoragePathError(
       `File storage path ${quote(target)} leads to ${found}, where file storage is never allowed`,
     );
+}
+
+/** Whether a folder is never used for file storage, whatever the node's administrator allows. */
+export function isForbidden(folder: string, ownFolder: string | undefined): boolean {
+  if (ownFolder !== undefined && isBelow(folder, ownFolder)) return false;
+  return folder === "/" || FORBIDDEN_FOLDERS.some((bad) => folder === bad || isBelow(folder, bad));
 }
 
 function isBelow(target: string, folder: string): boolean {

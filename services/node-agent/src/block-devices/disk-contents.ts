@@ -16,6 +16,8 @@ import type { CommandRunner } from "@gannet/exec";
 import { isErrno } from "../errno.ts";
 import { BYTES_PER_MIB } from "./describe-device.ts";
 import { deviceSizeBytes } from "./device-size.ts";
+import { qcow2BytesAt } from "./file/qcow2.ts";
+import { openRawView, type RawView } from "./raw-view.ts";
 import type { StorageTools } from "./storage-tools.ts";
 
 export interface DiskContents {
@@ -30,6 +32,8 @@ export interface DiskContents {
    * @throws BlockDeviceError when the target is smaller, or one of both cannot be read or written
    */
   copy(source: AttachedDevice, target: AttachedDevice, sizeMib: number, signal: AbortSignal): Promise<void>;
+  /** The contents as they are, whatever format they are kept in. @throws BlockDeviceError when they cannot be read */
+  rawView(disk: AttachedDevice, signal: AbortSignal): Promise<RawView>;
 }
 
 const DD = "/usr/bin/dd";
@@ -45,12 +49,14 @@ export function createDiskContents(parts: {
 }): DiskContents {
   const { runner } = parts;
 
+  async function sizeOf(disk: AttachedDevice, purpose: string, signal: AbortSignal): Promise<number> {
+    if (disk.format === "qcow2") return qcow2BytesAt(disk.path);
+    return disk.kind === "file" ? (await stat(disk.path)).size : deviceSizeBytes(parts, disk.path, purpose, signal);
+  }
+
   /** @throws BlockDeviceError when it is smaller, or holds a filesystem's idea of a disk instead of the disk */
   async function requireSize(disk: AttachedDevice, sizeMib: number, purpose: string, signal: AbortSignal) {
-    if (disk.format !== "raw")
-      throw new BlockDeviceError(`${purpose}: ${disk.path} is in format ${disk.format}, not the plain contents`);
-    const bytes =
-      disk.kind === "file" ? (await stat(disk.path)).size : await deviceSizeBytes(parts, disk.path, purpose, signal);
+    const bytes = await sizeOf(disk, purpose, signal);
     if (bytes < sizeMib * BYTES_PER_MIB)
       throw new BlockDeviceError(
         `${purpose}: ${disk.path} has ${Math.floor(bytes / BYTES_PER_MIB)} MiB, and the part ends at ${sizeMib}`,
@@ -64,6 +70,20 @@ export function createDiskContents(parts: {
       throw new BlockDeviceError(`${purpose}: dd ended in order, but tells of no ${sizeMib} MiB: ${stderr.trim()}`);
   }
 
+  async function copyRaw(
+    source: AttachedDevice,
+    target: AttachedDevice,
+    { sizeMib, purpose }: { readonly sizeMib: number; readonly purpose: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const flags = [...(await directFlag(source.path, "iflag")), ...(await directFlag(target.path, "oflag"))];
+    const isFile = target.kind === "file";
+    if (isFile) await empty(target.path);
+    const conversion = `conv=notrunc,fsync${isFile ? ",sparse" : ""}`;
+    const args = [`if=${source.path}`, `of=${target.path}`, "bs=1M", `count=${sizeMib}`, ...flags, conversion];
+    await dd(args, sizeMib, COPY_TIMEOUT_MS, purpose, signal);
+  }
+
   return {
     wipe: (disk, { offsetMib, sizeMib }, signal) => {
       const purpose = `${disk.path} could not be wiped from ${offsetMib} MiB on`;
@@ -72,6 +92,9 @@ export function createDiskContents(parts: {
         requireAmount(sizeMib, purpose);
         if (sizeMib === 0) return;
         await requireSize(disk, offsetMib + sizeMib, purpose, signal);
+        // What is wiped is new, and what nobody has written to a qcow2 image reads as zeros, whatever lies below it.
+        // After growing a running guest's disk the image is its qemu's alone, too.
+        if (disk.format === "qcow2") return;
         const direct = await directFlag(disk.path, "oflag");
         const part = [`seek=${offsetMib}`, `count=${sizeMib}`];
         const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", ...part, ...direct, "conv=notrunc,fsync"];
@@ -85,13 +108,16 @@ export function createDiskContents(parts: {
         requireAmount(sizeMib, purpose);
         for (const disk of [source, target]) await requireSize(disk, sizeMib, purpose, signal);
         await requireTwo(source, target, purpose);
-        const flags = [...(await directFlag(source.path, "iflag")), ...(await directFlag(target.path, "oflag"))];
-        const isFile = target.kind === "file";
-        if (isFile) await empty(target.path);
-        const conversion = `conv=notrunc,fsync${isFile ? ",sparse" : ""}`;
-        const args = [`if=${source.path}`, `of=${target.path}`, "bs=1M", `count=${sizeMib}`, ...flags, conversion];
-        await dd(args, sizeMib, COPY_TIMEOUT_MS, purpose, signal);
+        await using from = await openRawView(runner, source, signal);
+        await using to = await openRawView(runner, target, signal);
+        await copyRaw(from.disk, to.disk, { sizeMib, purpose }, signal);
+        await to.keep(signal);
       });
+    },
+
+    rawView: (disk, signal) => {
+      const purpose = `The contents of ${disk.path} cannot be shown as they are`;
+      return translating(purpose, signal, () => openRawView(runner, disk, signal));
     },
   };
 }
@@ -127,10 +153,10 @@ async function directFlag(target: string, flag: "iflag" | "oflag"): Promise<read
   }
 }
 
-async function translating(purpose: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+async function translating<Result>(purpose: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
   signal.throwIfAborted();
   try {
-    await work();
+    return await work();
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof CommandError || (error instanceof Error && "syscall" in error))) throw error;

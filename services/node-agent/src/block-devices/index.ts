@@ -34,12 +34,13 @@ export const BLOCK_DEVICE_DRIVERS: Readonly<
   blockdev: createBlockdevDriver,
   drbd: (parts) => createDrbdDriver({ ...parts, plain: plainDriverOf(parts) }),
   ext: (parts) => createExtDriver({ ...parts, searchPath: GANETI_EXT_STORAGE_SEARCH_PATH }),
-  file: ({ fileStorage, logger }) => createFileDriver({ template: "file", allowed: fileStorage, logger }),
+  file: ({ fileStorage, runner, logger }) =>
+    createFileDriver({ template: "file", allowed: fileStorage, runner, logger }),
   gluster: createGlusterDriver,
   plain: plainDriverOf,
   rbd: createRbdDriver,
-  sharedfile: ({ sharedFileStorage, logger }) =>
-    createFileDriver({ template: "sharedfile", allowed: sharedFileStorage, logger }),
+  sharedfile: ({ sharedFileStorage, runner, logger }) =>
+    createFileDriver({ template: "sharedfile", allowed: sharedFileStorage, runner, logger }),
 };
 
 function plainDriverOf({ runner, tools, logger }: BlockDeviceParts): PlainDriver {

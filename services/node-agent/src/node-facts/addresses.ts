@@ -27,7 +27,7 @@ export async function checkAddresses(checks: AddressChecks, signal: AbortSignal)
 }
 
 /** Only an own address can be bound to; lists of interfaces do not have all of them (127.0.0.0/8). */
-function isOwn(address: string): Promise<boolean> {
+export function isOwn(address: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
     const end = (own: boolean) => socket.close(() => resolve(own));
@@ -37,7 +37,7 @@ function isOwn(address: string): Promise<boolean> {
 }
 
 /** A refused connection is an answer: the address is reached, and nobody listens. */
-function answers({ address, port }: TcpPeer, from: string | undefined, signal: AbortSignal): Promise<boolean> {
+export function answers({ address, port }: TcpPeer, from: string | undefined, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port, ...(from === undefined ? {} : { localAddress: from }) });
     const end = (answered: boolean) => {

@@ -22,6 +22,8 @@ export interface NodeFactsParts {
   readonly nodeName: string;
   readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
   readonly blockDevices: readonly BlockDeviceDriver[];
+  /** Physical volumes, counted (`NodeStorage.spindles`). */
+  readonly spindles: (signal: AbortSignal) => Promise<readonly StorageSpace[]>;
   readonly logger: Logger;
 }
 
@@ -38,8 +40,12 @@ const NODE_PROCESSORS = 1;
 /** Asking a hypervisor runs its program; versions change with the administrator's updates. */
 const HYPERVISOR_FACTS_MAX_AGE_MS = 10 * 60 * 1000;
 
+/** They change only with disks on nodes with exclusive storage; who places such a disk asks for the whole state anew. */
+const SPINDLES_MAX_AGE_MS = 60 * 1000;
+
 export class NodeFacts {
   readonly #parts: NodeFactsParts;
+  #spindles: { readonly at: number; readonly found: readonly StorageSpace[] } | undefined;
   #hypervisors: { readonly at: number; readonly facts: readonly HypervisorFacts[] } | undefined;
 
   constructor(parts: NodeFactsParts) {
@@ -49,6 +55,7 @@ export class NodeFacts {
   /** Freshly read, the hypervisors asked again. */
   async describe(signal: AbortSignal): Promise<NodeState> {
     this.#hypervisors = undefined;
+    this.#spindles = undefined;
     return this.read(await this.#guests(), signal);
   }
 
@@ -104,8 +111,25 @@ export class NodeFacts {
 
   /** One entry a unit; templates that share a storage tell of it once. */
   async #storage(signal: AbortSignal): Promise<readonly StorageSpace[]> {
-    const spaces = await Promise.all(this.#parts.blockDevices.map((driver) => this.#spaceOf(driver, signal)));
+    const spaces = await Promise.all([
+      ...this.#parts.blockDevices.map((driver) => this.#spaceOf(driver, signal)),
+      this.#countedSpindles(signal),
+    ]);
     return [...new Map(spaces.flat().map((space) => [`${space.type} ${space.name}`, space])).values()];
+  }
+
+  async #countedSpindles(signal: AbortSignal): Promise<readonly StorageSpace[]> {
+    const known = this.#spindles;
+    if (known !== undefined && Date.now() - known.at < SPINDLES_MAX_AGE_MS) return known.found;
+    try {
+      const found = await this.#parts.spindles(signal);
+      this.#spindles = { at: Date.now(), found };
+      return found;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#parts.logger.warn({ error: String(error) }, "physical volumes cannot be counted");
+      return [];
+    }
   }
 
   /** A storage that cannot be read must not hide the rest of the node. */

@@ -10,10 +10,14 @@ import type { HypervisorDriver } from "@gannet/driver-contract";
 import { CommandError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
 import { type HypervisorName, isInterfaceName } from "@gannet/objects";
+import { certificateValidity } from "@gannet/pki";
 import type { VerifyNodeReply, VerifyProblem } from "@gannet/rpc";
 import { AGENT_VERSION } from "../agent-version.ts";
-import { type AllowedRoots, rootOf } from "../block-devices/allowed-path.ts";
+import type { SiteAllocators } from "../allocators/site-allocators.ts";
+import { type AllowedRoots, isForbidden, rootOf } from "../block-devices/allowed-path.ts";
+import { isErrno } from "../errno.ts";
 import type { NetworkTools } from "../nics/network-tools.ts";
+import { distrustOfProgramAt } from "../site-commands/trusted-file.ts";
 import { readBridges } from "./bridges.ts";
 
 /** Where this node keeps the files of one template. */
@@ -21,6 +25,8 @@ export interface FileStoragePlace {
   readonly allowed: AllowedRoots;
   /** Paths are kept below this folder, whole (`storageRoot` in the agent's configuration). */
   readonly below?: string | undefined;
+  /** A folder that is not there yet will be made. */
+  readonly isMadeWhenUsed?: boolean;
 }
 
 export interface NodeVerificationParts {
@@ -28,6 +34,16 @@ export interface NodeVerificationParts {
   readonly fileStorage: Readonly<Partial<Record<string, FileStoragePlace>>>;
   readonly networkTools: Pick<NetworkTools, "ovsVsctl">;
   readonly runner: CommandRunner;
+  /** None by default. */
+  readonly allocators?: Pick<SiteAllocators, "require">;
+  /** Files with certificates, whose ends are told; none when absent. */
+  readonly certificates?: readonly string[];
+  /** Files that are to be the same on all nodes, by what they are. */
+  readonly siteFiles?: Readonly<Record<string, string>>;
+  /** The site's script that moves the cluster's address. */
+  readonly masterAddressScript?: string;
+  /** User id that the script must belong to; root's by default. */
+  readonly owner?: number;
 }
 
 /** What is to be checked; every path is absolute. */
@@ -36,9 +52,20 @@ export interface NodeVerificationRequest {
   readonly executables: readonly string[];
   readonly bridges: readonly string[];
   readonly fileStorage: readonly { readonly template: string; readonly path: string }[];
+  readonly masterAddressScript: boolean;
+  readonly allocators: readonly string[];
 }
 
-type CheckName = "file" | "executable" | "bridge" | "file-storage" | "hypervisor" | "node-setup";
+type CheckName =
+  | "allocator"
+  | "file"
+  | "executable"
+  | "bridge"
+  | "file-storage"
+  | "file-storage-root"
+  | "hypervisor"
+  | "node-setup"
+  | "user-script";
 /** Each item with what is wrong with it, or undefined. */
 type Findings = readonly (readonly [item: string, problem: string | undefined])[];
 
@@ -60,12 +87,15 @@ export class NodeVerification {
     const digests: (readonly [file: string, digest: Digest])[] = [];
     for (const file of request.files) digests.push([file, await digestOf(file)]);
     const checks: Readonly<Record<CheckName, () => Promise<Findings>>> = {
+      allocator: () => each(request.allocators, (name) => this.#allocatorProblem(name)),
       file: async () => digests.map(([file, digest]) => [file, digest.problem]),
       executable: () => each(request.executables, executableProblem),
       bridge: () => this.#bridges(request.bridges, signal),
       "file-storage": () => this.#fileStorage(request.fileStorage),
+      "file-storage-root": async () => this.#roots(request.fileStorage),
       hypervisor: () => this.#hypervisors(signal),
       "node-setup": () => each(NEEDED_MOUNTS, setupProblem),
+      "user-script": () => this.#userScripts(request),
     };
     const found = await Promise.all(
       Object.entries(checks).map(async ([check, run]) => problemsOf(check as CheckName, await run())),
@@ -76,6 +106,13 @@ export class NodeVerification {
       problems: found.flat(),
       clockMs: Date.now(),
       agentVersion: AGENT_VERSION,
+      siteFiles: await Promise.all(
+        Object.entries(this.#parts.siteFiles ?? {}).map(async ([path, file]) => ({
+          path,
+          sha256: (await digestOf(file)).sha256 ?? "",
+        })),
+      ),
+      certificates: await Promise.all((this.#parts.certificates ?? []).map(certificateValidity)),
     };
   }
 
@@ -109,10 +146,32 @@ export class NodeVerification {
   async #fileStorage(folders: NodeVerificationRequest["fileStorage"]): Promise<Findings> {
     return Promise.all(
       folders.map(async ({ template, path: folder }) => {
-        const place = Object.hasOwn(this.#parts.fileStorage, template) ? this.#parts.fileStorage[template] : undefined;
-        return [folder, await storageProblem(template, folder, place)] as const;
+        return [folder, await storageProblem(template, folder, this.#place(template))] as const;
       }),
     );
+  }
+
+  #place(template: string): FileStoragePlace | undefined {
+    return Object.hasOwn(this.#parts.fileStorage, template) ? this.#parts.fileStorage[template] : undefined;
+  }
+
+  /** What the node's administrator allows and may not, of the templates that are in use. */
+  #roots(folders: NodeVerificationRequest["fileStorage"]): Findings {
+    const used = [...new Set(folders.map(({ template }) => template))];
+    return used.flatMap((template) => {
+      const { roots, ownFolder } = this.#place(template)?.allowed ?? { roots: [] };
+      return roots.map((root) => [root, isForbidden(root, ownFolder) ? "it is never allowed" : undefined] as const);
+    });
+  }
+
+  async #userScripts({ masterAddressScript: isUsed }: NodeVerificationRequest): Promise<Findings> {
+    const { masterAddressScript: script, owner = 0 } = this.#parts;
+    return isUsed && script !== undefined ? [[script, await distrustOfProgramAt(script, owner)]] : [];
+  }
+
+  async #allocatorProblem(name: string): Promise<string | undefined> {
+    if (this.#parts.allocators === undefined) return "this node has no allocators";
+    return this.#parts.allocators.require(name).then(() => undefined, messageOf);
   }
 
   async #hypervisors(signal: AbortSignal): Promise<Findings> {
@@ -158,7 +217,8 @@ async function digestOf(file: string): Promise<Digest> {
       problem: undefined,
     };
   } catch (error) {
-    return { sha256: undefined, problem: messageOf(error) };
+    // Whether it should be there, the master knows from the others.
+    return { sha256: undefined, problem: isErrno(error, "ENOENT") ? undefined : messageOf(error) };
   }
 }
 
@@ -187,7 +247,7 @@ async function storageProblem(
     if (!found.isDirectory()) return "it is not a folder";
     return (await isAccessible(target, constants.W_OK | constants.X_OK)) ? undefined : "it cannot be written to";
   } catch (error) {
-    return messageOf(error);
+    return place.isMadeWhenUsed && isErrno(error, "ENOENT") ? undefined : messageOf(error);
   }
 }
 

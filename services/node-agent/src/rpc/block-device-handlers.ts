@@ -5,10 +5,12 @@ import {
   type BlockDeviceDriver,
   type BlockDeviceSpec,
   canBlockDevice,
+  canHypervisor,
+  type HypervisorDriver,
   type MirrorStatus,
 } from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
-import { DISK_TEMPLATES, type DiskTemplate } from "@gannet/objects";
+import { DISK_TEMPLATES, type DiskTemplate, type HypervisorName } from "@gannet/objects";
 import {
   type AgentHandlers,
   type AttachedDevice as AttachedDeviceMessage,
@@ -21,7 +23,8 @@ import {
 } from "@gannet/rpc";
 import { z } from "zod";
 import type { DiskContents } from "../block-devices/disk-contents.ts";
-import { type Device, device, deviceResources, parse, sizeMib, text } from "./messages.ts";
+import type { MachineImages } from "../block-devices/machine-images.ts";
+import { type Device, device, deviceResources, guestDisk, parse, sizeMib, text } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 export type BlockDeviceDrivers = ReadonlyMap<DiskTemplate, BlockDeviceDriver>;
@@ -36,6 +39,7 @@ export function driverOf(drivers: BlockDeviceDrivers, template: DiskTemplate): B
 
 const MAX_DEVICES = 1_000;
 const template = z.enum(DISK_TEMPLATES);
+const image = text.min(1);
 const logicalId = z.array(text).min(1).max(8);
 const candidates = z.array(z.object({ template, logicalId })).max(MAX_DEVICES);
 
@@ -43,8 +47,10 @@ export function createBlockDeviceHandlers(parts: {
   readonly steps: Steps;
   readonly drivers: BlockDeviceDrivers;
   readonly contents: DiskContents;
+  readonly images: MachineImages;
+  readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
 }): AgentHandlers["blockDevices"] {
-  const { steps, drivers, contents } = parts;
+  const { steps, drivers, contents, images, hypervisors } = parts;
   const methods = SERVICES.blockDevices;
 
   /** @throws OpPrereqError when the template's driver has not the ability */
@@ -55,6 +61,28 @@ export function createBlockDeviceHandlers(parts: {
     const driver = driverOf(drivers, name);
     if (canBlockDevice(driver, ability)) return driver;
     throw new OpPrereqError(`Disk template ${name} cannot do this (${ability})`, "wrong_input");
+  }
+
+  /** Whoever has its image open, for nobody else can change it then: the hypervisor of a guest that runs here. */
+  async function userOf({ params, instanceName }: Device) {
+    if (params.format !== "qcow2") return undefined;
+    for (const driver of hypervisors.values()) {
+      const status = (await driver.state(instanceName))?.status;
+      if (canHypervisor(driver, "plug") && (status === "running" || status === "paused")) return driver;
+    }
+    return undefined;
+  }
+
+  async function grow(disk: Device, newSizeMib: number, signal: AbortSignal): Promise<void> {
+    const driver = driverOf(drivers, disk.template);
+    const user = await userOf(disk);
+    if (user !== undefined && newSizeMib > (await driver.status(disk, signal)).sizeMib) {
+      const grown = { ...disk, sizeMib: newSizeMib };
+      const attached = await driver.assemble(disk, signal);
+      await user.resizeDisk(disk.instanceName, guestDisk(grown, attached, disk.index), signal);
+    }
+    // Finds it done then, unless the guest is a simulated one.
+    await driver.grow(disk, newSizeMib, signal);
   }
 
   /** A step that changes one disk and answers nothing. */
@@ -110,9 +138,7 @@ export function createBlockDeviceHandlers(parts: {
 
     grow: async (request, { signal }) => {
       const newSizeMib = parse(z.int().positive(), request.newSizeMib, "new size");
-      return change(methods.grow, request, signal, (disk, running) =>
-        driverOf(drivers, disk.template).grow(disk, newSizeMib, running),
-      );
+      return change(methods.grow, request, signal, (disk, running) => grow(disk, newSizeMib, running));
     },
 
     status: async (request, { signal }) => {
@@ -186,6 +212,18 @@ export function createBlockDeviceHandlers(parts: {
         },
         signal,
       );
+    },
+
+    describeImage: async (request, { signal }) => {
+      return { sizeBytes: await images.sizeBytes(parse(image, request.image, "image"), signal) };
+    },
+
+    writeImage: async (request, { signal }) => {
+      const name = parse(image, request.image, "image");
+      return change(methods.writeImage, request, signal, async (disk, running) => {
+        const attached = await driverOf(drivers, disk.template).assemble(disk, running);
+        await images.write(name, { disk: attached, sizeMib: disk.sizeMib }, running);
+      });
     },
 
     standBy: (request, { signal }) =>

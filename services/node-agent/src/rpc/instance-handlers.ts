@@ -27,6 +27,7 @@ import {
   type Guest,
   guest,
   guestDisk,
+  guestIdentity,
   guestName,
   guestResource,
   guestSpec,
@@ -286,6 +287,46 @@ export function createInstanceHandlers(parts: {
             const attached = request.succeeded ? await assembleDisks(blockDevices, parsed, running) : [];
             const spec = request.succeeded ? guestSpec(parsed, attached) : guestSpec({ ...parsed, disks: [] }, []);
             await changing(driver, parsed.name, driver.finishMigrationTarget(spec, request.succeeded, running));
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    readNonvolatile: async (request) => {
+      const { uuid } = parse(guestIdentity, request, "instance");
+      const state = await able(request.hypervisor, "readNonvolatile").readNonvolatile(uuid);
+      return { state: Buffer.from(state ?? []) };
+    },
+
+    writeNonvolatile: async (request, { signal }) => {
+      const { name, uuid } = parse(guestIdentity, request, "instance");
+      const driver = able(request.hypervisor, "readNonvolatile");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.writeNonvolatile,
+          resources: [guestResource(name)],
+          work: async () => {
+            await driver.writeNonvolatile(uuid, request.state);
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    removeNonvolatile: async (request, { signal }) => {
+      const { name, uuid } = parse(guestIdentity, request, "instance");
+      const driver = able(request.hypervisor, "readNonvolatile");
+      return steps.run(
+        {
+          step: request.step,
+          method: methods.removeNonvolatile,
+          resources: [guestResource(name)],
+          work: async () => {
+            await driver.removeNonvolatile(uuid);
             return {};
           },
         },

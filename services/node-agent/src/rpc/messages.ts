@@ -46,6 +46,7 @@ const parameters = z.custom<Record<string, ParameterValue>>().transform(decodePa
 
 export const hypervisorName = z.enum(HYPERVISORS);
 export const guestName = hostName;
+export const guestIdentity = z.object({ name: hostName, uuid });
 export const timeoutMs = z.int().nonnegative().max(MAX_TIMEOUT_MS);
 
 const childDevice = z.object({

@@ -1,10 +1,14 @@
 /** NodeService: the node itself. */
 import { setTimeout as delay } from "node:timers/promises";
-import { type AgentHandlers, SERVICES } from "@gannet/rpc";
+import { isInterfaceName, isIpv4 } from "@gannet/objects";
+import { type AgentHandlers, type MasterAddressRequest, SERVICES } from "@gannet/rpc";
 import { z } from "zod";
 import type { SiteAllocators } from "../allocators/site-allocators.ts";
 import type { SiteHooks } from "../hooks/site-hooks.ts";
+import type { HostsFile } from "../hosts-file/hosts-file.ts";
 import type { LiveState } from "../live-state/live-state.ts";
+import type { MasterAddressSetup } from "../master-address/master-address.ts";
+import type { OpenvswitchSetup } from "../nics/openvswitch-setup.ts";
 import { checkAddresses } from "../node-facts/addresses.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
 import type { NodeVerification } from "../node-facts/node-verification.ts";
@@ -12,14 +16,13 @@ import type { PowerCycle } from "../power-cycle.ts";
 import { OOB_COMMANDS, type OobProgram } from "../site-commands/oob-program.ts";
 import type { RestrictedCommands } from "../site-commands/restricted-commands.ts";
 import type { Fence } from "./fence.ts";
-import { guestName, hypervisorName, parse, text, timeoutMs } from "./messages.ts";
+import { guestName, hypervisorName, ipAddress, parse, text, timeoutMs } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 const MOST_ITEMS = 1_000;
 const absolutePath = text.startsWith("/", "is not absolute");
 const paths = z.array(absolutePath).max(MOST_ITEMS);
 const names = z.array(text).max(MOST_ITEMS);
-const ipAddress = z.union([z.ipv4(), z.ipv6()]);
 const addresses = z.array(ipAddress).max(MOST_ITEMS);
 const tcpPeers = z.array(z.object({ address: ipAddress, port: z.int().min(1).max(65_535) })).max(MOST_ITEMS);
 const oobRun = z.object({
@@ -31,8 +34,25 @@ const oobRun = z.object({
 const hookRun = z.object({
   path: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
   phase: z.enum(["pre", "post"]),
-  environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().regex(/^[^\0]*$/)),
+  // One of cluster-verify's variables has a node's name in its own, dots and all.
+  environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/), z.string().regex(/^[^\0]*$/)),
 });
+const LONGEST_PREFIX = { ipv4: 32, ipv6: 128 } as const;
+const prefixLength = z.int().min(1).max(LONGEST_PREFIX.ipv6);
+const masterAddress = z
+  .object({
+    address: ipAddress,
+    netmask: prefixLength,
+    netdev: z.string().refine(isInterfaceName, "is no network interface's name"),
+  })
+  .refine(({ address, netmask }) => !isIpv4(address) || netmask <= LONGEST_PREFIX.ipv4, "is too long a netmask");
+const interfaceName = z.string().refine(isInterfaceName, "is no network interface's name");
+const openvswitch = z.object({ name: interfaceName, link: z.union([z.literal(""), interfaceName]) });
+/** As many as a cluster may ever have nodes. */
+const MOST_HOSTS = 10_000;
+const hosts = z.array(z.object({ address: ipAddress, name: guestName })).max(MOST_HOSTS);
+/** One address is in one state. */
+const MASTER_ADDRESS = ["master-address"];
 const fileStorage = z.array(z.object({ template: text, path: absolutePath })).max(MOST_ITEMS);
 
 export function createNodeHandlers(parts: {
@@ -46,9 +66,16 @@ export function createNodeHandlers(parts: {
   readonly oob: OobProgram;
   readonly restrictedCommands: RestrictedCommands;
   readonly powerCycle: PowerCycle;
+  readonly masterAddress: MasterAddressSetup;
+  readonly hostsFile: HostsFile;
+  readonly openvswitch: OpenvswitchSetup;
 }): AgentHandlers["node"] {
   const { steps, fence, facts, liveState, verification, allocators, hooks, oob, restrictedCommands, powerCycle } =
     parts;
+  const masterAddressRequest = ({ address, useExternalScript }: MasterAddressRequest) => ({
+    address: parse(masterAddress, address, "the cluster's address"),
+    useExternalScript,
+  });
   return {
     describe: (_request, { signal }) => facts.describe(signal),
 
@@ -64,6 +91,8 @@ export function createNodeHandlers(parts: {
           executables: parse(paths, request.executables, "executables"),
           bridges: parse(names, request.bridges, "bridges"),
           fileStorage: parse(fileStorage, request.fileStorage, "file storage"),
+          masterAddressScript: request.masterAddressScript,
+          allocators: parse(names, request.allocators, "allocators"),
         },
         signal,
       ),
@@ -131,6 +160,84 @@ export function createNodeHandlers(parts: {
           method: SERVICES.node.powercycle,
           resources: [],
           work: async () => ({ message: powerCycle.schedule(hypervisor) }),
+        },
+        signal,
+      );
+    },
+
+    activateMasterAddress: async (request, { signal }) => {
+      const wanted = masterAddressRequest(request);
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.activateMasterAddress,
+          resources: MASTER_ADDRESS,
+          work: async (running) => {
+            await parts.masterAddress.activate(wanted, running);
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    deactivateMasterAddress: async (request, { signal }) => {
+      const former = masterAddressRequest(request);
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.deactivateMasterAddress,
+          resources: MASTER_ADDRESS,
+          work: async (running) => {
+            await parts.masterAddress.deactivate(former, running);
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    changeMasterNetmask: async (request, { signal }) => {
+      const current = parse(masterAddress, request.address, "the cluster's address");
+      const { netmask } = parse(masterAddress, { ...current, netmask: request.newNetmask }, "the new netmask");
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.changeMasterNetmask,
+          resources: MASTER_ADDRESS,
+          work: async (running) => {
+            await parts.masterAddress.changeNetmask(current, netmask, running);
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    setHosts: async (request, { signal }) => {
+      const wanted = parse(hosts, request.hosts, "hosts");
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.setHosts,
+          resources: ["hosts-file"],
+          work: async () => ({ contradicted: [...(await parts.hostsFile.set(wanted))] }),
+        },
+        signal,
+      );
+    },
+
+    configureOpenvswitch: async (request, { signal }) => {
+      const wanted = parse(openvswitch, request, "switch");
+      return steps.run(
+        {
+          step: request.step,
+          method: SERVICES.node.configureOpenvswitch,
+          resources: ["openvswitch"],
+          work: async (running) => {
+            await parts.openvswitch.configure(wanted, running);
+            return {};
+          },
         },
         signal,
       );

@@ -8,6 +8,8 @@ import {
   SERVICES,
 } from "@gannet/rpc";
 import { z } from "zod";
+import type { DiskContents } from "../block-devices/disk-contents.ts";
+import { withRawDisks } from "../block-devices/raw-disks.ts";
 import type { OsCreateRequest, OsDefinitionFacts, OsDefinitions } from "../os/index.ts";
 import type { BlockDeviceDrivers } from "./block-device-handlers.ts";
 import { assembleDisks } from "./instance-handlers.ts";
@@ -53,8 +55,9 @@ export function createOsHandlers(parts: {
   readonly steps: Steps;
   readonly os: OsDefinitions;
   readonly blockDevices: BlockDeviceDrivers;
+  readonly contents: DiskContents;
 }): AgentHandlers["os"] {
-  const { steps, os, blockDevices } = parts;
+  const { steps, os, blockDevices, contents } = parts;
   const methods = SERVICES.os;
 
   /** A step that runs a script on an instance's disks. */
@@ -71,7 +74,10 @@ export function createOsHandlers(parts: {
         method,
         resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
         work: async (running) => {
-          await work(await attach(running), running);
+          const instance = await attach(running);
+          await withRawDisks(contents, instance.guest.disks, running, (disks) =>
+            work({ ...instance, guest: { ...instance.guest, disks } }, running),
+          );
           return {};
         },
       },

@@ -1,10 +1,17 @@
 /** The storage of this node, over its real or simulated tools. */
-import type { StorageVolume } from "@gannet/driver-contract";
+import type { StorageSpace, StorageVolume } from "@gannet/driver-contract";
 import type { CommandRunner } from "@gannet/exec";
 import { BYTES_PER_MIB } from "../block-devices/describe-device.ts";
 import { createDrbdFacts } from "../block-devices/drbd/drbd-facts.ts";
 import { createLvm } from "../block-devices/lvm/lvm.ts";
-import { isActive, isOpen, type LogicalVolume } from "../block-devices/lvm/reports.ts";
+import {
+  isActive,
+  isAllocatable,
+  isMissing,
+  isOpen,
+  type LogicalVolume,
+  type PhysicalVolume,
+} from "../block-devices/lvm/reports.ts";
 import type { StorageTools } from "../block-devices/storage-tools.ts";
 import { createFileUnits } from "./file-units.ts";
 import { createPhysicalVolumeUnits, createVolumeGroupUnits } from "./lvm-units.ts";
@@ -27,8 +34,17 @@ export function createNodeStorage(parts: {
   return {
     units: new Map(units.map((driver) => [driver.type, driver])),
     volumes: async (signal) => (await lvm.logicalVolumes(signal)).map(storageVolume),
+    spindles: async (signal) => ((await lvm.isInstalled()) ? spindlesOf(await lvm.physicalVolumes(signal)) : []),
     drbd: createDrbdFacts({ tools }),
   };
+}
+
+function spindlesOf(all: readonly PhysicalVolume[]): readonly StorageSpace[] {
+  const usable = all.filter((each) => each.volumeGroup !== "" && isAllocatable(each) && !isMissing(each));
+  return [...Map.groupBy(usable, ({ volumeGroup }) => volumeGroup)].map(([name, volumes]) => ({
+    ...{ type: "lvm-pv", name, totalMib: volumes.length },
+    freeMib: volumes.filter(({ freeBytes, sizeBytes }) => freeBytes === sizeBytes).length,
+  }));
 }
 
 function storageVolume(volume: LogicalVolume): StorageVolume {

@@ -10,12 +10,13 @@ import { OpExecError, OpPrereqError } from "@gannet/errors";
 import type { CommandRunner, PipelineRunner } from "@gannet/exec";
 import { IDENTITY_FILES } from "@gannet/pki";
 import type { Logger } from "@gannet/telemetry";
+import { openRawView, type RawView } from "../block-devices/raw-view.ts";
 import type { OsDefinitions } from "../os/index.ts";
 import { compressionArgv } from "./compression.ts";
 import { Exports } from "./exports.ts";
 import { TransferKeys } from "./keys.ts";
 import { type Place, socatArgv, type TransferIdentity } from "./socat.ts";
-import { checkEnd, checkMagic, exportStages, importStages, type PlannedEnd } from "./stages.ts";
+import { checkMagic, exportStages, importStages, type PlannedEnd } from "./stages.ts";
 import { Transfer } from "./transfer.ts";
 import type { TransferEnd, TransferRequest, TransferState, Transfers } from "./transfers.ts";
 
@@ -60,6 +61,8 @@ interface OpenedEnd {
   readonly files: readonly FileHandle[];
   readonly secrets: readonly string[];
   readonly expectedMib: () => Promise<number | null>;
+  /** Of the disk that it is, or that its script works on. */
+  readonly view?: RawView;
 }
 
 class NodeTransfers implements Transfers {
@@ -166,7 +169,6 @@ class NodeTransfers implements Transfers {
     if (!COMPONENT.test(component))
       throw new OpPrereqError(`${JSON.stringify(component.slice(0, 80))} cannot name a transfer`, "wrong_input");
     checkMagic(options.magic);
-    checkEnd(end);
     const compression = await compressionArgv(options.compress, mode === "import" ? "decompress" : "compress");
     const name = `${mode}-${component}-${randomBytes(6).toString("hex")}`;
     const folder = path.join(foldersOf(this.#options.stateDir), name);
@@ -174,12 +176,13 @@ class NodeTransfers implements Transfers {
     let opened: OpenedEnd | undefined;
     const cleanUp = async () => {
       for (const file of opened?.files ?? []) await file.close();
+      await opened?.view?.[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     };
     try {
       const socat = socatArgv(place, { ipv6: options.ipv6, identity: await this.#identity(request, folder) });
-      opened = await this.#open(mode, end, folder);
-      const { planned, secrets, expectedMib } = opened;
+      opened = await this.#open(mode, end, folder, signal);
+      const { planned, secrets, expectedMib, view } = opened;
       signal.throwIfAborted();
       if (this.#closed) throw new OpExecError("The agent is being stopped");
       const { runner, logger } = this.#options;
@@ -194,6 +197,7 @@ class NodeTransfers implements Transfers {
           logger,
           cleanUp,
         },
+        ...(mode === "import" && view !== undefined ? { complete: (running) => view.keep(running) } : {}),
         stages: (running) => {
           const plan = {
             ...{ socat, compression, magic: options.magic, end: planned },
@@ -228,7 +232,18 @@ class NodeTransfers implements Transfers {
     return { ...own, peerFile };
   }
 
-  async #open(mode: "import" | "export", end: TransferEnd, folder: string): Promise<OpenedEnd> {
+  async #open(mode: "import" | "export", end: TransferEnd, folder: string, signal: AbortSignal): Promise<OpenedEnd> {
+    if (end.kind === "file" || end.disk.format === "raw") return this.#openRaw(mode, end, folder);
+    const view = await openRawView(this.#options.runner, end.disk, signal);
+    try {
+      return { ...(await this.#openRaw(mode, throughView(end, view), folder)), view };
+    } catch (error) {
+      await view[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #openRaw(mode: "import" | "export", end: TransferEnd, folder: string): Promise<OpenedEnd> {
     switch (end.kind) {
       case "disk":
         return {
@@ -273,6 +288,16 @@ class NodeTransfers implements Transfers {
     for (const [name, { endedAtMs }] of this.#transfers)
       if (endedAtMs !== undefined && endedAtMs < before) this.#transfers.delete(name);
   }
+}
+
+/** The end as its programs are to find it: its script finds the disk among the instance's, too. */
+function throughView(end: Exclude<TransferEnd, { readonly kind: "file" }>, { disk }: RawView): TransferEnd {
+  if (end.kind === "disk") return { ...end, disk };
+  const { request } = end;
+  const disks = request.guest.disks.map((each) =>
+    each.path === end.disk.path ? { ...each, path: disk.path, format: disk.format } : each,
+  );
+  return { ...end, disk, request: { ...request, guest: { ...request.guest, disks } } };
 }
 
 /** Linux has all of them, and lists one (RFC 1122, 3.2.1.3). */

@@ -3,7 +3,6 @@ import { OpPrereqError } from "@gannet/errors";
 import type { PipelineStage } from "@gannet/exec";
 import type { ScriptCommand } from "../os/index.ts";
 import { ddArgv, ddHeadArgv } from "./dd.ts";
-import type { TransferEnd } from "./transfers.ts";
 
 type Argv = PipelineStage["argv"];
 
@@ -35,13 +34,6 @@ const SIZE_DESCRIPTOR = 3;
 export function checkMagic(magic: string): void {
   if (magic !== "" && !MAGIC.test(magic))
     throw new OpPrereqError("A transfer's magic is 5 to 100 letters, digits, -, _ and .", "wrong_input");
-}
-
-/** @throws OpPrereqError for a disk whose contents are not what its file holds */
-export function checkEnd(end: TransferEnd): void {
-  const disk = end.kind === "file" ? undefined : end.disk;
-  if (disk !== undefined && disk.format !== "raw")
-    throw new OpPrereqError(`${disk.path} is a ${disk.format} file; only raw disks can be transferred`, "wrong_input");
 }
 
 /** socat | decompress | [magic] dd | script */

@@ -24,6 +24,8 @@ export interface TransferParts {
   readonly secrets: readonly string[];
   readonly runner: PipelineRunner;
   readonly logger: Logger;
+  /** What its success takes besides that of its programs. */
+  readonly complete?: (signal: AbortSignal) => Promise<void>;
   /** Let go of what was held for it; called once, when its programs have ended. */
   readonly cleanUp: () => Promise<void>;
 }
@@ -111,8 +113,9 @@ export class Transfer {
         signal: this.#abort.signal,
       });
       if (!this.#connected) this.#problem ||= "Nothing was connected";
+      else await this.#parts.complete?.(this.#abort.signal);
     } catch (error) {
-      if (!(error instanceof GannetError))
+      if (!(error instanceof GannetError) && !this.#abort.signal.aborted)
         logger.error({ transfer: name, err: error }, "a transfer failed by a defect");
       this.#problem ||= this.#masked(error instanceof Error ? error.message : String(error));
     } finally {

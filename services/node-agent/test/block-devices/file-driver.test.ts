@@ -45,6 +45,16 @@ describe.each(["file", "sharedfile"] as const)("conformance of %s over gRPC", (t
   test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run({ ...subject, driver: remote.driver }));
 });
 
+describe("conformance of file in qcow2 format", () => {
+  let subject: FileSubject;
+  beforeAll(async () => {
+    subject = await fileSubject("file", undefined, "qcow2");
+  });
+  afterAll(() => subject.close());
+
+  test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run(subject));
+});
+
 describe("the file driver", () => {
   let subject: FileSubject;
   beforeAll(async () => {

@@ -8,7 +8,10 @@ import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
+import { openRawView } from "../../src/block-devices/raw-view.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
+
+const NEVER = new AbortController().signal;
 
 export interface FileSubject extends BlockDeviceSubject {
   /** The allowed root. */
@@ -19,7 +22,12 @@ export interface FileSubject extends BlockDeviceSubject {
   close(): Promise<void>;
 }
 
-export async function fileSubject(template: "file" | "sharedfile", existingRoot?: string): Promise<FileSubject> {
+/** @param format - of its disks; what is read and written of them is their plain contents */
+export async function fileSubject(
+  template: "file" | "sharedfile",
+  existingRoot?: string,
+  format: "raw" | "qcow2" = "raw",
+): Promise<FileSubject> {
   const base = await mkdtemp(path.join(tmpdir(), "gannet-file-"));
   const root = existingRoot ?? path.join(base, "root");
   const outside = path.join(base, "outside");
@@ -27,12 +35,13 @@ export async function fileSubject(template: "file" | "sharedfile", existingRoot?
   await mkdir(outside);
   await symlink(outside, path.join(root, "escape"));
   const logger = silentLogger();
+  const runner = createCommandRunner({ logger });
   const allowed = { roots: [root] };
   const driver = createBlockDevices({
     fileStorage: allowed,
     sharedFileStorage: allowed,
     tools: SYSTEM_STORAGE_TOOLS,
-    runner: createCommandRunner({ logger }),
+    runner,
     logger,
   }).driver(template);
 
@@ -44,7 +53,7 @@ export async function fileSubject(template: "file" | "sharedfile", existingRoot?
     mode: "rw",
     instanceName: "web1.example.com",
     index: 0,
-    params: {},
+    params: format === "raw" ? {} : { format },
     children: [],
     ...changes,
   });
@@ -87,11 +96,14 @@ export async function fileSubject(template: "file" | "sharedfile", existingRoot?
     },
     inventory: async () => (await readdir(base, { recursive: true })).sort(),
     write: async (attached, text) => {
-      await using file = await open(attached.path, "r+");
+      await using view = await openRawView(runner, attached, NEVER);
+      await using file = await open(view.disk.path, "r+");
       await file.write(text, 0);
+      await view.keep(NEVER);
     },
     read: async (attached, bytes) => {
-      await using file = await open(attached.path);
+      await using view = await openRawView(runner, attached, NEVER);
+      await using file = await open(view.disk.path);
       return (await file.read(Buffer.alloc(bytes), 0, bytes, 0)).buffer.toString();
     },
     close: () => rm(base, { recursive: true }),

@@ -1,5 +1,6 @@
 /** A node for a test: a state folder of its own, and a look at what is left on it. */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -90,4 +91,14 @@ export function bareGuest(
     hvparams,
     networkPort: null,
   };
+}
+
+/** From qemu's point of view a display, so 5900 or above. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
 }

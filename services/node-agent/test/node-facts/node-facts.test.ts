@@ -1,10 +1,13 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import path from "node:path";
+import { BlockDeviceError } from "@gannet/errors";
+import type { NodeState } from "@gannet/rpc";
+import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readBridges } from "../../src/node-facts/bridges.ts";
 import { parseMeminfo, readMemory } from "../../src/node-facts/memory.ts";
-import { memoryUse } from "../../src/node-facts/node-facts.ts";
+import { memoryUse, NodeFacts } from "../../src/node-facts/node-facts.ts";
 import { parseIdList, readProcessors } from "../../src/node-facts/processors.ts";
 
 let root: string;
@@ -27,6 +30,23 @@ test("memory is read from the kernel's account", async () => {
   expect(parseMeminfo(sample)).toEqual({ totalMib: 24105, availableMib: 23478 });
   expect(() => parseMeminfo("MemTotal:       24684096 kB\n")).toThrow(/MemAvailable/);
   expect((await readMemory()).totalMib).toBe(Math.floor(totalmem() / 1024 / 1024));
+});
+
+test("spindles are counted anew when everything is asked for, and not at each look; failure hides nothing else", async () => {
+  let count = 0;
+  const spindles = async () => {
+    count += 1;
+    if (count === 3) throw new BlockDeviceError("no lvs");
+    return [{ type: "lvm-pv", name: "xenvg", totalMib: 4, freeMib: count }] as const;
+  };
+  const parts = { nodeName: "node1.test", hypervisors: new Map(), blockDevices: [], logger: silentLogger() };
+  const facts = new NodeFacts({ ...parts, spindles });
+  const { signal } = new AbortController();
+  const free = async (state: Promise<NodeState>) => (await state).storage.map(({ freeMib }) => freeMib);
+  expect(await free(facts.read([], signal))).toEqual([1]);
+  expect(await free(facts.read([], signal))).toEqual([1]);
+  expect(await free(facts.describe(signal))).toEqual([2]);
+  expect(await free(facts.describe(signal))).toEqual([]);
 });
 
 test("guests' memory is not the node's own; pretended guests take none", () => {

@@ -10,10 +10,25 @@ import { HypervisorError } from "@gannet/errors";
 import type { VerifyNodeRequest } from "@gannet/rpc";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AGENT_VERSION } from "../../src/agent-version.ts";
+import { SiteAllocators } from "../../src/allocators/site-allocators.ts";
 import { NodeVerification } from "../../src/node-facts/node-verification.ts";
-import { createTestCluster, runner, startTestAgent, type TestAgent, type TestCluster } from "../agent-fixture.ts";
+import {
+  createTestCluster,
+  OWN_USER,
+  runner,
+  startTestAgent,
+  type TestAgent,
+  type TestCluster,
+} from "../agent-fixture.ts";
 
-const NOTHING: VerifyNodeRequest = { files: [], executables: [], bridges: [], fileStorage: [] };
+const NOTHING: VerifyNodeRequest = {
+  files: [],
+  executables: [],
+  bridges: [],
+  fileStorage: [],
+  masterAddressScript: false,
+  allocators: [],
+};
 
 let cluster: TestCluster;
 let folder: string;
@@ -26,6 +41,7 @@ beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "gannet-verify-"));
   const fileStorage = {
     file: { allowed: { roots: [inside("root"), "/etc/disks"], ownFolder: folder } },
+    gluster: { allowed: { roots: [inside("gluster")], ownFolder: folder }, isMadeWhenUsed: true },
     sharedfile: { allowed: { roots: [inside("below/srv")], ownFolder: folder }, below: inside("below") },
   };
   agent = await startTestAgent(cluster, {
@@ -36,6 +52,11 @@ beforeEach(async () => {
         fileStorage,
         networkTools: { ovsVsctl: inside("ovs-vsctl") },
         runner,
+        allocators: new SiteAllocators({ searchPath: [inside("allocators")], stateDir: folder, runner }),
+        certificates: [path.join(cluster.nodePkiDir, "cert.pem"), inside("no.pem")],
+        siteFiles: { site: inside("site"), absent: inside("absent") },
+        masterAddressScript: inside("master-ip-setup"),
+        owner: OWN_USER,
       }),
   });
 });
@@ -72,10 +93,47 @@ it("files are answered with their digests, and told of when they cannot be", asy
   const sha256 = createHash("sha256").update("node1 ssh-ed25519 AAAA\n").digest("hex");
   expect(digests).toEqual(files.slice(0, 2).map((file) => ({ path: file, sha256 })));
   expect(problems).toEqual([
-    { check: "file", item: files[2], problem: expect.stringMatching(/ENOENT/) },
     { check: "file", item: files[3], problem: expect.stringMatching(/17825792 bytes/) },
     { check: "file", item: files[4], problem: "it is no regular file" },
     { check: "file", item: files[5], problem: "it is no regular file" },
+  ]);
+});
+
+it("tells how long its certificates are valid, and the digests of the site's files", async () => {
+  await writeFile(inside("site"), "text");
+  const { certificates, siteFiles } = await verify({});
+  const [own, missing] = certificates;
+  expect(own).toMatchObject({ path: path.join(cluster.nodePkiDir, "cert.pem"), problem: "" });
+  expect((own?.notAfterMs ?? 0) - Date.now()).toBeGreaterThan(365 * 24 * 60 * 60 * 1000);
+  expect(own?.notBeforeMs).toBeLessThanOrEqual(Date.now());
+  expect(missing).toEqual({
+    ...{ path: inside("no.pem"), notBeforeMs: 0, notAfterMs: 0 },
+    problem: expect.stringMatching(/ENOENT/),
+  });
+  const sha256 = createHash("sha256").update("text").digest("hex");
+  expect(siteFiles).toEqual([
+    { path: "site", sha256 },
+    { path: "absent", sha256: "" },
+  ]);
+});
+
+it("the site's script for the cluster's address must be trusted, where it is used", async () => {
+  expect((await verify({})).problems).toEqual([]);
+  const { problems } = await verify({ masterAddressScript: true });
+  expect(problems).toEqual([
+    { check: "user-script", item: inside("master-ip-setup"), problem: expect.stringMatching(/ENOENT/) },
+  ]);
+  await script("master-ip-setup", "");
+  expect((await verify({ masterAddressScript: true })).problems).toEqual([]);
+});
+
+it("allocators are programs of the site", async () => {
+  await mkdir(inside("allocators"));
+  await script("allocators/ours", "");
+  const { problems } = await verify({ allocators: ["ours", "theirs", "../ours"] });
+  expect(problems).toEqual([
+    { check: "allocator", item: "theirs", problem: expect.stringMatching(/There is no allocator theirs/) },
+    { check: "allocator", item: "../ours", problem: expect.stringMatching(/cannot be an allocator's name/) },
   ]);
 });
 
@@ -118,7 +176,7 @@ it("folders for files of disks must be allowed on this node, and be there", asyn
     ["file", inside("elsewhere"), /not below an allowed folder/],
     ["file", "/etc/disks", /never allowed/],
     ["sharedfile", "/srv/missing", /ENOENT/],
-    ["gluster", "/srv/gluster", /keeps no files of disk template gluster/],
+    ["rbd", "/srv/rbd", /keeps no files of disk template rbd/],
     ["constructor", "/srv", /keeps no files/],
   ];
   const right = [
@@ -129,9 +187,19 @@ it("folders for files of disks must be allowed on this node, and be there", asyn
   const { problems } = await verify({
     fileStorage: [...right, ...wrong.map(([template, where]) => ({ template, path: where }))],
   });
-  expect(problems).toEqual(
-    wrong.map(([, item, problem]) => ({ check: "file-storage", item, problem: expect.stringMatching(problem) })),
-  );
+  expect(problems).toEqual([
+    ...wrong.map(([, item, problem]) => ({ check: "file-storage", item, problem: expect.stringMatching(problem) })),
+    { check: "file-storage-root", item: "/etc/disks", problem: "it is never allowed" },
+  ]);
+});
+
+it("a Gluster folder is made when it is used, and may be missing until then", async () => {
+  const fileStorage = [{ template: "gluster", path: inside("gluster") }];
+  expect((await verify({ fileStorage })).problems).toEqual([]);
+  await writeFile(inside("gluster"), "");
+  expect((await verify({ fileStorage })).problems).toEqual([
+    { check: "file-storage", item: inside("gluster"), problem: "it is not a folder" },
+  ]);
 });
 
 it("hypervisors that cannot be used say why", async () => {

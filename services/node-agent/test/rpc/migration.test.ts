@@ -19,8 +19,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { type Agent, startAgent } from "../../src/agent.ts";
 import { SiteAllocators } from "../../src/allocators/site-allocators.ts";
 import { SiteHooks } from "../../src/hooks/site-hooks.ts";
+import { HostsFile } from "../../src/hosts-file/hosts-file.ts";
 import { FakeHypervisor } from "../../src/hypervisors/fake/fake-hypervisor.ts";
 import { KvmHypervisor } from "../../src/hypervisors/kvm/kvm-hypervisor.ts";
+import { MasterAddressSetup, SYSTEM_ADDRESS_TOOLS } from "../../src/master-address/master-address.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../../src/nics/network-tools.ts";
 import { NodeVerification } from "../../src/node-facts/node-verification.ts";
 import { PowerCycle } from "../../src/power-cycle.ts";
@@ -80,8 +82,10 @@ class TestNode {
       hypervisors,
       blockDevices: new Map([["file", scriptedDisks()]]),
       os: scriptedOs(),
-      contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}) },
-      storage: { units: new Map(), volumes: vi.fn(async () => []), drbd: vi.fn() },
+      openvswitch: { configure: vi.fn(async () => {}) },
+      images: { sizeBytes: vi.fn(async () => 0), write: vi.fn(async () => {}) },
+      contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}), rawView: vi.fn() },
+      storage: { units: new Map(), volumes: vi.fn(async () => []), spindles: vi.fn(async () => []), drbd: vi.fn() },
       transfers: { close: vi.fn(async () => {}) } as never,
       hooks: new SiteHooks({ folder: path.join(this.stateDir, "hooks"), runner }),
       allocators: new SiteAllocators({ searchPath: [], stateDir: this.stateDir, runner }),
@@ -93,6 +97,8 @@ class TestNode {
         logger,
       }),
       powerCycle: new PowerCycle({ hypervisors, runner, logger, trigger: undefined }),
+      masterAddress: new MasterAddressSetup({ tools: SYSTEM_ADDRESS_TOOLS, scriptFolder: "/nowhere", runner, logger }),
+      hostsFile: new HostsFile(path.join(this.stateDir, "hosts")),
       verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
       logger,
       development: false,

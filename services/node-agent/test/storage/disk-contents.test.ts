@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, open, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { AttachedDevice } from "@gannet/driver-contract";
@@ -42,6 +42,11 @@ async function file(name: string, sizeMib: number): Promise<AttachedDevice> {
   const target = path.join(folder, name);
   await writeFile(target, randomBytes(sizeMib * MIB));
   return { path: target, kind: "file", format: "raw" };
+}
+async function qcow2(name: string, sizeMib: number): Promise<AttachedDevice> {
+  const target = path.join(folder, name);
+  execFileSync("/usr/bin/qemu-img", ["create", "-q", "-f", "qcow2", target, `${sizeMib}M`]);
+  return { path: target, kind: "file", format: "qcow2" };
 }
 const digest = async (disk: AttachedDevice) =>
   createHash("sha256")
@@ -91,13 +96,28 @@ describe("wiping", () => {
     );
   });
 
-  test("a disk in a format of its own is refused", async () => {
+  test("a qcow2 image is left alone, for what is new of it reads as zeros; what is none is refused", async () => {
+    const image = await qcow2("image", 4);
+    const before = await digest(image);
+    await contents.wipe(image, { offsetMib: 1, sizeMib: 3 }, signal);
+    expect(await digest(image)).toBe(before);
+    await expect(contents.wipe(image, { offsetMib: 1, sizeMib: 4 }, signal)).rejects.toThrow("has 4 MiB");
     const disk: AttachedDevice = { ...(await file("disk", 1)), format: "qcow2" };
-    await expect(contents.wipe(disk, { offsetMib: 0, sizeMib: 1 }, signal)).rejects.toThrow("is in format qcow2");
+    await expect(contents.wipe(disk, { offsetMib: 0, sizeMib: 1 }, signal)).rejects.toThrow("is no qcow2 image");
   });
 });
 
 describe("copying", () => {
+  test("passes from one format to the other and back", async () => {
+    const [source, image, target] = [await file("source", 4), await qcow2("image", 6), await file("target", 6)];
+    await contents.copy(source, image, 4, signal);
+    await contents.copy(image, target, 6, signal);
+    const [from, to] = [await readFile(source.path), await readFile(target.path)];
+    expect(to.subarray(0, 4 * MIB).equals(from)).toBe(true);
+    expect(to.subarray(4 * MIB).equals(zeros(2))).toBe(true);
+    expect((await readdir(folder)).sort()).toEqual(["image", "source", "target"]);
+  });
+
   test("makes the target the same, whatever it held, and leaves its size and the rest", async () => {
     const [source, target] = [await file("source", 4), await file("target", 6)];
     await contents.copy(source, target, 4, signal);

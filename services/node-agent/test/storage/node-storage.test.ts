@@ -94,6 +94,14 @@ describe("volume groups", () => {
 });
 
 describe("physical volumes", () => {
+  test("are counted as spindles: those that may take disks, and those that hold nothing", async () => {
+    const counted = (name: string, totalMib: number, freeMib: number) => ({ type: "lvm-pv", name, totalMib, freeMib });
+    expect(await storage.spindles(signal)).toEqual([counted("xenvg", 3, 3), counted("othervg", 1, 1)]);
+    await node.tool("lvcreate", "-L100m", "-ndisk0", "xenvg", "/dev/vdc");
+    await units("lvm-pv").setAllocatable("/dev/vdb", false, signal);
+    expect(await storage.spindles(signal)).toEqual([counted("xenvg", 2, 1), counted("othervg", 1, 1)]);
+  });
+
   test("are listed, with what lies on them", async () => {
     await node.tool("lvcreate", "-L100m", "-ndisk0", "xenvg", "/dev/vdc");
     const unit = { type: "lvm-pv", allocatable: true, sizeMib: 1024 };

@@ -64,6 +64,28 @@ describe("disk to disk", () => {
     });
   });
 
+  test("contents of a qcow2 image are sent and received as they are", async () => {
+    const [from, to] = [await nodes.disk("from", 4), await nodes.disk("to", 4, "empty")];
+    const image = path.join(nodes.base, "image.qcow2");
+    await execute("/usr/bin/qemu-img", ["create", "-q", "-f", "qcow2", image, "4M"]);
+    const imageEnd: TransferEnd = { kind: "disk", disk: { path: image, kind: "file", format: "qcow2" }, sizeMib: 4 };
+    for (const ends of [
+      { source: diskEnd(from, 4), target: imageEnd },
+      { source: imageEnd, target: diskEnd(to, 4) },
+    ]) {
+      const { importName, exportName } = await connect(nodes.source, nodes.target, ends);
+      expect((await outcome(nodes.source, exportName)).problem).toBe("");
+      expect((await outcome(nodes.target, importName)).problem).toBe("");
+    }
+    expect(await sameContents(from, to)).toBe(true);
+    expect((await readFile(image)).subarray(0, 4).toString("latin1")).toBe("QFI\xfb");
+
+    // One that is ended in the middle leaves nothing beside the image.
+    const importName = await nodes.target.transfers.startImport({ ...request(imageEnd), address: "127.0.0.1" }, signal);
+    await nodes.target.transfers.end([importName]);
+    expect((await readdir(nodes.base)).filter((name) => name.includes("contents-"))).toEqual([]);
+  });
+
   test("over IPv6, each end with a key of its own that the other was told of", async () => {
     const [from, to] = [await nodes.disk("from", 2), await nodes.disk("to", 2, "empty")];
     const own = await nodes.source.transfers.createCertificate(3600);
@@ -323,7 +345,7 @@ describe("what goes wrong", () => {
     await expect(failing).rejects.toThrow(message);
   });
 
-  test("an address that is not this node's, and a disk in another format", async () => {
+  test("an address that is not this node's, and an image that is none", async () => {
     const to = await nodes.disk("to", 1, "empty");
     await expect(
       nodes.target.transfers.startImport({ ...request(diskEnd(to, 1)), address: "192.0.2.1" }, signal),
@@ -331,7 +353,7 @@ describe("what goes wrong", () => {
     const qcow2: TransferEnd = { kind: "disk", disk: { path: to, kind: "file", format: "qcow2" }, sizeMib: 1 };
     await expect(
       nodes.target.transfers.startImport({ ...request(qcow2), address: "127.0.0.1" }, signal),
-    ).rejects.toThrow(/only raw disks/);
+    ).rejects.toThrow(/is no qcow2 image/);
   });
 });
 

@@ -2,8 +2,9 @@
  * Disks that are files: templates `file`, `sharedfile` and `gluster` (spec/node-ops.json, `storage.file`). The same
  * code serves all; that a `sharedfile` folder is shared between nodes is the administrator's doing.
  *
- * Files are raw and sparse, as Ganeti makes them: a new disk takes no space until it is written to. Each has its
- * owner noted beside it (owner-mark.ts), so that a repeated create is told from a file that was there before.
+ * Files are sparse, as Ganeti makes them: a new disk takes no space until it is written to. Their format is the
+ * disk's parameter `format`, raw without it. Each has its owner noted beside it (owner-mark.ts), so that a repeated
+ * create is told from a file that was there before.
  */
 import { constants } from "node:fs";
 import { type FileHandle, link, lstat, open, statfs, unlink } from "node:fs/promises";
@@ -18,15 +19,19 @@ import type {
   StorageSpace,
 } from "@gannet/driver-contract";
 import { BlockDeviceError, GannetError } from "@gannet/errors";
+import type { CommandRunner } from "@gannet/exec";
 import { diskUuid, type LogicalId } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
 import { isErrno, undefinedWhenMissing } from "../../errno.ts";
 import { type AllowedRoots, makeFolderOf, type OpenFolder, openFolderOf } from "../allowed-path.ts";
+import { removeRawViews } from "../raw-view.ts";
 import { claim, readOwner, release } from "./owner-mark.ts";
+import { fileFormat, formatQcow2, growQcow2, qcow2Bytes } from "./qcow2.ts";
 
 export interface FileDriverOptions {
   readonly template: "file" | "sharedfile" | "gluster";
   readonly allowed: AllowedRoots;
+  readonly runner: CommandRunner;
   readonly logger: Logger;
 }
 
@@ -39,7 +44,7 @@ const FILE_DRIVERS: readonly unknown[] = ["loop", "blktap", "blktap2"];
 const OPEN_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver & RenamingDriver {
-  const { template, allowed, logger } = options;
+  const { template, allowed, runner, logger } = options;
 
   /** A disk of this uuid that is there already is left as it is, or brought to its size after an interrupted create. */
   async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
@@ -51,13 +56,53 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     const claimedNow = await takeNew(folder, name, device);
     undo.defer(() => quietly(() => giveUp(folder, name, claimedNow)));
     const existing = await openWhenThere(folder, name);
-    await using file =
-      existing ?? (await open(folder.entry(name), OPEN_FLAGS | constants.O_CREAT | constants.O_EXCL, 0o600));
+    await using file = existing ?? (await make(folder, name, device, sizeBytes, signal));
     if (existing === undefined) undo.defer(() => quietly(() => unlinkWhenThere(folder, name)));
-    await growTo(file, sizeBytes, device);
+    await growTo(file, sizeBytes, device, signal);
     await folder.sync();
     signal.throwIfAborted();
     undo.move();
+  }
+
+  /** An image gets its name when it is whole: what an attempt that broke off has left is no image. */
+  async function make(
+    folder: OpenFolder,
+    name: string,
+    device: BlockDeviceSpec,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<FileHandle> {
+    const makeEmpty = (entry: string) =>
+      open(folder.entry(entry), OPEN_FLAGS | constants.O_CREAT | constants.O_EXCL, 0o600);
+    if (fileFormat(device) === "raw") return makeEmpty(name);
+    const unfinished = unfinishedOf(name);
+    await unlinkWhenThere(folder, unfinished);
+    const file = await makeEmpty(unfinished);
+    try {
+      await formatQcow2(runner, file, sizeBytes, { disk: describe(device), signal });
+      await file.sync();
+      await link(folder.entry(unfinished), folder.entry(name));
+      return file;
+    } catch (error) {
+      await file.close();
+      throw error;
+    } finally {
+      await unlinkWhenThere(folder, unfinished);
+    }
+  }
+
+  /** @throws BlockDeviceError when the disk is larger already */
+  async function growTo(file: FileHandle, sizeBytes: number, device: BlockDeviceSpec, signal: AbortSignal) {
+    const present = await bytesIn(file, device);
+    if (present > sizeBytes)
+      throw new BlockDeviceError(
+        `${describe(device)} has ${present / BYTES_PER_MIB} MiB already and is never made smaller (${sizeBytes / BYTES_PER_MIB} MiB were asked for)`,
+      );
+    if (present < sizeBytes) {
+      if (fileFormat(device) === "raw") await file.truncate(sizeBytes);
+      else await growQcow2(runner, file, sizeBytes, { disk: describe(device), signal });
+    }
+    await file.sync();
   }
 
   async function assemble(device: BlockDeviceSpec): Promise<AttachedDevice> {
@@ -66,7 +111,7 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     if (folder === undefined || (await sizeBytesOf(folder, name, device)) === undefined)
       throw new BlockDeviceError(`${describe(device)} does not exist`);
     await adopt(folder, name, device);
-    return { path: path.join(folder.path, name), kind: "file", format: "raw" };
+    return { path: path.join(folder.path, name), kind: "file", format: fileFormat(device) };
   }
 
   async function remove(device: BlockDeviceSpec): Promise<void> {
@@ -79,6 +124,8 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
         `${describe(device)} is a file that is not known to belong to this disk, and was left alone; remove it by hand, or activate the disk once, which takes it over`,
       );
     if (owner === device.uuid) {
+      await removeRawViews(folder.path, name, { ofThisProcess: true });
+      await unlinkWhenThere(folder, unfinishedOf(name));
       await unlinkWhenThere(folder, name);
       await release(folder, name);
       await folder.sync();
@@ -86,7 +133,7 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     await folder.removeWhenEmpty();
   }
 
-  async function grow(device: BlockDeviceSpec, newSizeMib: number): Promise<void> {
+  async function grow(device: BlockDeviceSpec, newSizeMib: number, signal: AbortSignal): Promise<void> {
     const { target, name } = placeOf(device);
     const sizeBytes = bytesOf(device, newSizeMib);
     await using folder = await openFolderOf(target, allowed);
@@ -94,7 +141,7 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     if (folder === undefined || file === undefined) throw new BlockDeviceError(`${describe(device)} does not exist`);
     await using _closing = file;
     await adopt(folder, name, device);
-    await growTo(file, sizeBytes, device);
+    await growTo(file, sizeBytes, device, signal);
   }
 
   async function status(device: BlockDeviceSpec): Promise<BlockDeviceStatus> {
@@ -205,16 +252,13 @@ async function giveUp(folder: OpenFolder, name: string, claimedNow: boolean): Pr
   if (claimedNow || !(await isThere(folder, name))) await release(folder, name);
 }
 
-/** @throws BlockDeviceError when the file is larger already */
-async function growTo(file: FileHandle, sizeBytes: number, device: BlockDeviceSpec): Promise<void> {
+/** Of the disk in the file. @throws BlockDeviceError when the file is none of its format */
+async function bytesIn(file: FileHandle, device: BlockDeviceSpec): Promise<number> {
   const present = await file.stat();
   if (!present.isFile()) throw new BlockDeviceError(`${describe(device)} is not a regular file`);
-  if (present.size > sizeBytes)
-    throw new BlockDeviceError(
-      `${describe(device)} has ${present.size / BYTES_PER_MIB} MiB already and is never made smaller (${sizeBytes / BYTES_PER_MIB} MiB were asked for)`,
-    );
-  if (present.size < sizeBytes) await file.truncate(sizeBytes);
-  await file.sync();
+  const bytes = fileFormat(device) === "raw" ? present.size : await qcow2Bytes(file);
+  if (bytes === undefined) throw new BlockDeviceError(`${describe(device)} is no qcow2 image`);
+  return bytes;
 }
 
 function bytesOf(device: BlockDeviceSpec, sizeMib: number): number {
@@ -228,11 +272,17 @@ async function openWhenThere(folder: OpenFolder, name: string): Promise<FileHand
   return open(folder.entry(name), OPEN_FLAGS).catch(undefinedWhenMissing);
 }
 
-/** Undefined when it is not there. @throws BlockDeviceError when it is no regular file */
+/** Undefined when it is not there. @throws BlockDeviceError when it is no regular file, or not of its format */
 async function sizeBytesOf(folder: OpenFolder, name: string, device: BlockDeviceSpec): Promise<number | undefined> {
   const entry = await lstat(folder.entry(name)).catch(undefinedWhenMissing);
   if (entry !== undefined && !entry.isFile()) throw new BlockDeviceError(`${describe(device)} is not a regular file`);
-  return entry?.size;
+  if (entry === undefined || fileFormat(device) === "raw") return entry?.size;
+  await using file = await openWhenThere(folder, name);
+  return file === undefined ? undefined : await bytesIn(file, device);
+}
+
+function unfinishedOf(name: string): string {
+  return `.${name}.new`;
 }
 
 async function isThere(folder: OpenFolder, name: string): Promise<boolean> {

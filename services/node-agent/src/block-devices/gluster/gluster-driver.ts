@@ -41,7 +41,7 @@ export function createGlusterDriver(parts: {
 }): BlockDeviceDriver {
   const { runner, logger, places = GLUSTER_PLACES } = parts;
   const { mountPoint } = places;
-  const files = createFileDriver({ template: "gluster", allowed: { roots: [mountPoint] }, logger });
+  const files = createFileDriver({ template: "gluster", allowed: { roots: [mountPoint] }, runner, logger });
   /** One mount at a time: those who come meanwhile find it done. */
   let mounting: Promise<unknown> = Promise.resolve();
 

@@ -5,6 +5,7 @@ import { confinementArgv } from "./argv/confinement.ts";
 import { monitorArgv, screenArgv, serialArgv } from "./argv/consoles.ts";
 import { type DevicePlaces, DeviceSlots } from "./argv/device-slots.ts";
 import { cdromArgv, diskArgv, floppyArgv, scsiControllerArgv } from "./argv/drives.ts";
+import { firmwareArgv, tpmArgv } from "./argv/firmware.ts";
 import { kernelArgv, machineArgv } from "./argv/machine.ts";
 import { machineFamily } from "./argv/machine-family.ts";
 import { networkArgv } from "./argv/network-cards.ts";
@@ -41,6 +42,7 @@ function qemuCommand(plan: LaunchPlan, slots: DeviceSlots): readonly [program: s
     ...["-S", "-daemonize", "-pidfile", paths.pidFile, "-D", paths.logFile],
     // Where it listens is told over QMP, after the certificates it listens with.
     ...(plan.incoming ? ["-incoming", "defer"] : []),
+    ...firmwareArgv(plan),
     ...kernelArgv(plan),
     ...monitorArgv(plan),
     ...serialArgv(plan),
@@ -50,6 +52,7 @@ function qemuCommand(plan: LaunchPlan, slots: DeviceSlots): readonly [program: s
     ...["-device", json({ driver: "virtio-balloon-pci", id: "balloon", ...slots.pci("balloon") })],
     ...soundArgv(plan, slots),
     ...agentPortsArgv(plan, slots),
+    ...tpmArgv(plan),
     ...networkArgv(plan, slots),
     ...diskArgv(plan, slots),
     ...cdromArgv(plan, slots),

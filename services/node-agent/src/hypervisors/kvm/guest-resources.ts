@@ -7,6 +7,8 @@ import { SYSTEM_NETWORK_TOOLS } from "../../nics/network-tools.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
 import type { ProcessIdentity } from "../process-identity.ts";
 import { tapShape } from "./argv/network-cards.ts";
+import { NonvolatileState } from "./firmware/nonvolatile-state.ts";
+import { endSwtpm, startSwtpm } from "./firmware/swtpm.ts";
 import { prepareLog, removeLog, removeRuntimeFiles, removeVncSocket } from "./guest-files.ts";
 import { makeChroot, removeChroot } from "./isolation/chroot-folder.ts";
 import { detectGuestScopes, type GuestScopes } from "./isolation/guest-scopes.ts";
@@ -19,6 +21,7 @@ import { type RuntimeFolders, runtimePaths } from "./runtime-paths.ts";
 export class GuestResources {
   readonly nics: NicConnections;
   readonly uids: UidPool;
+  readonly nonvolatile: NonvolatileState;
   readonly #runner: CommandRunner;
   readonly #logger: Logger;
   readonly #folders: RuntimeFolders;
@@ -31,6 +34,7 @@ export class GuestResources {
     this.#folders = folders;
     this.nics = new NicConnections({ runner, logger, tools: options.networkTools ?? SYSTEM_NETWORK_TOOLS });
     this.uids = new UidPool({ runner, folder: path.join(sharedFolder, "uid-pool") });
+    this.nonvolatile = new NonvolatileState(folders.nonvolatile);
     this.#scopes = detectGuestScopes(stateDir);
   }
 
@@ -52,6 +56,7 @@ export class GuestResources {
     await this.nics.connectAll({ guest, folder: paths.nicFolder, tap: tapShape(taken), phase }, signal);
     await prepareLog(paths);
     const scopes = await this.#scopes;
+    await this.#bringFirmware(taken, scopes, signal);
     const process = await launchQemu(this.#runner, taken, scopes, signal);
     await scopes.adopt(paths.stem, process.pid);
     return { process, plan: taken };
@@ -62,6 +67,7 @@ export class GuestResources {
     const paths = runtimePaths(this.#folders, guestName);
     await this.nics.disconnectAll(paths.nicFolder, guest);
     await removeRuntimeFiles(paths);
+    await endSwtpm(paths);
     if (guest !== undefined) await removeVncSocket(guest);
     const kept = await removeChroot(paths.chroot, this.#folders.quarantine);
     if (kept !== undefined) this.#logger.warn({ instance: guestName, kept }, "a guest's chroot was not empty");
@@ -71,6 +77,17 @@ export class GuestResources {
 
   async removeLog(guestName: string): Promise<void> {
     await removeLog(runtimePaths(this.#folders, guestName));
+  }
+
+  /** What comes from another node is written over what the guest has here: then nothing but its size counts. */
+  async #bringFirmware(plan: LaunchPlan, scopes: GuestScopes, signal: AbortSignal): Promise<void> {
+    const { guest, firmware, tpm } = plan;
+    if (plan.incoming) await this.nonvolatile.remove(guest.uuid);
+    if (firmware !== null) await this.nonvolatile.makeVars(firmware);
+    if (tpm === null) return;
+    await this.nonvolatile.makeTpmFolder(tpm);
+    const { pid } = await startSwtpm(this.#runner, plan, tpm, scopes, signal);
+    await scopes.adopt(plan.paths.stem, pid);
   }
 
   /** What agents on one machine know each other's guests by. */

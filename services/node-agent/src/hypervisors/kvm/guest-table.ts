@@ -105,12 +105,16 @@ export class GuestTable implements GuestRegister {
   async start(plan: LaunchPlan, options: StartOptions, signal: AbortSignal): Promise<RunningGuest> {
     const { guest } = plan;
     await this.#makeRoom(plan);
+    const { nonvolatile } = this.#parts.resources;
+    const isFirst = !(await nonvolatile.exists(guest.uuid));
     try {
       return this.#hold(await this.#bringUp(plan, options, signal));
     } catch (error) {
       await this.#remove(guest.name, guest).catch((cleanup) => {
         this.#parts.logger.error({ instance: guest.name, error: cleanup }, "a failed start could not be cleaned up");
       });
+      // An instance whose first start fails may never be there.
+      if (isFirst) await nonvolatile.remove(guest.uuid);
       throw error;
     }
   }
@@ -132,6 +136,7 @@ export class GuestTable implements GuestRegister {
       });
     } catch (error) {
       await this.#remove(guest.name, guest);
+      await this.#parts.resources.nonvolatile.remove(guest.uuid);
       throw error;
     }
   }

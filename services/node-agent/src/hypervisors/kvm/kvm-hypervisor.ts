@@ -13,6 +13,7 @@ import type {
   MigratingDriver,
   MigrationProgress,
   MigrationTarget,
+  NonvolatileDriver,
   StartOptions,
   StopOptions,
 } from "@gannet/driver-contract";
@@ -23,6 +24,7 @@ import { SerialByKey } from "../serial-by-key.ts";
 import { AccelerationProbe } from "./acceleration.ts";
 import { setMemory } from "./balloon/set-memory.ts";
 import { guestConsole } from "./console.ts";
+import type { NonvolatileState } from "./firmware/nonvolatile-state.ts";
 import { GuestResources } from "./guest-resources.ts";
 import { isAlive, stateOf } from "./guest-state.ts";
 import { GuestTable } from "./guest-table.ts";
@@ -35,17 +37,20 @@ import { Departure } from "./migration/departure.ts";
 import { makePrivateFolder, shortPrivateFolder } from "./private-folder.ts";
 import { type RuntimeFolders, runtimeFolders } from "./runtime-paths.ts";
 import type { RuntimeRecord } from "./runtime-record.ts";
-import { SYSTEM_SPICE_CERTIFICATE } from "./spice-listener.ts";
+import { SpiceCertificates } from "./spice-certificate.ts";
 
 const DEFAULT_QEMU_PATH = "/usr/bin/kvm";
 
-export class KvmHypervisor implements HypervisorDriver, MigratingDriver, BallooningDriver, HotpluggingDriver {
+export class KvmHypervisor
+  implements HypervisorDriver, MigratingDriver, BallooningDriver, HotpluggingDriver, NonvolatileDriver
+{
   readonly name = "kvm";
   readonly #parts: HypervisorParts;
   readonly #folders: RuntimeFolders;
   readonly #planner: LaunchPlanner;
   readonly #acceleration: AccelerationProbe;
   readonly #guests: GuestTable;
+  readonly #nonvolatile: NonvolatileState;
   readonly #credentials: MigrationCredentials;
   readonly #hotplug: Hotplug;
   readonly #departure: Departure;
@@ -65,13 +70,20 @@ export class KvmHypervisor implements HypervisorDriver, MigratingDriver, Balloon
       imagePath: path.join(this.#folders.conf, "acceleration-test.bin"),
     });
     const resources = new GuestResources(parts, this.#folders, sharedFolder);
-    const { nics, uids } = resources;
+    const { nics, uids, nonvolatile } = resources;
     const planner = new LaunchPlanner({
       folders: this.#folders,
       acceleration: this.#acceleration,
       nics,
       uids,
-      spiceCertificate: options.spiceCertificate ?? SYSTEM_SPICE_CERTIFICATE,
+      spiceCertificates: new SpiceCertificates({
+        configured: options.spiceCertificate,
+        folder: path.join(stateDir, "kvm-hypervisor", "spice-certificate"),
+        nodeName: options.nodeName,
+        runner,
+        logger,
+      }),
+      nonvolatile,
       runner,
     });
     const register = new GuestTable({
@@ -94,8 +106,9 @@ export class KvmHypervisor implements HypervisorDriver, MigratingDriver, Balloon
     this.#guests = register;
     this.#credentials = credentials;
     this.#hotplug = new Hotplug({ register, planner, nics, logger });
-    this.#departure = new Departure({ register, credentials, logger });
-    this.#arrival = new Arrival({ register, credentials, planner, nics, logger });
+    this.#nonvolatile = nonvolatile;
+    this.#departure = new Departure({ register, credentials, nonvolatile, logger });
+    this.#arrival = new Arrival({ register, credentials, planner, nics, nonvolatile, logger });
   }
 
   async recover(): Promise<void> {
@@ -227,6 +240,21 @@ export class KvmHypervisor implements HypervisorDriver, MigratingDriver, Balloon
     return this.#serial.run(guestName, () => this.#hotplug.resizeDisk(guestName, disk));
   }
 
+  async readNonvolatile(guestUuid: string): Promise<Uint8Array | undefined> {
+    await this.#refuseRunning(guestUuid);
+    return this.#nonvolatile.read(guestUuid);
+  }
+
+  async writeNonvolatile(guestUuid: string, state: Uint8Array): Promise<void> {
+    await this.#refuseRunning(guestUuid);
+    await this.#nonvolatile.write(guestUuid, state);
+  }
+
+  async removeNonvolatile(guestUuid: string): Promise<void> {
+    await this.#refuseRunning(guestUuid);
+    await this.#nonvolatile.remove(guestUuid);
+  }
+
   onChange(listener: (guestName: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -240,6 +268,13 @@ export class KvmHypervisor implements HypervisorDriver, MigratingDriver, Balloon
   async #takeUp(record: RuntimeRecord): Promise<void> {
     const known = await this.#guests.takeUp(record);
     if (isIncoming(known)) this.#arrival.watch(known);
+  }
+
+  /** @throws HypervisorError when its qemu has the files open */
+  async #refuseRunning(guestUuid: string): Promise<void> {
+    const known = this.#guests.all().find(({ record }) => record.guest.uuid === guestUuid);
+    if (known !== undefined && (await isAlive(known)))
+      throw new HypervisorError(`Instance ${known.record.guest.name} runs on this node; stop it first`);
   }
 
   #notify(guestName: string): void {

@@ -7,6 +7,8 @@ import { z } from "zod";
 const text = z.string();
 const flag = z.boolean();
 const count = z.int().nonnegative();
+/** Of a parameter that guests which still run may have been started without. */
+const newerFlag = flag.default(false);
 
 const kvmParameters = z.object({
   acpi: flag,
@@ -38,6 +40,7 @@ const kvmParameters = z.object({
   reboot_behavior: z.enum(["exit", "reboot"]),
   root_path: text.nullable().transform((value) => value ?? ""),
   scsi_controller_type: text,
+  secure_boot: newerFlag,
   security_domain: text,
   security_model: z.enum(["none", "pool", "user"]),
   serial_console: flag,
@@ -54,6 +57,7 @@ const kvmParameters = z.object({
   spice_use_tls: flag,
   spice_use_vdagent: flag,
   spice_zlib_glz_wan_compression: text,
+  uefi: newerFlag,
   usb_devices: text,
   usb_mouse: z.enum(["", "mouse", "tablet"]),
   use_chroot: flag,
@@ -69,6 +73,7 @@ const kvmParameters = z.object({
   vnc_x509_path: text,
   vnc_x509_verify: flag,
   vnet_hdr: flag,
+  vtpm: newerFlag,
 });
 
 /** Named as on the wire, because they are named so in every message about them. */

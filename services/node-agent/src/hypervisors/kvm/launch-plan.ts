@@ -3,6 +3,8 @@ import type { GuestSpec } from "@gannet/driver-contract";
 import type { Accelerator } from "./acceleration.ts";
 import type { DevicePlaces } from "./argv/device-slots.ts";
 import type { CpuPinning } from "./cpu-mask.ts";
+import type { VarsSource } from "./firmware/nonvolatile-state.ts";
+import type { UefiFirmware } from "./firmware/uefi-firmware.ts";
 import type { KvmParameters } from "./kvm-parameters.ts";
 import type { RuntimePaths } from "./runtime-paths.ts";
 
@@ -12,9 +14,10 @@ export type VncListener =
   /** `address` is an IP address; `port` is 5900 or above. */
   | { readonly kind: "tcp"; readonly address: string; readonly port: number; readonly password: boolean };
 
-/** The cluster's certificate for SPICE, with its key, and the authority that clients know. */
+/** A certificate for SPICE, its key, which may be in the same file, and the authority that clients know. */
 export interface SpiceCertificate {
   readonly certFile: string;
+  readonly keyFile: string;
   readonly caFile: string;
 }
 
@@ -32,6 +35,9 @@ export interface NodeUser {
   readonly gid: number;
 }
 
+/** UEFI, with the file that holds this instance's variables. */
+export type GuestFirmware = UefiFirmware & VarsSource;
+
 export interface LaunchPlan {
   readonly guest: GuestSpec;
   readonly params: KvmParameters;
@@ -46,6 +52,10 @@ export interface LaunchPlan {
   readonly vnc: VncListener | null;
   readonly spice: SpiceListener | null;
   readonly pinning: CpuPinning;
+  /** Null for a BIOS. */
+  readonly firmware: GuestFirmware | null;
+  /** The folder that holds this instance's TPM, or null. */
+  readonly tpm: string | null;
   /** Whom qemu becomes once everything is opened; the agent's own user when null. One of a pool is known at start. */
   readonly runAs: NodeUser | null;
   /** The folder that is then its root, or null. */

@@ -9,16 +9,21 @@ import { HYPERVISOR_PARAMETERS, isImageUrl } from "@gannet/objects";
 import { checkGuestName, checkUuid } from "../guest-name.ts";
 import { type AccelerationProbe, chooseAccelerator } from "./acceleration.ts";
 import type { DevicePlaces } from "./argv/device-slots.ts";
+import { TPM_DEVICE } from "./argv/firmware.ts";
 import { networkDevice } from "./argv/network-cards.ts";
 import { placesOf } from "./argv.ts";
 import { checkCpuPinning, parseCpuMask } from "./cpu-mask.ts";
+import type { NonvolatileState } from "./firmware/nonvolatile-state.ts";
+import { checkSwtpm } from "./firmware/swtpm.ts";
+import { findUefiFirmware, type SentFirmware } from "./firmware/uefi-firmware.ts";
 import { userNamed } from "./isolation/node-users.ts";
 import type { UidPool } from "./isolation/uid-pool.ts";
 import { type KvmParameters, readKvmParameters } from "./kvm-parameters.ts";
-import type { LaunchPlan, NodeUser, SpiceCertificate } from "./launch-plan.ts";
+import type { GuestFirmware, LaunchPlan, NodeUser } from "./launch-plan.ts";
 import type { NicConnections } from "./nic/connections.ts";
 import { QemuBinaries, type QemuFacts } from "./qemu-binary.ts";
 import { type RuntimeFolders, type RuntimePaths, runtimePaths } from "./runtime-paths.ts";
+import type { SpiceCertificates } from "./spice-certificate.ts";
 import { spiceListener } from "./spice-listener.ts";
 import { vncListener } from "./vnc-listener.ts";
 
@@ -26,6 +31,8 @@ import { vncListener } from "./vnc-listener.ts";
 export interface KeptHardware {
   readonly machine: string;
   readonly places: DevicePlaces;
+  /** Of a guest that comes from another node, when it has UEFI there. */
+  readonly firmware?: SentFirmware;
 }
 
 const VHOST_NET = "/dev/vhost-net";
@@ -35,7 +42,8 @@ export class LaunchPlanner {
   readonly #acceleration: AccelerationProbe;
   readonly #nics: NicConnections;
   readonly #uids: UidPool;
-  readonly #spiceCertificate: SpiceCertificate;
+  readonly #spiceCertificates: SpiceCertificates;
+  readonly #nonvolatile: NonvolatileState;
   readonly #runner: CommandRunner;
   readonly binaries: QemuBinaries;
 
@@ -44,14 +52,16 @@ export class LaunchPlanner {
     readonly acceleration: AccelerationProbe;
     readonly nics: NicConnections;
     readonly uids: UidPool;
-    readonly spiceCertificate: SpiceCertificate;
+    readonly spiceCertificates: SpiceCertificates;
+    readonly nonvolatile: NonvolatileState;
     readonly runner: CommandRunner;
   }) {
     this.#folders = parts.folders;
     this.#acceleration = parts.acceleration;
     this.#nics = parts.nics;
     this.#uids = parts.uids;
-    this.#spiceCertificate = parts.spiceCertificate;
+    this.#spiceCertificates = parts.spiceCertificates;
+    this.#nonvolatile = parts.nonvolatile;
     this.#runner = parts.runner;
     this.binaries = new QemuBinaries(parts.runner);
   }
@@ -74,17 +84,20 @@ export class LaunchPlanner {
     const paths = runtimePaths(this.#folders, guest.name);
     const pinning = parseCpuMask(params.cpu_mask, guest.vcpus);
     await checkCpuPinning(pinning);
+    const machine = resolveMachine(qemu, kept?.machine ?? params.machine_version);
     const plan: LaunchPlan = {
       guest,
       params,
-      machine: resolveMachine(qemu, kept?.machine ?? params.machine_version),
+      machine,
       accelerator,
       places: kept?.places ?? {},
       incoming: false,
       paths,
       vnc: vncListener(guest, params),
-      spice: await spiceListener(guest, params, this.#spiceCertificate),
+      spice: await spiceListener(guest, params, this.#spiceCertificates),
       pinning,
+      firmware: await this.#firmware(guest, params, machine, kept?.firmware),
+      tpm: await this.#tpm(guest, params),
       runAs: await this.#user(guest, params),
       chroot: params.use_chroot ? paths.chroot : null,
       runWith: qemu.runWith,
@@ -94,8 +107,30 @@ export class LaunchPlanner {
       throw new HypervisorError(`spice_bind: qemu ${qemu.version.text} (${qemu.path}) is built without SPICE`);
     }
     if (guest.nics.length > 0) checkDevice(qemu, "nic_type", networkDevice(plan));
+    if (plan.tpm !== null) checkDevice(qemu, "vtpm", TPM_DEVICE);
     // Building finds what only shows when everything is put together, such as a full bus.
     return { ...plan, places: placesOf(plan) };
+  }
+
+  /** @param sent of a guest that comes from another node: what it has here of its own is of no account then */
+  async #firmware(
+    { uuid }: GuestSpec,
+    { uefi, secure_boot: secureBoot }: KvmParameters,
+    machine: string,
+    sent: SentFirmware | undefined,
+  ): Promise<GuestFirmware | null> {
+    if (!uefi) return null;
+    const { vars } = this.#nonvolatile.paths(uuid, { secureBoot });
+    const varsBytes = await this.#nonvolatile.varsSize({ vars });
+    const sizes = sent ?? (varsBytes === undefined ? {} : { varsBytes });
+    const firmware = await findUefiFirmware({ machine, secureBoot, sizes });
+    return { ...firmware, vars, ...(sent?.vars === undefined ? {} : { sentVars: sent.vars }) };
+  }
+
+  async #tpm({ uuid }: GuestSpec, { vtpm, secure_boot: secureBoot }: KvmParameters): Promise<string | null> {
+    if (!vtpm) return null;
+    await checkSwtpm();
+    return this.#nonvolatile.paths(uuid, { secureBoot }).tpm;
   }
 
   /** Known before the start, unless it is to be one of a pool. */

@@ -46,10 +46,15 @@ export async function launchQemu(
  * killed, and its pid may have been given to another process.
  */
 export async function findQemu(pidFile: string): Promise<ProcessIdentity | undefined> {
+  return findDaemon(pidFile, pidFile);
+}
+
+/** @param argument one of its command line that no other process has */
+export async function findDaemon(pidFile: string, argument: string): Promise<ProcessIdentity | undefined> {
   const pid = Number(await readFile(pidFile, "utf8").catch(() => ""));
   if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
   const identity = await identifyProcess(pid);
-  return (await processArguments(pid)).includes(pidFile) ? identity : undefined;
+  return (await processArguments(pid)).includes(argument) ? identity : undefined;
 }
 
 /** Of the user that a qemu runs as. @throws HypervisorError when it is gone */

@@ -18,6 +18,8 @@ export interface RuntimeFolders {
   readonly chroot: string;
   /** Takes what a guest left in its chroot. */
   readonly quarantine: string;
+  /** Holds what instances keep while they are off (firmware/nonvolatile-state.ts). */
+  readonly nonvolatile: string;
 }
 
 export interface RuntimePaths {
@@ -31,6 +33,8 @@ export interface RuntimePaths {
   readonly serialSocket: string;
   /** The guest agent's end on this node: its JSON protocol. */
   readonly guestAgentSocket: string;
+  readonly tpmSocket: string;
+  readonly tpmPidFile: string;
   readonly logFile: string;
   /** Holds one file a NIC, named by its index, with the name of the NIC's interface on this node. */
   readonly nicFolder: string;
@@ -54,6 +58,7 @@ export function runtimeFolders(stateDir: string, shortFolder: string): RuntimeFo
     log: path.join(base, "log"),
     chroot: path.join(base, "chroot"),
     quarantine: path.join(base, "chroot-quarantine"),
+    nonvolatile: path.join(base, "nonvolatile"),
   };
 }
 
@@ -68,6 +73,9 @@ export function runtimePaths(folders: RuntimeFolders, guestName: string): Runtim
     monitorSocket: path.join(folders.ctrl, `${stem}.monitor`),
     serialSocket: path.join(folders.ctrl, `${stem}.serial`),
     guestAgentSocket: path.join(folders.ctrl, `${stem}.qga`),
+    tpmSocket: path.join(folders.ctrl, `${stem}.tpm`),
+    // Not beside qemu's: there a guest may be called so.
+    tpmPidFile: path.join(folders.ctrl, `${stem}.tpm.pid`),
     logFile: path.join(folders.log, `${stem}.log`),
     nicFolder: path.join(folders.nic, stem),
     chroot: path.join(folders.chroot, stem),

@@ -167,11 +167,6 @@ describe("a guest that cannot be started is refused with the reason", () => {
     [/kvm_flag is "enabled", but KVM does not work on this node/, { kvm_flag: "enabled" }],
     [/spice_bind is 127\.0\.0\.1, but the instance has no network port/, { spice_bind: "127.0.0.1" }],
     [/spice_bind: this node has no interface nosuch0/, { spice_bind: "nosuch0" }, { networkPort: 11000 }],
-    [
-      /spice_use_tls: .*spice\.pem cannot be read/,
-      { spice_bind: "127.0.0.1", spice_use_tls: true },
-      { networkPort: 11000 },
-    ],
     [/cpu_mask: 0:0:0 is for 3 virtual processors/, { cpu_mask: "0:0:0" }],
     [/cpu_mask: this node has no processor 4000/, { cpu_mask: "4000" }],
     [/soundhw: all is not supported/, { soundhw: "all" }],

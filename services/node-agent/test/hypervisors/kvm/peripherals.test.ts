@@ -41,7 +41,7 @@ describe("VNC over TLS", () => {
 });
 
 describe("SPICE", () => {
-  const tls = { certFile: "/spice,1.pem", caFile: "/ca.pem" };
+  const tls = { certFile: "/spice,1.pem", keyFile: "/spice,1.pem", caFile: "/ca.pem" };
   const cases: readonly (readonly [string, Parameters<typeof planOf>[0], string])[] = [
     ["with a password", { plan: { spice: SPICE } }, "addr=192.0.2.1,port=11000,ipv4=on"],
     [

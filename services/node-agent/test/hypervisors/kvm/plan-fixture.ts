@@ -60,6 +60,8 @@ export function planOf({ params = {}, guest: guestChanges = {}, plan = {} }: Pla
     vnc: null,
     spice: null,
     pinning: { kind: "none" },
+    firmware: null,
+    tpm: null,
     runAs: null,
     chroot: null,
     runWith: false,

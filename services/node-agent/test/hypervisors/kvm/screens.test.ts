@@ -1,6 +1,6 @@
 /** Consoles with a screen, as their clients find them: real qemu serving VNC and SPICE, with and without TLS. */
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createConnection, createServer } from "node:net";
+import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -8,7 +8,7 @@ import type { GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS, type Parameters } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
-import { bareGuest, eventually, makeTestNode, type TestNode } from "../node-fixture.ts";
+import { bareGuest, eventually, freePort, makeTestNode, type TestNode } from "../node-fixture.ts";
 
 const NEVER = new AbortController().signal;
 const RUNNING = { paused: false } as const;
@@ -28,6 +28,7 @@ beforeAll(async () => {
     kvmAcceleration: "off",
     spiceCertificate: {
       certFile: path.join(certificates, "spice.pem"),
+      keyFile: path.join(certificates, "spice.pem"),
       caFile: path.join(certificates, "ca-cert.pem"),
     },
   });
@@ -211,14 +212,4 @@ async function securityTypes(address: { path: string } | { port: number; host: s
   });
   connection.destroy();
   return [...answer.subarray(13)];
-}
-
-/** From qemu's point of view a display, so 5900 or above. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

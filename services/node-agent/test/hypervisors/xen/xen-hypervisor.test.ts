@@ -299,6 +299,7 @@ describe("Xen itself", () => {
       nodeName: "node1.example",
       hypervisors: new Map([["xen-pvm", driver]]),
       blockDevices: [],
+      spindles: async () => [],
       logger: xen.node.parts.logger,
     });
     expect(await facts.describe(NEVER)).toMatchObject({ memoryTotalMib: 65_536, memoryNodeMib: 768, cpuTotal: 8 });

@@ -66,7 +66,7 @@ function spiceOptions(spice: SpiceListener, params: LaunchPlan["params"]): strin
       : {
           "tls-port": spice.port,
           "x509-cacert-file": spice.tls.caFile,
-          "x509-key-file": spice.tls.certFile,
+          "x509-key-file": spice.tls.keyFile,
           "x509-cert-file": spice.tls.certFile,
           ...named("tls-ciphers", params.spice_tls_ciphers),
         }),

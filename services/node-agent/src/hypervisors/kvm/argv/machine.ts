@@ -1,12 +1,15 @@
 /** Machine, processors, memory, clock and firmware behaviour. */
 import type { LaunchPlan } from "../launch-plan.ts";
 import { escaped } from "./argument.ts";
+import { firmwareMachineOptions } from "./firmware.ts";
 
-export function machineArgv({ guest, params, machine, accelerator }: LaunchPlan): readonly string[] {
+export function machineArgv(plan: LaunchPlan): readonly string[] {
+  const { guest, params, machine, accelerator } = plan;
+  const machineOptions = [machine, ...(params.acpi ? [] : ["acpi=off"]), ...firmwareMachineOptions(plan)];
   return [
     ...["-name", `guest=${escaped(guest.name)},debug-threads=on`],
     ...["-uuid", guest.uuid],
-    ...["-machine", params.acpi ? machine : `${machine},acpi=off`],
+    ...["-machine", machineOptions.join(",")],
     ...["-accel", accelerator],
     ...(params.cpu_type === "" ? [] : ["-cpu", params.cpu_type]),
     ...["-smp", topology(guest.vcpus, params)],

@@ -4,6 +4,7 @@ import type { GuestSpec } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { processLives } from "../../process-identity.ts";
+import type { NonvolatileState } from "../firmware/nonvolatile-state.ts";
 import type { GuestMonitor } from "../guest-monitor.ts";
 import type { GuestTable } from "../guest-table.ts";
 import { type IncomingGuest, isIncoming, isRunning } from "../known-guest.ts";
@@ -27,6 +28,7 @@ export interface ArrivalParts {
   readonly credentials: MigrationCredentials;
   readonly planner: LaunchPlanner;
   readonly nics: NicConnections;
+  readonly nonvolatile: NonvolatileState;
   readonly logger: Logger;
 }
 
@@ -112,6 +114,8 @@ export class Arrival {
       throw new HypervisorError(`Instance ${guest.name} runs on this node; its migration was not a failure`);
     }
     if (isIncoming(known)) await this.#parts.register.remove(guest.name);
+    // What the guest keeps is at its source, and was here only to take that in.
+    await this.#parts.nonvolatile.remove(guest.uuid);
   }
 
   /** Of an acceptance whose answer was lost. What is left of a failed one goes. */

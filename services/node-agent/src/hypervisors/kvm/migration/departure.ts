@@ -4,6 +4,9 @@ import type { GuestSpec, MigrationProgress, MigrationTarget } from "@gannet/driv
 import { HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { processTimes } from "../../process-identity.ts";
+import { FIRMWARE_NODES } from "../argv/firmware.ts";
+import type { NonvolatileState } from "../firmware/nonvolatile-state.ts";
+import type { FirmwareSizes } from "../firmware/uefi-firmware.ts";
 import type { GuestMonitor } from "../guest-monitor.ts";
 import { type GuestRegister, isIncoming, isRunning } from "../known-guest.ts";
 import type { MigrationCredentials } from "./credentials.ts";
@@ -31,11 +34,18 @@ const NOTHING_SENT = { transferredBytes: 0, totalBytes: 0, downtimeMs: null, pro
 export class Departure {
   readonly #register: GuestRegister;
   readonly #credentials: MigrationCredentials;
+  readonly #nonvolatile: NonvolatileState;
   readonly #logger: Logger;
 
-  constructor(parts: { register: GuestRegister; credentials: MigrationCredentials; logger: Logger }) {
+  constructor(parts: {
+    register: GuestRegister;
+    credentials: MigrationCredentials;
+    nonvolatile: NonvolatileState;
+    logger: Logger;
+  }) {
     this.#register = parts.register;
     this.#credentials = parts.credentials;
+    this.#nonvolatile = parts.nonvolatile;
     this.#logger = parts.logger;
   }
 
@@ -47,14 +57,19 @@ export class Departure {
     const { qemu } = await monitor.execute({ name: "query-version" });
     const { running } = await monitor.execute({ name: "query-status" });
     const times = await processTimes(monitor.process);
+    const wasRunning = record.leaving?.wasRunning ?? running;
+    const firmware = await firmwareSizesOf(monitor);
     return writeMigrationInfo({
       version: 1,
       guest: record.guest,
       machine: record.machine,
       places: record.places,
       accelerator: enabled ? "kvm" : "tcg",
+      ...(firmware === undefined
+        ? {}
+        : { firmware: { ...firmware, ...(await this.#varsOf(record.guest, wasRunning)) } }),
       qemuVersion: `${qemu.major}.${qemu.minor}.${qemu.micro}`,
-      wasRunning: record.leaving?.wasRunning ?? running,
+      wasRunning,
       ranSeconds: record.ranBeforeSeconds + (times?.uptimeSeconds ?? 0),
       sender: [...(await this.#credentials.sender())],
     });
@@ -109,6 +124,8 @@ export class Departure {
         throw new HypervisorError(`Instance ${guestName} has not gone: its migration is ${phase}`);
       }
     }
+    // They have gone along. First, so that an agent that is killed in between still knows that they have to go.
+    await this.#nonvolatile.remove(known.record.guest.uuid);
     await this.#register.remove(guestName);
   }
 
@@ -137,6 +154,12 @@ export class Departure {
     const { leaving: _, ...staying } = record;
     await this.#register.keep({ record: staying, monitor });
     await monitor.refreshStatus();
+  }
+
+  async #varsOf({ uuid, hvparams }: GuestSpec, wasRunning: boolean): Promise<{ readonly vars?: string }> {
+    if (wasRunning) return {};
+    const paths = this.#nonvolatile.paths(uuid, { secureBoot: hvparams.secure_boot === true });
+    return { vars: await this.#nonvolatile.readVars(paths) };
   }
 
   /** As long as it can be taken back. One that has all been sent stands still until somebody knows of its target. */
@@ -234,6 +257,14 @@ const STATUS_OF_PHASE = {
 function problemOf(phase: string, reason: string | undefined): string {
   if (phase === "lost") return "The connection was lost while the guest's memory was on both nodes; it cannot go on";
   return reason ?? "The target node ended the migration; its log of the instance tells why";
+}
+
+/** As this qemu has it in its memory; undefined for a guest that has a BIOS. */
+async function firmwareSizesOf(monitor: GuestMonitor): Promise<FirmwareSizes | undefined> {
+  const nodes = await monitor.execute({ name: "query-named-block-nodes", arguments: { flat: true } });
+  const sizeOf = (name: string) => nodes.find((each) => each["node-name"] === name)?.image["virtual-size"];
+  const [codeBytes, varsBytes] = [sizeOf(FIRMWARE_NODES.code), sizeOf(FIRMWARE_NODES.vars)];
+  return codeBytes === undefined || varsBytes === undefined ? undefined : { codeBytes, varsBytes };
 }
 
 /** A device that went by itself, after an unplug had given it up, is not on the other side either. */

@@ -5,6 +5,7 @@ import type { Parameters } from "@gannet/objects";
 import { z } from "zod";
 import { guestSpecSchema } from "../../guest-spec-schema.ts";
 import { devicePlaces } from "../argv/device-slots.ts";
+import { sentFirmware } from "../firmware/uefi-firmware.ts";
 
 const migrationInfo = z.strictObject({
   /** Raised when the form changes, so that an older or newer agent does not misread it. */
@@ -14,6 +15,8 @@ const migrationInfo = z.strictObject({
   machine: z.string(),
   places: devicePlaces,
   accelerator: z.enum(["kvm", "tcg"]),
+  /** Of a guest that has UEFI. What is in its flash memory is sent, so that the target's must be as large. */
+  firmware: sentFirmware.exactOptional(),
   /** For messages. Which qemu takes a guest from which, their machine types decide. */
   qemuVersion: z.string(),
   /** A guest that its user paused stays paused. */
@@ -66,13 +69,16 @@ const OF_THE_MACHINE = [
   "machine_version",
   "nic_type",
   "scsi_controller_type",
+  "secure_boot",
   "serial_console",
   "soundhw",
+  "uefi",
   "usb_mouse",
   "use_guest_agent",
   "vga",
   "virtio_net_queues",
   "vnet_hdr",
+  "vtpm",
 ] as const;
 
 /**

@@ -144,6 +144,21 @@ export interface ConvertRequest {
   target: BlockDevice | undefined;
 }
 
+export interface ImageRequest {
+  /** Absolute path of a file on the node, or a URL of the schemes http and https. */
+  image: string;
+}
+
+export interface ImageDescription {
+  sizeBytes: number;
+}
+
+export interface WriteImageRequest {
+  step: Step | undefined;
+  device: BlockDevice | undefined;
+  image: string;
+}
+
 export interface ConnectRequest {
   step: Step | undefined;
   device:
@@ -2116,6 +2131,249 @@ export const ConvertRequest: MessageFns<ConvertRequest> = {
   },
 };
 
+function createBaseImageRequest(): ImageRequest {
+  return { image: "" };
+}
+
+export const ImageRequest: MessageFns<ImageRequest> = {
+  encode(message: ImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ImageRequest {
+    return { image: isSet(object.image) ? globalThis.String(object.image) : "" };
+  },
+
+  toJSON(message: ImageRequest): unknown {
+    const obj: any = {};
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ImageRequest>, I>>(base?: I): ImageRequest {
+    return ImageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ImageRequest>, I>>(object: I): ImageRequest {
+    const message = createBaseImageRequest();
+    message.image = object.image ?? "";
+    return message;
+  },
+};
+
+function createBaseImageDescription(): ImageDescription {
+  return { sizeBytes: 0 };
+}
+
+export const ImageDescription: MessageFns<ImageDescription> = {
+  encode(message: ImageDescription, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sizeBytes !== 0) {
+      writer.uint32(8).uint64(message.sizeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ImageDescription {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImageDescription();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ImageDescription {
+    return {
+      sizeBytes: isSet(object.sizeBytes)
+        ? globalThis.Number(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? globalThis.Number(object.size_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: ImageDescription): unknown {
+    const obj: any = {};
+    if (message.sizeBytes !== 0) {
+      obj.sizeBytes = Math.round(message.sizeBytes);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ImageDescription>, I>>(base?: I): ImageDescription {
+    return ImageDescription.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ImageDescription>, I>>(object: I): ImageDescription {
+    const message = createBaseImageDescription();
+    message.sizeBytes = object.sizeBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseWriteImageRequest(): WriteImageRequest {
+  return { step: undefined, device: undefined, image: "" };
+}
+
+export const WriteImageRequest: MessageFns<WriteImageRequest> = {
+  encode(message: WriteImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    if (message.image !== "") {
+      writer.uint32(26).string(message.image);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WriteImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWriteImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WriteImageRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+    };
+  },
+
+  toJSON(message: WriteImageRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WriteImageRequest>, I>>(base?: I): WriteImageRequest {
+    return WriteImageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WriteImageRequest>, I>>(object: I): WriteImageRequest {
+    const message = createBaseWriteImageRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    message.image = object.image ?? "";
+    return message;
+  },
+};
+
 function createBaseConnectRequest(): ConnectRequest {
   return { step: undefined, device: undefined, dualPrimary: false };
 }
@@ -2892,6 +3150,26 @@ export const BlockDeviceServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** How large the image of a machine is, which this node can read. */
+  describeImage: {
+    path: "/gannet.node.v1.BlockDeviceService/DescribeImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ImageRequest): Buffer => Buffer.from(ImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ImageRequest => ImageRequest.decode(value),
+    responseSerialize: (value: ImageDescription): Buffer => Buffer.from(ImageDescription.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ImageDescription => ImageDescription.decode(value),
+  },
+  /** Write the image of a machine to the beginning of a disk. */
+  writeImage: {
+    path: "/gannet.node.v1.BlockDeviceService/WriteImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WriteImageRequest): Buffer => Buffer.from(WriteImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WriteImageRequest => WriteImageRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
   /** Bring the end up as the secondary. */
   standBy: {
     path: "/gannet.node.v1.BlockDeviceService/StandBy" as const,
@@ -2984,6 +3262,10 @@ export interface BlockDeviceServiceServer extends UntypedServiceImplementation {
   wipe: handleUnaryCall<WipeRequest, Empty>;
   /** Copy one disk's contents to another on the same node, as a change of its template needs. */
   convert: handleUnaryCall<ConvertRequest, Empty>;
+  /** How large the image of a machine is, which this node can read. */
+  describeImage: handleUnaryCall<ImageRequest, ImageDescription>;
+  /** Write the image of a machine to the beginning of a disk. */
+  writeImage: handleUnaryCall<WriteImageRequest, Empty>;
   /** Bring the end up as the secondary. */
   standBy: handleUnaryCall<BlockDeviceRequest, Empty>;
   /** Take this end's data as the truth: once, when both ends are new. */
@@ -3147,6 +3429,38 @@ export interface BlockDeviceServiceClient extends Client {
   ): ClientUnaryCall;
   convert(
     request: ConvertRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** How large the image of a machine is, which this node can read. */
+  describeImage(
+    request: ImageRequest,
+    callback: (error: ServiceError | null, response: ImageDescription) => void,
+  ): ClientUnaryCall;
+  describeImage(
+    request: ImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ImageDescription) => void,
+  ): ClientUnaryCall;
+  describeImage(
+    request: ImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ImageDescription) => void,
+  ): ClientUnaryCall;
+  /** Write the image of a machine to the beginning of a disk. */
+  writeImage(
+    request: WriteImageRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  writeImage(
+    request: WriteImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  writeImage(
+    request: WriteImageRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,

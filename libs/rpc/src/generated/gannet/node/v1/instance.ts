@@ -187,6 +187,33 @@ export interface FinishMigrationTargetRequest {
   succeeded: boolean;
 }
 
+export interface ReadNonvolatileRequest {
+  name: string;
+  uuid: string;
+  hypervisor: string;
+}
+
+export interface NonvolatileState {
+  /** In a form of the hypervisor's own; empty when there is nothing. */
+  state: Buffer;
+}
+
+export interface WriteNonvolatileRequest {
+  step: Step | undefined;
+  name: string;
+  uuid: string;
+  hypervisor: string;
+  /** As it was read on another node; instead of what there is. */
+  state: Buffer;
+}
+
+export interface RemoveNonvolatileRequest {
+  step: Step | undefined;
+  name: string;
+  uuid: string;
+  hypervisor: string;
+}
+
 export interface HotplugRequest {
   step: Step | undefined;
   name: string;
@@ -2732,6 +2759,424 @@ export const FinishMigrationTargetRequest: MessageFns<FinishMigrationTargetReque
   },
 };
 
+function createBaseReadNonvolatileRequest(): ReadNonvolatileRequest {
+  return { name: "", uuid: "", hypervisor: "" };
+}
+
+export const ReadNonvolatileRequest: MessageFns<ReadNonvolatileRequest> = {
+  encode(message: ReadNonvolatileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(18).string(message.uuid);
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(26).string(message.hypervisor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadNonvolatileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadNonvolatileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadNonvolatileRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      uuid: isSet(object.uuid) ? globalThis.String(object.uuid) : "",
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+    };
+  },
+
+  toJSON(message: ReadNonvolatileRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.uuid !== "") {
+      obj.uuid = message.uuid;
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadNonvolatileRequest>, I>>(base?: I): ReadNonvolatileRequest {
+    return ReadNonvolatileRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadNonvolatileRequest>, I>>(object: I): ReadNonvolatileRequest {
+    const message = createBaseReadNonvolatileRequest();
+    message.name = object.name ?? "";
+    message.uuid = object.uuid ?? "";
+    message.hypervisor = object.hypervisor ?? "";
+    return message;
+  },
+};
+
+function createBaseNonvolatileState(): NonvolatileState {
+  return { state: Buffer.alloc(0) };
+}
+
+export const NonvolatileState: MessageFns<NonvolatileState> = {
+  encode(message: NonvolatileState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state.length !== 0) {
+      writer.uint32(10).bytes(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NonvolatileState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNonvolatileState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NonvolatileState {
+    return { state: isSet(object.state) ? Buffer.from(bytesFromBase64(object.state)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: NonvolatileState): unknown {
+    const obj: any = {};
+    if (message.state.length !== 0) {
+      obj.state = base64FromBytes(message.state);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NonvolatileState>, I>>(base?: I): NonvolatileState {
+    return NonvolatileState.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NonvolatileState>, I>>(object: I): NonvolatileState {
+    const message = createBaseNonvolatileState();
+    message.state = object.state ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseWriteNonvolatileRequest(): WriteNonvolatileRequest {
+  return { step: undefined, name: "", uuid: "", hypervisor: "", state: Buffer.alloc(0) };
+}
+
+export const WriteNonvolatileRequest: MessageFns<WriteNonvolatileRequest> = {
+  encode(message: WriteNonvolatileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(26).string(message.uuid);
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(34).string(message.hypervisor);
+    }
+    if (message.state.length !== 0) {
+      writer.uint32(42).bytes(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WriteNonvolatileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWriteNonvolatileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WriteNonvolatileRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      uuid: isSet(object.uuid) ? globalThis.String(object.uuid) : "",
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+      state: isSet(object.state) ? Buffer.from(bytesFromBase64(object.state)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: WriteNonvolatileRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.uuid !== "") {
+      obj.uuid = message.uuid;
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    if (message.state.length !== 0) {
+      obj.state = base64FromBytes(message.state);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WriteNonvolatileRequest>, I>>(base?: I): WriteNonvolatileRequest {
+    return WriteNonvolatileRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WriteNonvolatileRequest>, I>>(object: I): WriteNonvolatileRequest {
+    const message = createBaseWriteNonvolatileRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.name = object.name ?? "";
+    message.uuid = object.uuid ?? "";
+    message.hypervisor = object.hypervisor ?? "";
+    message.state = object.state ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseRemoveNonvolatileRequest(): RemoveNonvolatileRequest {
+  return { step: undefined, name: "", uuid: "", hypervisor: "" };
+}
+
+export const RemoveNonvolatileRequest: MessageFns<RemoveNonvolatileRequest> = {
+  encode(message: RemoveNonvolatileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(26).string(message.uuid);
+    }
+    if (message.hypervisor !== "") {
+      writer.uint32(34).string(message.hypervisor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNonvolatileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNonvolatileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hypervisor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveNonvolatileRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      uuid: isSet(object.uuid) ? globalThis.String(object.uuid) : "",
+      hypervisor: isSet(object.hypervisor) ? globalThis.String(object.hypervisor) : "",
+    };
+  },
+
+  toJSON(message: RemoveNonvolatileRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.uuid !== "") {
+      obj.uuid = message.uuid;
+    }
+    if (message.hypervisor !== "") {
+      obj.hypervisor = message.hypervisor;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RemoveNonvolatileRequest>, I>>(base?: I): RemoveNonvolatileRequest {
+    return RemoveNonvolatileRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveNonvolatileRequest>, I>>(object: I): RemoveNonvolatileRequest {
+    const message = createBaseRemoveNonvolatileRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.name = object.name ?? "";
+    message.uuid = object.uuid ?? "";
+    message.hypervisor = object.hypervisor ?? "";
+    return message;
+  },
+};
+
 function createBaseHotplugRequest(): HotplugRequest {
   return { step: undefined, name: "", hypervisor: "", action: 0, device: undefined, index: 0 };
 }
@@ -3035,6 +3480,40 @@ export const InstanceServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /**
+   * What its machine keeps while it is off, such as UEFI variables and a TPM: the guest's secrets. It is on the node
+   * where the guest ran last, and must not run while these are called.
+   */
+  readNonvolatile: {
+    path: "/gannet.node.v1.InstanceService/ReadNonvolatile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadNonvolatileRequest): Buffer =>
+      Buffer.from(ReadNonvolatileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadNonvolatileRequest => ReadNonvolatileRequest.decode(value),
+    responseSerialize: (value: NonvolatileState): Buffer => Buffer.from(NonvolatileState.encode(value).finish()),
+    responseDeserialize: (value: Buffer): NonvolatileState => NonvolatileState.decode(value),
+  },
+  writeNonvolatile: {
+    path: "/gannet.node.v1.InstanceService/WriteNonvolatile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WriteNonvolatileRequest): Buffer =>
+      Buffer.from(WriteNonvolatileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WriteNonvolatileRequest => WriteNonvolatileRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  removeNonvolatile: {
+    path: "/gannet.node.v1.InstanceService/RemoveNonvolatile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveNonvolatileRequest): Buffer =>
+      Buffer.from(RemoveNonvolatileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveNonvolatileRequest => RemoveNonvolatileRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
   /** Fails, telling why, where devices of a running guest cannot be changed. */
   checkHotplug: {
     path: "/gannet.node.v1.InstanceService/CheckHotplug" as const,
@@ -3076,6 +3555,13 @@ export interface InstanceServiceServer extends UntypedServiceImplementation {
   migrate: handleServerStreamingCall<MigrateRequest, MigrationProgress>;
   finishMigrationSource: handleUnaryCall<FinishMigrationSourceRequest, Empty>;
   finishMigrationTarget: handleUnaryCall<FinishMigrationTargetRequest, Empty>;
+  /**
+   * What its machine keeps while it is off, such as UEFI variables and a TPM: the guest's secrets. It is on the node
+   * where the guest ran last, and must not run while these are called.
+   */
+  readNonvolatile: handleUnaryCall<ReadNonvolatileRequest, NonvolatileState>;
+  writeNonvolatile: handleUnaryCall<WriteNonvolatileRequest, Empty>;
+  removeNonvolatile: handleUnaryCall<RemoveNonvolatileRequest, Empty>;
   /** Fails, telling why, where devices of a running guest cannot be changed. */
   checkHotplug: handleUnaryCall<InstanceRequest, Empty>;
   hotplug: handleUnaryCall<HotplugRequest, Empty>;
@@ -3254,6 +3740,55 @@ export interface InstanceServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /**
+   * What its machine keeps while it is off, such as UEFI variables and a TPM: the guest's secrets. It is on the node
+   * where the guest ran last, and must not run while these are called.
+   */
+  readNonvolatile(
+    request: ReadNonvolatileRequest,
+    callback: (error: ServiceError | null, response: NonvolatileState) => void,
+  ): ClientUnaryCall;
+  readNonvolatile(
+    request: ReadNonvolatileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: NonvolatileState) => void,
+  ): ClientUnaryCall;
+  readNonvolatile(
+    request: ReadNonvolatileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: NonvolatileState) => void,
+  ): ClientUnaryCall;
+  writeNonvolatile(
+    request: WriteNonvolatileRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  writeNonvolatile(
+    request: WriteNonvolatileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  writeNonvolatile(
+    request: WriteNonvolatileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  removeNonvolatile(
+    request: RemoveNonvolatileRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  removeNonvolatile(
+    request: RemoveNonvolatileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  removeNonvolatile(
+    request: RemoveNonvolatileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
   /** Fails, telling why, where devices of a running guest cannot be changed. */
   checkHotplug(
     request: InstanceRequest,
@@ -3292,6 +3827,14 @@ export const InstanceServiceClient = makeGenericClientConstructor(
   service: typeof InstanceServiceService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 function floatToJson(value: number | null | undefined): number | string | null | undefined {
   return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;

@@ -27,6 +27,13 @@ import { OsDefinition, OsParameter } from "./os.ts";
 export interface DescribeRequest {
 }
 
+export interface ConfigureOpenvswitchRequest {
+  step: Step | undefined;
+  name: string;
+  /** An interface of the node; none when empty. */
+  link: string;
+}
+
 export interface WatchRequest {
   epoch: number;
   /** Longest silence on the stream, in milliseconds. */
@@ -35,20 +42,24 @@ export interface WatchRequest {
 
 /** A folder that the cluster keeps disks in. */
 export interface FileStorageFolder {
-  /** "file" or "sharedfile". */
+  /** "file", "sharedfile" or "gluster". */
   template: string;
   path: string;
 }
 
 /** Absolute paths, and names; at most 1000 of each (spec/rpc.json, node_verify_keys). */
 export interface VerifyNodeRequest {
-  /** Files that must be the same on all nodes. */
+  /** Files that must be the same on all nodes; which are missing shows by their digests. */
   files: string[];
   /** Scripts of users, and programs for out-of-band management. */
   executables: string[];
   /** Bridges, of Linux or of Open vSwitch, that guests are connected to. */
   bridges: string[];
   fileStorage: FileStorageFolder[];
+  /** Whether the site's script is to move the cluster's address. */
+  masterAddressScript: boolean;
+  /** Names of allocators of the site. */
+  allocators: string[];
 }
 
 export interface FileDigest {
@@ -58,7 +69,10 @@ export interface FileDigest {
 }
 
 export interface VerifyProblem {
-  /** Of which kind: "file", "executable", "bridge", "file-storage", "hypervisor", "node-setup". */
+  /**
+   * Of which kind: "allocator", "file", "executable", "bridge", "file-storage", "file-storage-root", "hypervisor",
+   * "node-setup", "user-script".
+   */
   check: string;
   /** What was checked: a path, a name. */
   item: string;
@@ -73,6 +87,23 @@ export interface VerifyNodeReply {
   /** Milliseconds since 1970 by the node's clock, when the checks were done. */
   clockMs: number;
   agentVersion: string;
+  /** Certificates that this agent shows or checks others by. */
+  certificates: CertificateFacts[];
+  /**
+   * Files that the agent is configured with and that are to be the same on all nodes, each by what it is in place of its
+   * path; the digest of one that is not there is empty.
+   */
+  siteFiles: FileDigest[];
+}
+
+export interface CertificateFacts {
+  /** File it is in. */
+  path: string;
+  /** Milliseconds since 1970: the first and the last moment of its validity. */
+  notBeforeMs: number;
+  notAfterMs: number;
+  /** Empty, or why it cannot be read; then the times are 0. */
+  problem: string;
 }
 
 export interface RunHooksRequest {
@@ -187,12 +218,62 @@ export interface PowercycleReply {
   message: string;
 }
 
+/** The cluster's own address (spec/node-ops.json, master_ip). */
+export interface MasterAddress {
+  /** IPv4 or IPv6. */
+  address: string;
+  /** Length of the prefix. */
+  netmask: number;
+  /** Network interface that carries it. */
+  netdev: string;
+}
+
+export interface MasterAddressRequest {
+  step: Step | undefined;
+  address:
+    | MasterAddress
+    | undefined;
+  /** The site's script of this node does it, not the agent itself. */
+  useExternalScript: boolean;
+}
+
+export interface ChangeMasterNetmaskRequest {
+  step:
+    | Step
+    | undefined;
+  /** As it is now. */
+  address: MasterAddress | undefined;
+  newNetmask: number;
+}
+
+export interface HostEntry {
+  address: string;
+  /** With its domain; the first label of it becomes an alias. */
+  name: string;
+}
+
+export interface SetHostsRequest {
+  step:
+    | Step
+    | undefined;
+  /** At most 10000. */
+  hosts: HostEntry[];
+}
+
+export interface SetHostsReply {
+  /** Names that lines of others give another address; these come first and so prevail. */
+  contradicted: string[];
+}
+
 export interface DelayRequest {
   step: Step | undefined;
   durationMs: number;
 }
 
-/** Space of one storage unit, in MiB. */
+/**
+ * Space of one storage unit, in MiB; of type "lvm-pv", the physical volumes of a volume group, counted: all that may
+ * take disks, and those that hold nothing.
+ */
 export interface StorageSpace {
   /** One of Ganeti's storage types: "file", "lvm-vg", … */
   type: string;
@@ -322,6 +403,107 @@ export const DescribeRequest: MessageFns<DescribeRequest> = {
   },
   fromPartial<I extends Exact<DeepPartial<DescribeRequest>, I>>(_: I): DescribeRequest {
     const message = createBaseDescribeRequest();
+    return message;
+  },
+};
+
+function createBaseConfigureOpenvswitchRequest(): ConfigureOpenvswitchRequest {
+  return { step: undefined, name: "", link: "" };
+}
+
+export const ConfigureOpenvswitchRequest: MessageFns<ConfigureOpenvswitchRequest> = {
+  encode(message: ConfigureOpenvswitchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.link !== "") {
+      writer.uint32(26).string(message.link);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfigureOpenvswitchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfigureOpenvswitchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.link = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConfigureOpenvswitchRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      link: isSet(object.link) ? globalThis.String(object.link) : "",
+    };
+  },
+
+  toJSON(message: ConfigureOpenvswitchRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.link !== "") {
+      obj.link = message.link;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConfigureOpenvswitchRequest>, I>>(base?: I): ConfigureOpenvswitchRequest {
+    return ConfigureOpenvswitchRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConfigureOpenvswitchRequest>, I>>(object: I): ConfigureOpenvswitchRequest {
+    const message = createBaseConfigureOpenvswitchRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.name = object.name ?? "";
+    message.link = object.link ?? "";
     return message;
   },
 };
@@ -501,7 +683,7 @@ export const FileStorageFolder: MessageFns<FileStorageFolder> = {
 };
 
 function createBaseVerifyNodeRequest(): VerifyNodeRequest {
-  return { files: [], executables: [], bridges: [], fileStorage: [] };
+  return { files: [], executables: [], bridges: [], fileStorage: [], masterAddressScript: false, allocators: [] };
 }
 
 export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
@@ -517,6 +699,12 @@ export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
     }
     for (const v of message.fileStorage) {
       FileStorageFolder.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.masterAddressScript !== false) {
+      writer.uint32(40).bool(message.masterAddressScript);
+    }
+    for (const v of message.allocators) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -566,6 +754,22 @@ export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
             message.fileStorage.push(FileStorageFolder.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.masterAddressScript = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.allocators.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -590,6 +794,14 @@ export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
         : globalThis.Array.isArray(object?.file_storage)
         ? object.file_storage.map((e: any) => FileStorageFolder.fromJSON(e))
         : [],
+      masterAddressScript: isSet(object.masterAddressScript)
+        ? globalThis.Boolean(object.masterAddressScript)
+        : isSet(object.master_address_script)
+        ? globalThis.Boolean(object.master_address_script)
+        : false,
+      allocators: globalThis.Array.isArray(object?.allocators)
+        ? object.allocators.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -607,6 +819,12 @@ export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
     if (message.fileStorage?.length) {
       obj.fileStorage = message.fileStorage.map((e) => FileStorageFolder.toJSON(e));
     }
+    if (message.masterAddressScript !== false) {
+      obj.masterAddressScript = message.masterAddressScript;
+    }
+    if (message.allocators?.length) {
+      obj.allocators = message.allocators;
+    }
     return obj;
   },
 
@@ -619,6 +837,8 @@ export const VerifyNodeRequest: MessageFns<VerifyNodeRequest> = {
     message.executables = object.executables?.map((e) => e) || [];
     message.bridges = object.bridges?.map((e) => e) || [];
     message.fileStorage = object.fileStorage?.map((e) => FileStorageFolder.fromPartial(e)) || [];
+    message.masterAddressScript = object.masterAddressScript ?? false;
+    message.allocators = object.allocators?.map((e) => e) || [];
     return message;
   },
 };
@@ -810,7 +1030,7 @@ export const VerifyProblem: MessageFns<VerifyProblem> = {
 };
 
 function createBaseVerifyNodeReply(): VerifyNodeReply {
-  return { digests: [], problems: [], clockMs: 0, agentVersion: "" };
+  return { digests: [], problems: [], clockMs: 0, agentVersion: "", certificates: [], siteFiles: [] };
 }
 
 export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
@@ -826,6 +1046,12 @@ export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
     }
     if (message.agentVersion !== "") {
       writer.uint32(34).string(message.agentVersion);
+    }
+    for (const v of message.certificates) {
+      CertificateFacts.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.siteFiles) {
+      FileDigest.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -875,6 +1101,22 @@ export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
             message.agentVersion = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.certificates.push(CertificateFacts.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.siteFiles.push(FileDigest.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -903,6 +1145,14 @@ export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
         : isSet(object.agent_version)
         ? globalThis.String(object.agent_version)
         : "",
+      certificates: globalThis.Array.isArray(object?.certificates)
+        ? object.certificates.map((e: any) => CertificateFacts.fromJSON(e))
+        : [],
+      siteFiles: globalThis.Array.isArray(object?.siteFiles)
+        ? object.siteFiles.map((e: any) => FileDigest.fromJSON(e))
+        : globalThis.Array.isArray(object?.site_files)
+        ? object.site_files.map((e: any) => FileDigest.fromJSON(e))
+        : [],
     };
   },
 
@@ -920,6 +1170,12 @@ export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
     if (message.agentVersion !== "") {
       obj.agentVersion = message.agentVersion;
     }
+    if (message.certificates?.length) {
+      obj.certificates = message.certificates.map((e) => CertificateFacts.toJSON(e));
+    }
+    if (message.siteFiles?.length) {
+      obj.siteFiles = message.siteFiles.map((e) => FileDigest.toJSON(e));
+    }
     return obj;
   },
 
@@ -932,6 +1188,133 @@ export const VerifyNodeReply: MessageFns<VerifyNodeReply> = {
     message.problems = object.problems?.map((e) => VerifyProblem.fromPartial(e)) || [];
     message.clockMs = object.clockMs ?? 0;
     message.agentVersion = object.agentVersion ?? "";
+    message.certificates = object.certificates?.map((e) => CertificateFacts.fromPartial(e)) || [];
+    message.siteFiles = object.siteFiles?.map((e) => FileDigest.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCertificateFacts(): CertificateFacts {
+  return { path: "", notBeforeMs: 0, notAfterMs: 0, problem: "" };
+}
+
+export const CertificateFacts: MessageFns<CertificateFacts> = {
+  encode(message: CertificateFacts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.notBeforeMs !== 0) {
+      writer.uint32(16).uint64(message.notBeforeMs);
+    }
+    if (message.notAfterMs !== 0) {
+      writer.uint32(24).uint64(message.notAfterMs);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CertificateFacts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCertificateFacts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.notBeforeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.notAfterMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CertificateFacts {
+    return {
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      notBeforeMs: isSet(object.notBeforeMs)
+        ? globalThis.Number(object.notBeforeMs)
+        : isSet(object.not_before_ms)
+        ? globalThis.Number(object.not_before_ms)
+        : 0,
+      notAfterMs: isSet(object.notAfterMs)
+        ? globalThis.Number(object.notAfterMs)
+        : isSet(object.not_after_ms)
+        ? globalThis.Number(object.not_after_ms)
+        : 0,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+    };
+  },
+
+  toJSON(message: CertificateFacts): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.notBeforeMs !== 0) {
+      obj.notBeforeMs = Math.round(message.notBeforeMs);
+    }
+    if (message.notAfterMs !== 0) {
+      obj.notAfterMs = Math.round(message.notAfterMs);
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CertificateFacts>, I>>(base?: I): CertificateFacts {
+    return CertificateFacts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CertificateFacts>, I>>(object: I): CertificateFacts {
+    const message = createBaseCertificateFacts();
+    message.path = object.path ?? "";
+    message.notBeforeMs = object.notBeforeMs ?? 0;
+    message.notAfterMs = object.notAfterMs ?? 0;
+    message.problem = object.problem ?? "";
     return message;
   },
 };
@@ -2291,6 +2674,562 @@ export const PowercycleReply: MessageFns<PowercycleReply> = {
   fromPartial<I extends Exact<DeepPartial<PowercycleReply>, I>>(object: I): PowercycleReply {
     const message = createBasePowercycleReply();
     message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBaseMasterAddress(): MasterAddress {
+  return { address: "", netmask: 0, netdev: "" };
+}
+
+export const MasterAddress: MessageFns<MasterAddress> = {
+  encode(message: MasterAddress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.netmask !== 0) {
+      writer.uint32(16).uint32(message.netmask);
+    }
+    if (message.netdev !== "") {
+      writer.uint32(26).string(message.netdev);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MasterAddress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMasterAddress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.netmask = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.netdev = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MasterAddress {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      netmask: isSet(object.netmask) ? globalThis.Number(object.netmask) : 0,
+      netdev: isSet(object.netdev) ? globalThis.String(object.netdev) : "",
+    };
+  },
+
+  toJSON(message: MasterAddress): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.netmask !== 0) {
+      obj.netmask = Math.round(message.netmask);
+    }
+    if (message.netdev !== "") {
+      obj.netdev = message.netdev;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MasterAddress>, I>>(base?: I): MasterAddress {
+    return MasterAddress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MasterAddress>, I>>(object: I): MasterAddress {
+    const message = createBaseMasterAddress();
+    message.address = object.address ?? "";
+    message.netmask = object.netmask ?? 0;
+    message.netdev = object.netdev ?? "";
+    return message;
+  },
+};
+
+function createBaseMasterAddressRequest(): MasterAddressRequest {
+  return { step: undefined, address: undefined, useExternalScript: false };
+}
+
+export const MasterAddressRequest: MessageFns<MasterAddressRequest> = {
+  encode(message: MasterAddressRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.address !== undefined) {
+      MasterAddress.encode(message.address, writer.uint32(18).fork()).join();
+    }
+    if (message.useExternalScript !== false) {
+      writer.uint32(24).bool(message.useExternalScript);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MasterAddressRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMasterAddressRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = MasterAddress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.useExternalScript = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MasterAddressRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      address: isSet(object.address) ? MasterAddress.fromJSON(object.address) : undefined,
+      useExternalScript: isSet(object.useExternalScript)
+        ? globalThis.Boolean(object.useExternalScript)
+        : isSet(object.use_external_script)
+        ? globalThis.Boolean(object.use_external_script)
+        : false,
+    };
+  },
+
+  toJSON(message: MasterAddressRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.address !== undefined) {
+      obj.address = MasterAddress.toJSON(message.address);
+    }
+    if (message.useExternalScript !== false) {
+      obj.useExternalScript = message.useExternalScript;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MasterAddressRequest>, I>>(base?: I): MasterAddressRequest {
+    return MasterAddressRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MasterAddressRequest>, I>>(object: I): MasterAddressRequest {
+    const message = createBaseMasterAddressRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.address = (object.address !== undefined && object.address !== null)
+      ? MasterAddress.fromPartial(object.address)
+      : undefined;
+    message.useExternalScript = object.useExternalScript ?? false;
+    return message;
+  },
+};
+
+function createBaseChangeMasterNetmaskRequest(): ChangeMasterNetmaskRequest {
+  return { step: undefined, address: undefined, newNetmask: 0 };
+}
+
+export const ChangeMasterNetmaskRequest: MessageFns<ChangeMasterNetmaskRequest> = {
+  encode(message: ChangeMasterNetmaskRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    if (message.address !== undefined) {
+      MasterAddress.encode(message.address, writer.uint32(18).fork()).join();
+    }
+    if (message.newNetmask !== 0) {
+      writer.uint32(24).uint32(message.newNetmask);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMasterNetmaskRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMasterNetmaskRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = MasterAddress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.newNetmask = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeMasterNetmaskRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      address: isSet(object.address) ? MasterAddress.fromJSON(object.address) : undefined,
+      newNetmask: isSet(object.newNetmask)
+        ? globalThis.Number(object.newNetmask)
+        : isSet(object.new_netmask)
+        ? globalThis.Number(object.new_netmask)
+        : 0,
+    };
+  },
+
+  toJSON(message: ChangeMasterNetmaskRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.address !== undefined) {
+      obj.address = MasterAddress.toJSON(message.address);
+    }
+    if (message.newNetmask !== 0) {
+      obj.newNetmask = Math.round(message.newNetmask);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChangeMasterNetmaskRequest>, I>>(base?: I): ChangeMasterNetmaskRequest {
+    return ChangeMasterNetmaskRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeMasterNetmaskRequest>, I>>(object: I): ChangeMasterNetmaskRequest {
+    const message = createBaseChangeMasterNetmaskRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.address = (object.address !== undefined && object.address !== null)
+      ? MasterAddress.fromPartial(object.address)
+      : undefined;
+    message.newNetmask = object.newNetmask ?? 0;
+    return message;
+  },
+};
+
+function createBaseHostEntry(): HostEntry {
+  return { address: "", name: "" };
+}
+
+export const HostEntry: MessageFns<HostEntry> = {
+  encode(message: HostEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostEntry {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: HostEntry): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostEntry>, I>>(base?: I): HostEntry {
+    return HostEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostEntry>, I>>(object: I): HostEntry {
+    const message = createBaseHostEntry();
+    message.address = object.address ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseSetHostsRequest(): SetHostsRequest {
+  return { step: undefined, hosts: [] };
+}
+
+export const SetHostsRequest: MessageFns<SetHostsRequest> = {
+  encode(message: SetHostsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      Step.encode(message.step, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.hosts) {
+      HostEntry.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetHostsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetHostsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = Step.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hosts.push(HostEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetHostsRequest {
+    return {
+      step: isSet(object.step) ? Step.fromJSON(object.step) : undefined,
+      hosts: globalThis.Array.isArray(object?.hosts) ? object.hosts.map((e: any) => HostEntry.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: SetHostsRequest): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Step.toJSON(message.step);
+    }
+    if (message.hosts?.length) {
+      obj.hosts = message.hosts.map((e) => HostEntry.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetHostsRequest>, I>>(base?: I): SetHostsRequest {
+    return SetHostsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetHostsRequest>, I>>(object: I): SetHostsRequest {
+    const message = createBaseSetHostsRequest();
+    message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
+    message.hosts = object.hosts?.map((e) => HostEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSetHostsReply(): SetHostsReply {
+  return { contradicted: [] };
+}
+
+export const SetHostsReply: MessageFns<SetHostsReply> = {
+  encode(message: SetHostsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.contradicted) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetHostsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetHostsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.contradicted.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetHostsReply {
+    return {
+      contradicted: globalThis.Array.isArray(object?.contradicted)
+        ? object.contradicted.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: SetHostsReply): unknown {
+    const obj: any = {};
+    if (message.contradicted?.length) {
+      obj.contradicted = message.contradicted;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetHostsReply>, I>>(base?: I): SetHostsReply {
+    return SetHostsReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetHostsReply>, I>>(object: I): SetHostsReply {
+    const message = createBaseSetHostsReply();
+    message.contradicted = object.contradicted?.map((e) => e) || [];
     return message;
   },
 };
@@ -3710,6 +4649,58 @@ export const NodeServiceService = {
     responseSerialize: (value: PowercycleReply): Buffer => Buffer.from(PowercycleReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): PowercycleReply => PowercycleReply.decode(value),
   },
+  /** Bring the cluster's address up on this node, and announce it; a node that has the address is left alone. */
+  activateMasterAddress: {
+    path: "/gannet.node.v1.NodeService/ActivateMasterAddress" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MasterAddressRequest): Buffer => Buffer.from(MasterAddressRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MasterAddressRequest => MasterAddressRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Take the cluster's address from this node; one that it has by other means stays. */
+  deactivateMasterAddress: {
+    path: "/gannet.node.v1.NodeService/DeactivateMasterAddress" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MasterAddressRequest): Buffer => Buffer.from(MasterAddressRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MasterAddressRequest => MasterAddressRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Give the cluster's address, which is up on this node, another netmask without taking it down. */
+  changeMasterNetmask: {
+    path: "/gannet.node.v1.NodeService/ChangeMasterNetmask" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeMasterNetmaskRequest): Buffer =>
+      Buffer.from(ChangeMasterNetmaskRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeMasterNetmaskRequest => ChangeMasterNetmaskRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Let the node's hosts file (hosts(5)) name these hosts, and of those it was told before no others. Other lines stay. */
+  setHosts: {
+    path: "/gannet.node.v1.NodeService/SetHosts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetHostsRequest): Buffer => Buffer.from(SetHostsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetHostsRequest => SetHostsRequest.decode(value),
+    responseSerialize: (value: SetHostsReply): Buffer => Buffer.from(SetHostsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetHostsReply => SetHostsReply.decode(value),
+  },
+  /** Make the node's Open vSwitch, and connect an interface to it; what is so already stays. */
+  configureOpenvswitch: {
+    path: "/gannet.node.v1.NodeService/ConfigureOpenvswitch" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConfigureOpenvswitchRequest): Buffer =>
+      Buffer.from(ConfigureOpenvswitchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConfigureOpenvswitchRequest => ConfigureOpenvswitchRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: {
     path: "/gannet.node.v1.NodeService/Delay" as const,
@@ -3747,6 +4738,16 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
   runRestrictedCommand: handleUnaryCall<RunRestrictedCommandRequest, RunRestrictedCommandReply>;
   /** Restart the machine at once; it is answered before. */
   powercycle: handleUnaryCall<PowercycleRequest, PowercycleReply>;
+  /** Bring the cluster's address up on this node, and announce it; a node that has the address is left alone. */
+  activateMasterAddress: handleUnaryCall<MasterAddressRequest, Empty>;
+  /** Take the cluster's address from this node; one that it has by other means stays. */
+  deactivateMasterAddress: handleUnaryCall<MasterAddressRequest, Empty>;
+  /** Give the cluster's address, which is up on this node, another netmask without taking it down. */
+  changeMasterNetmask: handleUnaryCall<ChangeMasterNetmaskRequest, Empty>;
+  /** Let the node's hosts file (hosts(5)) name these hosts, and of those it was told before no others. Other lines stay. */
+  setHosts: handleUnaryCall<SetHostsRequest, SetHostsReply>;
+  /** Make the node's Open vSwitch, and connect an interface to it; what is so already stays. */
+  configureOpenvswitch: handleUnaryCall<ConfigureOpenvswitchRequest, Empty>;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: handleUnaryCall<DelayRequest, Empty>;
 }
@@ -3892,6 +4893,86 @@ export interface NodeServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PowercycleReply) => void,
+  ): ClientUnaryCall;
+  /** Bring the cluster's address up on this node, and announce it; a node that has the address is left alone. */
+  activateMasterAddress(
+    request: MasterAddressRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  activateMasterAddress(
+    request: MasterAddressRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  activateMasterAddress(
+    request: MasterAddressRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Take the cluster's address from this node; one that it has by other means stays. */
+  deactivateMasterAddress(
+    request: MasterAddressRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  deactivateMasterAddress(
+    request: MasterAddressRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  deactivateMasterAddress(
+    request: MasterAddressRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Give the cluster's address, which is up on this node, another netmask without taking it down. */
+  changeMasterNetmask(
+    request: ChangeMasterNetmaskRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  changeMasterNetmask(
+    request: ChangeMasterNetmaskRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  changeMasterNetmask(
+    request: ChangeMasterNetmaskRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Let the node's hosts file (hosts(5)) name these hosts, and of those it was told before no others. Other lines stay. */
+  setHosts(
+    request: SetHostsRequest,
+    callback: (error: ServiceError | null, response: SetHostsReply) => void,
+  ): ClientUnaryCall;
+  setHosts(
+    request: SetHostsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetHostsReply) => void,
+  ): ClientUnaryCall;
+  setHosts(
+    request: SetHostsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetHostsReply) => void,
+  ): ClientUnaryCall;
+  /** Make the node's Open vSwitch, and connect an interface to it; what is so already stays. */
+  configureOpenvswitch(
+    request: ConfigureOpenvswitchRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  configureOpenvswitch(
+    request: ConfigureOpenvswitchRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  configureOpenvswitch(
+    request: ConfigureOpenvswitchRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay(request: DelayRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
