@@ -1,5 +1,6 @@
 /** The master daemon's own configuration file (JSON); what belongs to the cluster is in the configuration store. */
 import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
 import { z } from "zod";
 
@@ -18,6 +19,8 @@ const masterConfiguration = z.strictObject({
   stateDir: absolutePath,
   /** Folder with the master's key pair and the cluster's authority, as libs/pki lays it out. */
   identityDir: absolutePath,
+  /** The secret that clusters share which move instances to each other; `cluster-domain-secret` in identityDir if absent. */
+  domainSecretFile: absolutePath.optional(),
   rapi: z.strictObject({
     host: z.string().default("0.0.0.0"),
     port: z.int().min(1).max(65_535).default(5080),
@@ -32,6 +35,10 @@ const masterConfiguration = z.strictObject({
 });
 
 export type MasterConfiguration = z.infer<typeof masterConfiguration>;
+
+export function domainSecretFile({ domainSecretFile: named, identityDir }: MasterConfiguration): string {
+  return named ?? path.join(identityDir, "cluster-domain-secret");
+}
 
 /** @throws OpPrereqError naming the file and the first thing that is wrong with it */
 export async function readConfiguration(file: string): Promise<MasterConfiguration> {

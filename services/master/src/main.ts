@@ -1,16 +1,18 @@
 /** The master daemon: the only place where its parts are put together. */
 import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { RedisConfigStore } from "@gannet/config-store";
 import { exitCodeOf, GannetError, OpPrereqError, Unavailable } from "@gannet/errors";
 import { BullWakeQueue, RedisJobLedger } from "@gannet/job-ledger";
 import { type Leadership, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
-import { loadIdentity } from "@gannet/pki";
+import { certificateValidity, IDENTITY_FILES, loadIdentity } from "@gannet/pki";
 import { connectRedis, parseRedisAddress, type RedisAddress } from "@gannet/redis";
 import { createNodeClient } from "@gannet/rpc";
 import { createLogger, type Logger } from "@gannet/telemetry";
-import { type MasterConfiguration, readConfiguration } from "./configuration.ts";
+import { domainSecretFile, type MasterConfiguration, readConfiguration } from "./configuration.ts";
+import { readDomainSecret } from "./domain-secret.ts";
 import { carriesSecrets, SecretVault } from "./executor/secret-vault.ts";
 import { acceptLoss, WatermarkFile } from "./leader-watermark.ts";
 import { RedisGuard } from "./leader-watermark-guard.ts";
@@ -77,6 +79,10 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const live = new MemoryLiveState();
   const secrets = new SecretVault();
   const identity = await loadIdentity(configuration.identityDir);
+  const certificates = [
+    ...[IDENTITY_FILES.cert, IDENTITY_FILES.ca].map((file) => path.join(configuration.identityDir, file)),
+    configuration.rapi.certificateFile,
+  ];
   const connectAgent = ({ name, address: agent }: AgentTarget) =>
     createNodeClient({ nodeName: name, address: agent, identity });
   const nodes = new NodeDirectory({ view: () => configStore.view, connect: connectAgent });
@@ -128,6 +134,8 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
           live,
           node: (uuid) => nodes.client(uuid),
           connectAgent,
+          masterCertificates: () => Promise.all(certificates.map(certificateValidity)),
+          domainSecret: () => readDomainSecret(domainSecretFile(configuration)),
           logger,
           queue,
           units: LOGICAL_UNITS,

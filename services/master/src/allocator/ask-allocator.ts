@@ -35,16 +35,31 @@ export interface AllocatorQuestion<Request extends AllocatorRequest> {
  */
 export async function askAllocator<Request extends AllocatorRequest>(
   ctx: PrereqContext,
-  { allocator, request, storageType, softErrors = "refuse", without }: AllocatorQuestion<Request>,
+  question: AllocatorQuestion<Request>,
 ): Promise<AllocatorResults[Request["type"]]> {
+  const input = await allocatorInput(ctx, question);
+  return checkedResult(input, await allocatorOutput(ctx, input, question));
+}
+
+/** What the allocator is told. */
+export async function allocatorInput<Request extends AllocatorRequest>(
+  ctx: PrereqContext,
+  { request, storageType, without }: Pick<AllocatorQuestion<Request>, "request" | "storageType" | "without">,
+) {
   const cluster = allocatorCluster(ctx.config, await nodeResources(ctx, storageType));
   const instances = Object.entries(cluster.instances).filter(([name]) => name !== without);
-  const input = { ...cluster, instances: Object.fromEntries(instances), request };
-  const output =
-    allocator.name === BUILT_IN_ALLOCATOR
-      ? solve(input, { softErrors })
-      : await runProgram(ctx, withSoftErrors(allocator, softErrors), input);
-  return checkedResult(input, output);
+  return { ...cluster, instances: Object.fromEntries(instances), request };
+}
+
+/** What it answers, unchecked. @throws OpExecError when that is no JSON */
+export async function allocatorOutput(
+  ctx: PrereqContext,
+  input: AllocatorInput,
+  { allocator, softErrors = "refuse" }: Pick<AllocatorQuestion<AllocatorRequest>, "allocator" | "softErrors">,
+): Promise<unknown> {
+  return allocator.name === BUILT_IN_ALLOCATOR
+    ? solve(input, { softErrors })
+    : await runProgram(ctx, withSoftErrors(allocator, softErrors), input);
 }
 
 function withSoftErrors(allocator: AllocatorChoice, softErrors: SoftErrors): AllocatorChoice {

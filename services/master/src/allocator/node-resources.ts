@@ -45,7 +45,7 @@ function liveOf(state: NodeState, storageType: StorageType, volumeGroup: string)
   const unit = state.storage.find(
     ({ type, name }) => type === storageType && (type !== "lvm-vg" || name === volumeGroup),
   );
-  const spindles = state.storage.find(({ type }) => type === "lvm-pv");
+  const spindles = state.storage.find(({ type, name }) => type === "lvm-pv" && name === volumeGroup);
   return {
     memoryTotalMib: state.memoryTotalMib,
     memoryFreeMib: state.memoryFreeMib,

@@ -3,6 +3,7 @@ import type { ConfigChange } from "@gannet/config-store";
 import type { LogEntryType, UndoStep } from "@gannet/job-ledger";
 import type { LockWish } from "@gannet/locking";
 import type { ConfigView, NodeUuid } from "@gannet/objects";
+import type { CertificateValidity } from "@gannet/pki";
 import type { NodeClient, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
@@ -25,10 +26,17 @@ export interface PrereqContext {
    * cluster yet. The caller closes it.
    */
   agentAt(target: AgentTarget): NodeClient;
+  /**
+   * What clusters share that move instances to each other; it goes into no log, answer or command.
+   * @throws OpPrereqError (environment_error) when the cluster has none
+   */
+  domainSecret(): Promise<string>;
   /** The locks that the opcode holds now. */
   heldLocks(): Promise<readonly LockWish[]>;
   /** Whether the queue takes no new jobs. */
   isQueueDrained(): Promise<boolean>;
+  /** How long those certificates are valid that this process shows, and checks others by. */
+  masterCertificates(): Promise<readonly CertificateValidity[]>;
 }
 
 /**

@@ -10,7 +10,8 @@ import type { Beginning, Fence, Job, JobId, Leftover, WakeQueue } from "@gannet/
 import type { LockWish } from "@gannet/locking";
 import type { ConfigView } from "@gannet/objects";
 import { type Op, type OpcodeDeclaration, parseOpcode } from "@gannet/opcodes";
-import { runPostHooks, runPreHooks } from "../hooks/run-hooks.ts";
+import { refuseWhenDestroyed } from "../destroyed-cluster.ts";
+import { runPostHooks, runPreHooks, tellOfHookFailures } from "../hooks/run-hooks.ts";
 import { JobScheduling } from "../scheduling/job-scheduling.ts";
 import { followUpsOf, ResultWithJobs, withoutIds } from "./follow-up-jobs.ts";
 import { type LockNeeds, sameNeeds } from "./lock-wishes.ts";
@@ -296,6 +297,7 @@ export class Executor {
 }
 
 async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: OpcodeContext): Promise<unknown> {
+  refuseWhenDestroyed(context.config);
   const prereq = await unit.checkPrereq(context, op);
   const hooks = () => unit.hooks?.(context.config, op, prereq);
   const before = hooks();
@@ -313,7 +315,9 @@ async function execute(unit: LogicalUnit, op: Op<OpcodeDeclaration>, context: Op
     // Hooks may take minutes; what is done stays done if this process dies meanwhile.
     if (context.undoList.length > 0) await context.pointOfNoReturn();
     const configChanged = context.hasCommitted;
-    await runPostHooks(context, unit.opcode.id, { before, after: hooks() ?? before, configChanged });
+    const failures = await runPostHooks(context, unit.opcode.id, { before, after: hooks() ?? before, configChanged });
+    if (unit.afterHooks !== undefined) return unit.afterHooks(context, op, result, failures);
+    tellOfHookFailures(context, failures);
   }
   return result;
 }

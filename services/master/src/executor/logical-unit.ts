@@ -5,6 +5,7 @@ import type { ConfigView } from "@gannet/objects";
 import type { Op, OpcodeDeclaration, OpResult, ParamShape } from "@gannet/opcodes";
 import type { z } from "zod";
 import type { HookPlan } from "../hooks/hook-plan.ts";
+import type { HookFailure } from "../hooks/run-hooks.ts";
 import type { ExecContext, PrereqContext } from "./context.ts";
 import type { ResultWithJobs } from "./follow-up-jobs.ts";
 
@@ -32,6 +33,11 @@ export interface LogicalUnit<D extends OpcodeDeclaration = OpcodeDeclaration, Pr
    * The opcode has no hooks without it.
    */
   hooks?(view: ConfigView, op: Op<D>, prereq: Prereq): HookPlan;
+  /**
+   * What becomes of the result when the hooks afterwards are over; without it their failures are told in the job's log,
+   * and it stays.
+   */
+  afterHooks?(ctx: ExecContext, op: Op<D>, result: OpResult<D>, failures: readonly HookFailure[]): OpResult<D>;
   /** What a dry run answers instead of running; null when absent. */
   dryRunResult?(op: Op<D>, prereq: Prereq): unknown;
 }

@@ -3,6 +3,7 @@ import type { ConfigStore } from "@gannet/config-store";
 import type { Fence, JobLedger, LogEntryType, UndoStep } from "@gannet/job-ledger";
 import type { LockManager, LockWish } from "@gannet/locking";
 import type { ConfigView, NodeUuid } from "@gannet/objects";
+import type { CertificateValidity } from "@gannet/pki";
 import type { NodeClient, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
@@ -19,6 +20,10 @@ export interface ExecutionServices {
   readonly node: (uuid: NodeUuid) => NodeClient;
   /** A connection of its own to an agent; whoever asks for it closes it. */
   readonly connectAgent: (target: AgentTarget) => NodeClient;
+  /** @throws OpPrereqError (environment_error) when the cluster has none */
+  readonly domainSecret: () => Promise<string>;
+  /** See {@link ExecContext.masterCertificates}; none by default. */
+  readonly masterCertificates?: () => Promise<readonly CertificateValidity[]>;
   readonly logger: Logger;
 }
 
@@ -86,12 +91,20 @@ export class OpcodeContext implements ExecContext {
     return this.#services.connectAgent(target);
   }
 
+  domainSecret(): Promise<string> {
+    return this.#services.domainSecret();
+  }
+
   heldLocks(): Promise<readonly LockWish[]> {
     return this.#services.locks.held(this.#identity.jobId);
   }
 
   isQueueDrained(): Promise<boolean> {
     return this.#services.ledger.isDrained();
+  }
+
+  async masterCertificates(): Promise<readonly CertificateValidity[]> {
+    return (await this.#services.masterCertificates?.()) ?? [];
   }
 
   step(name: string): Step {

@@ -6,15 +6,26 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ConfigChange } from "@gannet/config-store";
 import { NodeUnreachable, OpExecError } from "@gannet/errors";
 import type { UndoStep } from "@gannet/job-ledger";
-import { ADMIN_STATES, type ConfigView, diskUuid, instanceUuid, type NodeUuid, nodeUuid } from "@gannet/objects";
+import {
+  ADMIN_STATE_SOURCES,
+  ADMIN_STATES,
+  type ConfigView,
+  diskUuid,
+  HYPERVISORS,
+  instanceUuid,
+  type NodeUuid,
+  nodeUuid,
+} from "@gannet/objects";
 import { BlockDevice } from "@gannet/rpc";
 import { z } from "zod";
+import { activateMasterAddress, masterAddress } from "../logical-units/cluster/master-address.ts";
 import { plugDisk } from "../logical-units/instance/device-plugging.ts";
 import { diskShape, reshapedDisks } from "../logical-units/instance/disk-rows.ts";
 import { removeDiskRows, removeInstanceRows, withInstance } from "../logical-units/instance/instance-rows.ts";
 import { instanceMessage, withoutSecret } from "../logical-units/instance/messages.ts";
 import { settleMigration } from "../logical-units/instance/migration-settling.ts";
-import { reconnectDisks, restoreVolumes } from "../logical-units/instance/volume-restoring.ts";
+import { removeNonvolatile } from "../logical-units/instance/nonvolatile-removal.ts";
+import { reconnectDisks, restoreVolumes, standBySecondaries } from "../logical-units/instance/volume-restoring.ts";
 import type { ExecContext } from "./context.ts";
 
 /** How long a node may be unreachable before its part of an undo list is given up. */
@@ -112,10 +123,31 @@ const UNDO_ACTIONS = {
     },
   ),
 
+  /** What the machine of a new instance has kept. */
+  "remove-nonvolatile": action(
+    z.object({ node: nodeUuid, name: z.string(), uuid: instanceUuid, hypervisor: z.enum(HYPERVISORS) }),
+    async (ctx, { node, ...instance }, step) => removeNonvolatile(ctx, instance, node, step),
+  ),
+
+  /** A machine that worked on an instance's disks, while its own disk is there: the instance itself may run after it. */
+  "end-helper": action(
+    deviceOnNode.extend({ name: z.string(), hypervisor: z.string() }),
+    async (ctx, { node, device: json, name, hypervisor }, step) => {
+      const device = BlockDevice.fromJSON(json);
+      const { blockDevices, instances } = ctx.node(node);
+      if (!(await blockDevices.status({ device }, { signal: ctx.signal })).exists) return;
+      const stop = { step: ctx.step(`${step}/stop`), name, hypervisor, force: true, timeoutMs: 0 };
+      await instances.stop(stop, { signal: ctx.signal });
+      ctx.live.noteInstanceGone(node, name);
+      await blockDevices.remove({ step: ctx.step(`${step}/remove`), device }, { signal: ctx.signal });
+    },
+  ),
+
   /** It was stopped for the time of an operation. */
   "start-instance": action(z.object({ instance: instanceUuid }), async (ctx, { instance: uuid }, step) => {
     const row = ctx.config.instances.get(uuid);
     if (row === undefined || row.adminState !== "up") return;
+    await standBySecondaries(ctx, row, step);
     const request = { step: ctx.step(step), instance: instanceMessage(ctx.config, row), paused: false };
     const state = await ctx.node(row.primaryNode).instances.start(request, { signal: ctx.signal });
     ctx.live.noteInstance(row.primaryNode, state);
@@ -123,6 +155,10 @@ const UNDO_ACTIONS = {
 
   "end-transfer": action(z.object({ node: nodeUuid, name: z.string() }), async (ctx, { node, name }, step) => {
     await ctx.node(node).transfers.end({ step: ctx.step(step), names: [name] }, { signal: ctx.signal });
+  }),
+
+  "remove-certificate": action(z.object({ node: nodeUuid, name: z.string() }), async (ctx, { node, name }, step) => {
+    await ctx.node(node).transfers.removeCertificate({ step: ctx.step(step), name }, { signal: ctx.signal });
   }),
 
   "remove-unfinished-export": action(
@@ -133,8 +169,18 @@ const UNDO_ACTIONS = {
     },
   ),
 
+  "activate-master-address": action(masterAddress, async (ctx, where, step) => {
+    await activateMasterAddress(ctx, where, ctx.step(step));
+  }),
+
   "remove-instance-rows": action(z.object({ instance: instanceUuid }), async (ctx, { instance }) => {
     await ctx.commit((view) => removeInstanceRows(view, instance));
+  }),
+
+  /** What was reserved and became real is only reserved again: its disks go by other steps. */
+  "reserve-again": action(z.object({ instance: instanceUuid }), async (ctx, { instance }) => {
+    const reserved = { forthcoming: true, adminState: "down", adminStateSource: "admin", disksActive: false } as const;
+    await ctx.commit((view) => withInstance(view, instance, (row) => ({ ...row, ...reserved })));
   }),
 
   /** Of disks that no instance has. */
@@ -192,9 +238,14 @@ const UNDO_ACTIONS = {
   ),
 
   "set-admin-state": action(
-    z.object({ instance: instanceUuid, adminState: z.enum(ADMIN_STATES), disksActive: z.boolean() }),
-    async (ctx, { instance, adminState, disksActive }) => {
-      await ctx.commit((view) => withInstance(view, instance, (row) => ({ ...row, adminState, disksActive })));
+    z.object({
+      instance: instanceUuid,
+      adminState: z.enum(ADMIN_STATES),
+      adminStateSource: z.enum(ADMIN_STATE_SOURCES),
+      disksActive: z.boolean(),
+    }),
+    async (ctx, { instance, ...state }) => {
+      await ctx.commit((view) => withInstance(view, instance, (row) => ({ ...row, ...state })));
     },
   ),
 };

@@ -10,6 +10,8 @@ export type HookEnvironment = Readonly<Record<string, HookValue>>;
 export interface HookPlan {
   /** Names the folders `<path>-pre.d` and `<path>-post.d`. */
   readonly path: string;
+  /** As which operation the scripts know it, where that is not the opcode's id. */
+  readonly opcode?: string;
   readonly object: "CLUSTER" | "NODE" | "INSTANCE" | "GROUP" | "NETWORK";
   readonly environment: HookEnvironment;
   /** Nodes on which hooks run before, and may refuse. */

@@ -21,7 +21,9 @@ const LONGEST_OUTPUT = 1_000;
  * @throws HooksAbort when a script refuses; HooksFailure when none of the nodes answers
  */
 export async function runPreHooks(ctx: HookContext, opcode: string, plan: HookPlan): Promise<void> {
-  const answers = await askNodes(ctx, { opcode, plan, phase: "pre", nodes: plan.pre, extra: {} });
+  const asked = await askNodes(ctx, { opcode, plan, phase: "pre", nodes: plan.pre, extra: {} });
+  tellOfHookFailures(ctx, asked.filter((answer) => "problem" in answer).map(silenceOf(plan, "pre")));
+  const answers = asked.filter((answer) => "results" in answer);
   if (plan.pre.length > 0 && answers.length === 0)
     throw new HooksFailure(`No node answered when it was asked for its hooks before ${plan.path}`);
   const refusals = answers.flatMap(({ name, results }) =>
@@ -30,16 +32,34 @@ export async function runPreHooks(ctx: HookContext, opcode: string, plan: HookPl
   if (refusals.length > 0) throw new HooksAbort(refusals);
 }
 
+/** A script that failed, or a node that did not run its hooks. */
+export interface HookFailure {
+  /** Name of the node. */
+  readonly node: string;
+  /** Folder and name; null when none was run. */
+  readonly script: string | null;
+  /** What it printed, or why the node did not run them. */
+  readonly problem: string;
+}
+
+/** In the operation's log, as warnings. */
+export function tellOfHookFailures(ctx: Pick<HookContext, "feedback">, failures: readonly HookFailure[]): void {
+  for (const { node, script, problem } of failures)
+    ctx.feedback.warning(
+      script === null ? `Node ${node} ${problem}` : `Hook ${script} on node ${node} failed: ${problem}`,
+    );
+}
+
 /**
- * What fails is told in the operation's log and changes nothing.
  * @param before - as it was when the hooks before were run
  * @param after - the same again, now
+ * @returns what failed, which changes nothing of what was done
  */
 export async function runPostHooks(
   ctx: HookContext,
   opcode: string,
   { before, after, configChanged }: { before: HookPlan; after: HookPlan; configChanged: boolean },
-): Promise<void> {
+): Promise<readonly HookFailure[]> {
   const extra = wireEnvironment("GANETI_POST_", after.environment);
   // A node that the operation has added is asked, too, and one that its object has left.
   const nodes = [...new Set([...before.post, ...after.post])].filter((node) => ctx.config.nodes.has(node));
@@ -47,18 +67,35 @@ export async function runPostHooks(
     { plan: before, nodes },
     ...(configChanged ? [{ plan: { ...before, path: CONFIG_UPDATE }, nodes: [ctx.config.cluster.masterNode] }] : []),
   ];
+  const failures: HookFailure[] = [];
   for (const round of rounds)
-    for (const { name, results } of await askNodes(ctx, { opcode, phase: "post", extra, ...round }))
-      for (const { script, output } of results.filter(({ status }) => status === "fail"))
-        ctx.feedback.warning(`Hook ${script} on node ${name} failed: ${output.slice(0, LONGEST_OUTPUT)}`);
+    for (const answer of await askNodes(ctx, { opcode, phase: "post", extra, ...round }))
+      failures.push(...failuresOf(answer, round.plan));
+  return failures;
 }
 
-interface NodeAnswer {
+function failuresOf(answer: NodeAnswer, plan: HookPlan): readonly HookFailure[] {
+  if ("problem" in answer) return [silenceOf(plan, "post")(answer)];
+  return answer.results
+    .filter(({ status }) => status === "fail")
+    .map(({ script, output }) => ({ node: answer.name, script, problem: output.slice(0, LONGEST_OUTPUT) }));
+}
+
+const silenceOf =
+  ({ path }: HookPlan, phase: Phase) =>
+  ({ name: node, problem }: SilentNode): HookFailure => ({
+    ...{ node, script: null },
+    problem: `did not run its hooks ${path}-${phase}: ${problem}`,
+  });
+
+interface SilentNode {
   readonly name: string;
-  readonly results: readonly HookResult[];
+  readonly problem: string;
 }
 
-/** Nodes that are offline or do not answer are passed over. */
+type NodeAnswer = SilentNode | { readonly name: string; readonly results: readonly HookResult[] };
+
+/** Nodes that are offline are passed over. */
 async function askNodes(
   ctx: HookContext,
   asked: {
@@ -80,9 +117,7 @@ async function askNodes(
       const failure = await failureOf(ctx, async () => {
         ({ results } = await ctx.node(uuid).node.runHooks(request, { signal: ctx.signal }));
       });
-      if (failure === undefined) return { name: row.name, results };
-      ctx.feedback.warning(`Node ${row.name} did not run its hooks ${plan.path}-${phase}: ${failure.message}`);
-      return undefined;
+      return failure === undefined ? { name: row.name, results } : { name: row.name, problem: failure.message };
     }),
   );
   return answers.filter((answer) => answer !== undefined);
@@ -97,7 +132,7 @@ function commonEnvironment(
     GANETI_HOOKS_VERSION: String(HOOKS_VERSION),
     GANETI_HOOKS_PHASE: phase,
     GANETI_HOOKS_PATH: plan.path,
-    GANETI_OP_CODE: opcode,
+    GANETI_OP_CODE: plan.opcode ?? opcode,
     GANETI_OBJECT_TYPE: plan.object,
     GANETI_DATA_DIR: DATA_FOLDER,
     GANETI_CLUSTER: cluster.name,

@@ -5,11 +5,15 @@ import type { LogicalUnit } from "../executor/logical-unit.ts";
 import { backupExport } from "./backup/export.ts";
 import { backupPrepare } from "./backup/prepare.ts";
 import { backupRemove } from "./backup/remove.ts";
+import { clusterActivateMasterIp } from "./cluster/activate-master-ip.ts";
 import { clusterConfigQuery } from "./cluster/config-query.ts";
+import { clusterDeactivateMasterIp } from "./cluster/deactivate-master-ip.ts";
+import { clusterDestroy } from "./cluster/destroy.ts";
 import { clusterPostInit } from "./cluster/post-init.ts";
 import { clusterQuery } from "./cluster/query.ts";
 import { clusterRedistConf } from "./cluster/redist-conf.ts";
 import { clusterRename } from "./cluster/rename.ts";
+import { clusterRenewCrypto } from "./cluster/renew-crypto.ts";
 import { clusterRepairDiskSizes } from "./cluster/repair-disk-sizes.ts";
 import { clusterSetParams } from "./cluster/set-params.ts";
 import { clusterVerify } from "./cluster/verify.ts";
@@ -63,21 +67,30 @@ import { nodeQueryStorage } from "./node/storage-query.ts";
 import { repairNodeStorage } from "./node/storage-repair.ts";
 import { nodeQueryvols } from "./node/storage-volumes.ts";
 import { osDiagnose } from "./os/diagnose.ts";
+import { query } from "./query/query.ts";
+import { queryFields } from "./query/query-fields.ts";
 import { tagsDel } from "./tags/del.ts";
 import { tagsGet } from "./tags/get.ts";
 import { tagsSearch } from "./tags/search.ts";
 import { tagsSet } from "./tags/set.ts";
+import { testAllocator } from "./test/allocator.ts";
 import { testDelay } from "./test/delay.ts";
+import { testJqueue } from "./test/jqueue.ts";
+import { testOsParams } from "./test/os-params.ts";
 
 const UNITS = [
   backupExport,
   backupPrepare,
   backupRemove,
+  clusterActivateMasterIp,
   clusterConfigQuery,
+  clusterDeactivateMasterIp,
+  clusterDestroy,
   clusterPostInit,
   clusterQuery,
   clusterRedistConf,
   clusterRename,
+  clusterRenewCrypto,
   clusterRepairDiskSizes,
   clusterSetParams,
   clusterVerify,
@@ -129,13 +142,18 @@ const UNITS = [
   nodeSetParams,
   oobCommand,
   osDiagnose,
+  query,
+  queryFields,
   repairNodeStorage,
   restrictedCommand,
   tagsDel,
   tagsGet,
   tagsSearch,
   tagsSet,
+  testAllocator,
   testDelay,
+  testJqueue,
+  testOsParams,
 ];
 
 /** @throws Error at start when two units claim one opcode: a defect of this program */

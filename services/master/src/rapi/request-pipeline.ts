@@ -17,6 +17,7 @@ import {
 } from "@gannet/opcodes";
 import type { Logger } from "@gannet/telemetry";
 import type { Context } from "koa";
+import { refuseWhenDestroyed } from "../destroyed-cluster.ts";
 import { errorAnswer } from "./answers.ts";
 import { type Authenticator, CHALLENGE } from "./authenticator.ts";
 import type { Answer, HandlerRequest, Handlers, Requester } from "./handlers.ts";
@@ -88,6 +89,7 @@ export class RequestPipeline {
     trace.requester = requester;
     const refusal = this.#parts.refusal?.();
     if (refusal !== undefined) throw refusal;
+    if (method.access === "write" && name !== "GET") refuseWhenDestroyed(this.#parts.configStore.view);
     const request: ApiRequest = {
       pathParams: found.pathParams,
       query: search === "" ? NO_ARGUMENTS : new URLSearchParams(search),
@@ -161,7 +163,9 @@ export class RequestPipeline {
   }
 }
 
-function succeed(ctx: Context, { body, headers, etag }: Answer): void {
+/** The body of an answer that the client has already is not asked for: it may have to be built. */
+function succeed(ctx: Context, answer: Answer): void {
+  const { headers, etag } = answer;
   if (etag !== undefined) {
     ctx.set("ETag", etag);
     if (isKnown(etag, ctx.req.headers["if-none-match"])) {
@@ -170,7 +174,7 @@ function succeed(ctx: Context, { body, headers, etag }: Answer): void {
     }
   }
   ctx.status = 200;
-  ctx.body = body;
+  ctx.body = answer.body;
   if (headers !== undefined) ctx.set(headers);
 }
 

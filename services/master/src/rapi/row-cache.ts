@@ -1,7 +1,9 @@
 /**
  * The JSON of each object of one kind, as bulk lists and single resources show it, rebuilt only when it was
- * marked as changed. Lists are joined from it, and kept until anything in them changes.
+ * marked as changed. Lists are joined from it, and kept until anything in them changes. Each bulk list has a version,
+ * by which a client that has it already is known without its being built.
  */
+import { randomUUID } from "node:crypto";
 import { jsonAnswer, textAnswer } from "./answers.ts";
 import type { Answer } from "./handlers.ts";
 import { notFound } from "./refusals.ts";
@@ -18,6 +20,9 @@ export interface RowSource<Key extends string> {
 export class RowCache<Key extends string> {
   readonly #source: RowSource<Key>;
   readonly #rows = new Map<Key, string>();
+  /** Versions are counted by each process for itself: those of another one are others. */
+  readonly #series = randomUUID();
+  #version = 0;
   #order: ReturnType<RowSource<Key>["order"]> | undefined;
   #bulk: Answer | undefined;
   #plain: Answer | undefined;
@@ -29,23 +34,34 @@ export class RowCache<Key extends string> {
   /** These objects' rows differ now, or the objects are gone. */
   invalidate(keys: Iterable<Key>): void {
     for (const key of keys) this.#rows.delete(key);
-    this.#bulk = undefined;
+    this.#renewBulk();
   }
 
   /** Every row may differ now. */
   invalidateAll(): void {
     this.#rows.clear();
-    this.#bulk = undefined;
+    this.#renewBulk();
   }
 
   /** Objects came, went or were renamed. */
   reorder(): void {
     this.#order = undefined;
-    this.#bulk = undefined;
     this.#plain = undefined;
+    this.#renewBulk();
   }
 
+  /** Its body is built when it is asked for. */
   bulk(): Answer {
+    const built = () => this.#builtBulk();
+    return {
+      etag: `"${this.#series}-${this.#version}"`,
+      get body() {
+        return built().body;
+      },
+    };
+  }
+
+  #builtBulk(): Answer {
     this.#bulk ??= textAnswer(
       `[${this.#ordered()
         .map(({ key }) => this.#row(key))
@@ -53,6 +69,11 @@ export class RowCache<Key extends string> {
         .join(",")}]`,
     );
     return this.#bulk;
+  }
+
+  #renewBulk(): void {
+    this.#bulk = undefined;
+    this.#version += 1;
   }
 
   plain(): Answer {

@@ -4,13 +4,13 @@ import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Job, JobId } from "@gannet/job-ledger";
+import type { Cluster } from "@gannet/objects";
 import { type Logger, silentLogger } from "@gannet/telemetry";
 import { vi } from "vitest";
 import { LOGICAL_UNITS, unavailableIn } from "../../src/logical-units/registry.ts";
 import { createRapiServer } from "../../src/rapi/rapi-server.ts";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "../logical-units/logical-unit-bed.ts";
 import { type Reply, rapiIdentity, SERVER_NAME, send, USERS } from "../rapi/rapi-testbed.ts";
-import { completeNodes } from "./fuller-nodes.ts";
 import type { FuzzRequest } from "./fuzz-requests.ts";
 import { INSTANCES } from "./words.ts";
 
@@ -29,7 +29,7 @@ export interface FuzzBed extends AsyncDisposable {
   readonly units: LogicalUnitBed;
   /** What was logged as an error: defects, all of them. */
   readonly defects: readonly string[];
-  ask(request: FuzzRequest): Promise<Reply>;
+  ask(request: Pick<FuzzRequest, "method" | "target" | "text">): Promise<Reply>;
   marks(): Promise<Marks>;
   /** Let jobs run whatever filters and drains say, and wait until none is left. @throws Error naming those that are */
   settle(): Promise<void>;
@@ -39,12 +39,20 @@ export interface FuzzBed extends AsyncDisposable {
   strays(): readonly string[];
 }
 
-export async function startFuzzBed(): Promise<FuzzBed> {
+export interface FuzzBedOptions {
+  readonly cluster?: Partial<Cluster>;
+  /** What is there before the first request. */
+  readonly populate?: (units: LogicalUnitBed) => Promise<void>;
+}
+
+export async function startFuzzBed({
+  cluster = { drbdUsermodeHelper: "/bin/true" },
+  populate = instancesOfThreeKinds,
+}: FuzzBedOptions = {}): Promise<FuzzBed> {
   await using stack = new AsyncDisposableStack();
   const defects: string[] = [];
   const logger = defectLogger(defects);
-  const units = stack.use(await startLogicalUnitBed({ drbdUsermodeHelper: "/bin/true" }, { logger }));
-  completeNodes(units.nodes);
+  const units = stack.use(await startLogicalUnitBed(cluster, { logger }));
   const folder = await mkdtemp(join(tmpdir(), "gannet-fuzz-"));
   stack.defer(() => rm(folder, { recursive: true }));
   const usersFile = join(folder, "users");
@@ -100,7 +108,7 @@ export async function startFuzzBed(): Promise<FuzzBed> {
 }
 
 /** Instances of three kinds, a second node group and a network, for the first requests to find. */
-async function populate(units: LogicalUnitBed): Promise<void> {
+async function instancesOfThreeKinds(units: LogicalUnitBed): Promise<void> {
   const [mirrored, plain, file] = INSTANCES;
   const [node1, node2, node3] = NODES;
   const common = { mode: "create", os_type: "noop", hypervisor: "fake", nics: [{}], disks: [{ size: 1024 }] };

@@ -51,6 +51,20 @@ test("settings that stand as they are given", async () => {
   });
 });
 
+test("a default allocator is ours, none, or a program of the master's node", async () => {
+  const problems = [{ check: "allocator", item: "ours", problem: "There is no allocator ours" }];
+  bed.nodes.named(NODE2).verification.problems = problems;
+  await modify({ default_iallocator: "ours" });
+  expect(bed.view.cluster.defaultIallocator).toBe("ours");
+  bed.nodes.named(NODE1).verification.problems = problems;
+  const refused = await refusal({ default_iallocator: "ours", force: true });
+  await modify({ default_iallocator: "hail" });
+  await modify({ default_iallocator: "" });
+  for (const node of bed.nodes.all()) node.verification.problems = [];
+  expect(refused).toEqual(["OpPrereqError", [expect.stringMatching(/default iallocator 'ours'/), "wrong_input"]]);
+  expect(bed.view.cluster.defaultIallocator).toBe("");
+});
+
 test("parameters of every kind: set, inherited, and given back with 'default'", async () => {
   await modify({
     hvparams: { kvm: { kernel_args: "quiet", acpi: "false" } },

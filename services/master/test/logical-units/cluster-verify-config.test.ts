@@ -2,7 +2,7 @@
 import { NodeUnreachable } from "@gannet/errors";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type LogicalUnitBed, NODES } from "./logical-unit-bed.ts";
-import type { ScriptedNode } from "./scripted-nodes.ts";
+import type { ScriptedNode } from "./scripted-node.ts";
 import { changeInstance, DB, heal, startVerifiedCluster, told, WEB } from "./verified-cluster.ts";
 
 const [NODE1, NODE2, NODE3] = NODES;
@@ -15,6 +15,23 @@ afterAll(() => bed[Symbol.asyncDispose]());
 beforeEach(() => heal(bed));
 
 const node = (name: string): ScriptedNode => bed.nodes.named(name);
+
+test("OP_CLUSTER_VERIFY_CONFIG tells of the master's certificates before they end", async () => {
+  const day = 24 * 60 * 60 * 1000;
+  const certificate = { path: "/rapi.pem", problem: "", notBeforeMs: 0, notAfterMs: Date.now() + 20.5 * day };
+  const verify = () => bed.succeed("OP_CLUSTER_VERIFY_CONFIG", { error_codes: true });
+  bed.certificates.push(certificate);
+  const soon = await verify();
+  expect(soon.result).toBe(true);
+  expect(told(soon.log)).toEqual([
+    "- WARNING:ECLUSTERCERT:cluster::while verifying /rapi.pem: Certificate expires in about 20 days",
+  ]);
+  bed.certificates.splice(0, 1, { ...certificate, notAfterMs: Date.now() - day });
+  const late = await verify();
+  bed.certificates.length = 0;
+  expect(late.result).toBe(false);
+  expect(told(late.log)).toEqual([expect.stringMatching(/^- ERROR:ECLUSTERCERT:.*rapi.pem: Certificate is expired/)]);
+});
 
 describe("OP_CLUSTER_VERIFY_CONFIG finds", () => {
   const nowhere = "99999999-9999-4999-8999-999999999999";

@@ -3,7 +3,7 @@ import { NodeUnreachable } from "@gannet/errors";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { guest } from "../rapi/cluster-fixture.ts";
 import { type LogicalUnitBed, NODES } from "./logical-unit-bed.ts";
-import type { ScriptedNode } from "./scripted-nodes.ts";
+import type { ScriptedNode } from "./scripted-node.ts";
 import { changeInstance, DB, heal, startVerifiedCluster, told, WEB } from "./verified-cluster.ts";
 
 const [NODE1, NODE2, NODE3] = NODES;
@@ -18,6 +18,7 @@ beforeEach(() => heal(bed));
 const verifyGroup = (more: object = {}) =>
   bed.succeed("OP_CLUSTER_VERIFY_GROUP", { group_name: "default", error_codes: true, ...more });
 const node = (name: string): ScriptedNode => bed.nodes.named(name);
+const DAY_MS = 24 * 60 * 60 * 1000;
 const problem = (check: string, item: string) => ({ check, item, problem: "it is broken" });
 
 describe("OP_CLUSTER_VERIFY", () => {
@@ -72,7 +73,7 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
       name: "another version, a wrong clock, a broken set-up",
       cause: () => {
         node(NODE3).verification = {
-          ...{ digests: [], agentVersion: "9.9.9", clockMs: Date.now() - 400_000 },
+          ...{ digests: [], certificates: [], siteFiles: [], agentVersion: "9.9.9", clockMs: Date.now() - 400_000 },
           problems: [problem("node-setup", "/proc"), problem("bridge", "br0"), problem("executable", "/oob")],
         };
       },
@@ -98,6 +99,82 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
         `ERROR:ENODEHV:node:${NODE1}:hypervisor verify failure kvm: it is broken`,
         /^ERROR:ENODEFILESTORAGEPATHUNUSABLE:node:node1/,
         /^ERROR:ENODESHAREDFILESTORAGEPATHUNUSABLE:node:node1/,
+      ],
+    },
+    {
+      name: "folders that may never hold disks, a Gluster folder, and a site's script, that cannot be used",
+      cause: () => {
+        node(NODE2).verification.problems = [
+          problem("file-storage-root", "/etc/disks"),
+          problem("file-storage", "/var/run/ganeti/gluster"),
+          problem("user-script", "/etc/ganeti/scripts/master-ip-setup"),
+          problem("file", "/etc/ganeti/vnc-cluster-password"),
+        ];
+      },
+      told: [
+        `ERROR:ENODEFILESTORAGEPATHS:node:${NODE2}:Found forbidden file storage path /etc/disks: it is broken`,
+        /^ERROR:ENODEGLUSTERSTORAGEPATHUNUSABLE:node:node2/,
+        /^ERROR:ENODEUSERSCRIPTS:node:node2.*master-ip-setup: it is broken/,
+        `ERROR:ENODEFILECHECK:node:${NODE2}:/etc/ganeti/vnc-cluster-password: it is broken`,
+      ],
+    },
+    {
+      name: "certificates of agents that end soon, have ended, or cannot be read",
+      cause: () => {
+        const certificate = (path: string, days: number, problem = "") => ({
+          ...{ path, problem, notBeforeMs: Date.now() - DAY_MS },
+          notAfterMs: Date.now() + days * DAY_MS + DAY_MS / 2,
+        });
+        node(NODE1).verification.certificates = [certificate("cert.pem", 31), certificate("ca.pem", 20)];
+        node(NODE2).verification.certificates = [
+          ...[certificate("cert.pem", -1), certificate("ca.pem", 7), certificate("spice.pem", 0, "EACCES")],
+          { ...certificate("late.pem", 99), notBeforeMs: Date.now() + DAY_MS },
+        ];
+      },
+      told: [
+        `WARNING:ECLUSTERCLIENTCERT:cluster::node ${NODE1}: while verifying ca.pem: Certificate expires in about 20 days`,
+        /^ERROR:ECLUSTERCLIENTCERT:cluster::node node2.*cert.pem: Certificate is expired \(valid from .* to .*\)/,
+        `ERROR:ECLUSTERCLIENTCERT:cluster::node ${NODE2}: while verifying ca.pem: Certificate expires in about 7 days`,
+        /^ERROR:ECLUSTERCLIENTCERT:cluster::node node2.*spice.pem: it cannot be read \(EACCES\)/,
+        /^WARNING:ECLUSTERCLIENTCERT:cluster::node node2.*late.pem: Certificate not yet valid/,
+      ],
+    },
+    {
+      name: "files that differ, and files that only some nodes have",
+      cause: async () => {
+        await bed.setCluster({ hvparams: { kvm: { vnc_password_file: "/etc/vnc-password" } } });
+        const vnc = (sha256: string) => [{ path: "/etc/vnc-password", sha256 }];
+        node(NODE1).verification.digests = vnc("aa");
+        node(NODE2).verification.digests = vnc("bb");
+        for (const name of NODES)
+          node(name).verification.siteFiles = [
+            { path: "same", sha256: "cc" },
+            { path: "nowhere", sha256: "" },
+            { path: "kvm-vif-bridge", sha256: name === NODE3 ? "" : "dd" },
+          ];
+      },
+      undo: () => bed.setCluster({ hvparams: {} }),
+      told: [
+        `ERROR:ECLUSTERFILECHECK:cluster::File /etc/vnc-password is optional, but it must exist on all or no nodes (not found on ${NODE3})`,
+        `ERROR:ECLUSTERFILECHECK:cluster::File /etc/vnc-password found with 2 different checksums (variant 1 on ${NODE1}; variant 2 on ${NODE2})`,
+        /^ERROR:ECLUSTERFILECHECK:cluster::File kvm-vif-bridge is optional.*not found on node3/,
+      ],
+    },
+    {
+      name: "hooks that fail, or are not run",
+      cause: () => {
+        node(NODE1).hooks = ({ path, phase }) =>
+          path === "cluster-verify" && phase === "post"
+            ? [{ script: "cluster-verify-post.d/10-quota", status: "fail", output: "the quota is used up" }]
+            : [];
+        bed.nodes.failures = [{ node: NODE3, method: "node.runHooks", error: new NodeUnreachable(NODE3, "no answer") }];
+      },
+      undo: () => {
+        node(NODE1).hooks = () => [];
+      },
+      told: [
+        `ERROR:ENODEHOOKS:node:${NODE1}:Script cluster-verify-post.d/10-quota failed, output: the quota is used up`,
+        /^ERROR:ENODEHOOKS:node:node3.*Communication failure in hooks execution: .*no answer/,
       ],
     },
     {
@@ -150,6 +227,42 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
         /^ERROR:ENODEOS:node:node1.*Invalid OS bad \(located at \/srv\/os\): no create script/,
         /^ERROR:ENODEOS:node:node2.*missing on this node: bad/,
         /^ERROR:ENODEOS:node:node3.*missing on this node: bad/,
+      ],
+    },
+    {
+      name: "OSes that differ between nodes",
+      cause: () => {
+        const os = { name: "debian", path: "/srv/os", apiVersions: [20], trusted: true, valid: true, problem: "" };
+        const tell = (node: string, variants: string[], parameters: string[]) => {
+          const value = {
+            os: [{ ...os, variants, parameters: parameters.map((name) => ({ name, help: "" })) }],
+          };
+          bed.live.apply(bed.uuidOf(node), { update: { $case: "os", value } });
+        };
+        tell(NODE1, ["trixie", "bookworm"], []);
+        tell(NODE2, ["bookworm", "trixie"], ["mirror"]);
+        tell(NODE3, ["trixie"], []);
+      },
+      told: [
+        `ERROR:ENODEOS:node:${NODE2}:OS parameters for debian differs from reference node ${NODE1}: [] vs. [mirror]`,
+        `ERROR:ENODEOS:node:${NODE3}:OS variants list for debian differs from reference node ${NODE1}: [bookworm, trixie] vs. [trixie]`,
+      ],
+    },
+    {
+      name: "an OS that only a later node has, and a cluster's address that nobody answers at",
+      cause: () => {
+        const os = { name: "late", path: "/srv/os", variants: [], parameters: [], apiVersions: [20], trusted: true };
+        const value = { os: [{ ...os, valid: true, problem: "" }] };
+        bed.live.apply(bed.uuidOf(NODE2), { update: { $case: "os", value } });
+        bed.nodes.silent.add("192.0.2.250");
+        return bed.setCluster({ masterIp: "192.0.2.250" });
+      },
+      undo: () => bed.setCluster({ masterIp: "192.0.2.1" }),
+      told: [
+        `ERROR:ENODENET:node:${NODE1}:the master node cannot reach the master IP (not configured?)`,
+        `ERROR:ENODENET:node:${NODE2}:cannot reach the master IP`,
+        `ERROR:ENODENET:node:${NODE3}:cannot reach the master IP`,
+        `ERROR:ENODEOS:node:${NODE2}:Extra OS late not present on reference node (${NODE1})`,
       ],
     },
     {

@@ -366,6 +366,7 @@ describe("is refused", () => {
     const refusal = ["OpPrereqError", [expect.stringMatching(/exclusive storage/), "wrong_input"]];
     expect((await bed.run("OP_INSTANCE_CREATE", spindles)).result).toEqual(refusal);
     await bed.setNode(NODE1, { ndparams: { exclusive_storage: true } });
+    bed.nodes.named(NODE1).spindles = [{ type: "lvm-pv", name: "xenvg", totalMib: 2, freeMib: 2 }];
     for (const request of [drbd(), create("file"), create("plain")])
       expect((await bed.run("OP_INSTANCE_CREATE", request)).result).toEqual(refusal);
     await bed.succeed("OP_INSTANCE_CREATE", spindles);

@@ -195,7 +195,7 @@ describe("more memory", () => {
     bed.nodes.calls.length = 0;
     bed.nodes.failures = [{ method: "instances.setMemory", times: 1, after: true }];
     expect((await bed.run("OP_INSTANCE_SET_PARAMS", { ...INSTANCE, runtime_mem: 256 })).status).toBe("error");
-    expect(asked("instances.setMemory").map(({ memoryMib }) => memoryMib)).toEqual([256, 128]);
+    expect(asked("instances.setMemory").map(({ memoryMib }) => memoryMib)).toEqual([256, 512]);
   });
 });
 

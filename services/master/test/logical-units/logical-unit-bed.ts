@@ -4,6 +4,7 @@ import { BullWakeQueue, type Job, type JobId, RedisJobLedger } from "@gannet/job
 import { RedisLockManager } from "@gannet/locking";
 import type { Cluster, ConfigView, Disk, Instance, Node, NodeUuid } from "@gannet/objects";
 import { parseOpcode, wireOpcode } from "@gannet/opcodes";
+import type { CertificateValidity } from "@gannet/pki";
 import { EPOCH_KEY } from "@gannet/redis";
 import { type Logger, silentLogger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
@@ -16,6 +17,7 @@ import { nodeRow, smallCluster, snapshot } from "../rapi/cluster-fixture.ts";
 import { ScriptedNodes } from "./scripted-nodes.ts";
 
 export const NODES = ["node1.gnt.test", "node2.gnt.test", "node3.gnt.test"] as const;
+export const DOMAIN_SECRET = "a secret of both clusters";
 const EPOCH = 1;
 
 export interface LogicalUnitBed extends AsyncDisposable {
@@ -26,6 +28,8 @@ export interface LogicalUnitBed extends AsyncDisposable {
   readonly configStore: RedisConfigStore;
   readonly locks: RedisLockManager;
   readonly secrets: SecretVault;
+  /** Those that the master shows. */
+  readonly certificates: CertificateValidity[];
   readonly view: ConfigView;
   /** Submit one opcode and wait for the job's end. */
   run(id: string, params: Readonly<Record<string, unknown>>): Promise<FinishedJob>;
@@ -82,6 +86,7 @@ export async function startLogicalUnitBed(
   const lost = new AbortController();
   const secrets = new SecretVault();
   const locks = new RedisLockManager(client);
+  const certificates: CertificateValidity[] = [];
   const executor = new Executor({
     ledger,
     queue,
@@ -90,6 +95,8 @@ export async function startLogicalUnitBed(
     live,
     node: (uuid) => nodes.client(uuid),
     connectAgent: ({ name }) => nodes.named(name).client,
+    masterCertificates: async () => certificates,
+    domainSecret: async () => DOMAIN_SECRET,
     units: LOGICAL_UNITS,
     secrets,
     fence: { epoch: EPOCH },
@@ -134,6 +141,7 @@ export async function startLogicalUnitBed(
     configStore,
     locks,
     secrets,
+    certificates,
     run,
     ended,
     instance,

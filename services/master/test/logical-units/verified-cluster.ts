@@ -26,6 +26,8 @@ export function heal(bed: LogicalUnitBed): void {
     bed.nodes.named(name).verification = {
       digests: [],
       problems: [],
+      certificates: [],
+      siteFiles: [],
       clockMs: Date.now(),
       agentVersion: GANNET_VERSION,
     };

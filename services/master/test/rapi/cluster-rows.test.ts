@@ -224,13 +224,13 @@ describe("work is done for what changed only", () => {
     const subject: Subject = { store: new MemoryStore(), live: new MemoryLiveState() };
     const rows = new ClusterRows({ configStore: subject.store, liveState: subject.live });
     const stringify = vi.spyOn(JSON, "stringify");
-    rows.instances.bulk();
+    expect(rows.instances.bulk().body.length).toBeGreaterThan(2);
     return {
       subject,
       rows,
       built: () => {
         stringify.mockClear();
-        rows.instances.bulk();
+        expect(rows.instances.bulk().body.length).toBeGreaterThan(2);
         const calls = stringify.mock.calls.length;
         return calls;
       },

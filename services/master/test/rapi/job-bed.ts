@@ -47,6 +47,7 @@ export async function startJobBed(): Promise<JobBed> {
     live: rapi.live,
     node: (uuid) => nodes.client(uuid),
     connectAgent: ({ name }) => nodes.named(name).client,
+    domainSecret: async () => "",
     units: LOGICAL_UNITS,
     secrets: new SecretVault(),
     fence: FENCE,

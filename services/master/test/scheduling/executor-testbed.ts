@@ -137,6 +137,7 @@ export async function startExecutorTestbed(cluster: Partial<Cluster> = {}): Prom
       node: (uuid) => {
         throw new Error(`no job calls node ${uuid}`);
       },
+      domainSecret: async () => "",
       connectAgent: ({ name }) => {
         throw new Error(`no job calls node ${name}`);
       },

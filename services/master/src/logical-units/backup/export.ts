@@ -10,47 +10,45 @@ import { onDevice, undoStep } from "../../executor/undo-actions.ts";
 import { withMaster } from "../../hooks/hook-plan.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { endsOf, type PlacedDisk, placedDisks } from "../instance/disk-ends.ts";
-import { assembleDisks, removeDisks, shutdownDisks } from "../instance/disk-steps.ts";
+import { assembleDisks, releaseDisks, removeDisks } from "../instance/disk-steps.ts";
 import { resumeGuest, stopGuest } from "../instance/guest-steps.ts";
+import { runHelper } from "../instance/helper-machine.ts";
 import { removeInstanceRows } from "../instance/instance-rows.ts";
 import { diskNodeLocks, instanceLock } from "../instance/locks.ts";
 import { isRunning, knownInstance, knownNode, onlinePrimary } from "../instance/lookups.ts";
 import { osParameterTexts, osScriptRequest } from "../instance/os-request.ts";
-import { copyContents } from "../instance/transfer-steps.ts";
+import { checkCompression, copyContents } from "../instance/transfer-steps.ts";
 import { describeExport } from "./export-description.ts";
+import { type RemoteTarget, remoteTarget, sendDisks } from "./remote-target.ts";
 import { removeOtherExports } from "./remove.ts";
+import { planZeroing } from "./zeroing.ts";
 
 type ExportOp = Op<typeof BackupExport>;
 
-const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: ExportOp) => boolean])[] = [
-  ["an export to another cluster (mode remote)", (op) => op.mode !== "local"],
-  ["overwriting unused space (zero_free_space)", (op) => op.zero_free_space],
-];
+interface LocalTarget {
+  readonly kind: "node";
+  readonly node: Node;
+}
 
-/** Copies the disks of an instance into a folder of a node, with a description from which it can be made again. */
+/**
+ * Copies the disks of an instance: into a folder of a node, with a description from which it can be made again, or to
+ * another cluster, which makes an instance of them.
+ */
 export const backupExport = implement(BackupExport, {
-  unavailable: (op) => NOT_SUPPORTED_YET.find(([, asked]) => asked(op))?.[0],
-
   locks(op, view) {
     const instance = view.findInstance(op.instance_name);
     return [
       instanceLock(view, op.instance_name),
-      exclusive.all("node"),
+      ...(op.mode === "local" ? [exclusive.all("node")] : []),
       ...(instance === undefined ? [] : diskNodeLocks(view, instance).filter(({ level }) => level === "node-res")),
     ];
   },
 
-  checkPrereq(ctx, op) {
+  async checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
     const source = onlinePrimary(ctx.config, instance);
-    if (op.target_node_uuid === null && typeof op.target_node !== "string")
-      throw new OpPrereqError("An export within the cluster goes to one node: name it (target_node)", "wrong_input");
-    const target = knownNode(ctx.config, op.target_node_uuid ?? String(op.target_node));
-    if (target.offline || target.drained)
-      throw new OpPrereqError(
-        `Node ${target.name} cannot keep the export: it is ${target.offline ? "offline" : "drained"}`,
-        "wrong_state",
-      );
+    checkCompression(ctx.config, op.compress);
+    const target = op.mode === "local" ? localTarget(ctx.config, op) : await remoteTarget(ctx, op, instance);
     const running = isRunning(ctx, instance);
     const isUp = instance.adminState === "up" || running;
     if (op.remove_instance && isUp && !op.shutdown)
@@ -67,15 +65,16 @@ export const backupExport = implement(BackupExport, {
           "or ask for shutdown and long_sleep",
         "wrong_state",
       );
-    return { instance, source, target, running, snapshots };
+    const zeroing = await planZeroing(ctx, instance, op, { isUp, running });
+    return { instance, source, target, running, snapshots, zeroing };
   },
 
   hooks(view, op, { instance, source, target }) {
-    const nodes = withMaster(view, source.uuid, target.uuid);
+    const nodes = withMaster(view, source.uuid, ...(target.kind === "node" ? [target.node.uuid] : []));
     return instanceHooks(view, "instance-export", instance, {
       environment: {
         EXPORT_MODE: op.mode,
-        EXPORT_NODE: target.name,
+        ...(target.kind === "node" ? { EXPORT_NODE: target.node.name } : {}),
         EXPORT_DO_SHUTDOWN: op.shutdown,
         SHUTDOWN_TIMEOUT: op.shutdown_timeout,
         REMOVE_INSTANCE: op.remove_instance,
@@ -84,8 +83,10 @@ export const backupExport = implement(BackupExport, {
     });
   },
 
-  async exec(ctx, op, { instance, source, target, running, snapshots }) {
+  async exec(ctx, op, { instance, source, target, running, snapshots, zeroing }) {
     const view = ctx.config;
+    if (target.kind === "cluster")
+      await ctx.undo(undoStep("remove-certificate", { node: source.uuid, name: target.keyName }));
     const stops = running && op.shutdown;
     if (stops) {
       ctx.feedback.step(`shutting down instance ${instance.name}`);
@@ -93,41 +94,41 @@ export const backupExport = implement(BackupExport, {
       await stopGuest(ctx, instance, op.shutdown_timeout);
     }
     if (!instance.disksActive) await assembleDisks(ctx, view, instance);
+    if (zeroing !== null) await runHelper(ctx, instance, zeroing.helper, zeroing);
     const disks = placedDisks(view, instance);
     const copies = snapshots ? await snapshotsOf(ctx, view, instance, disks) : primaryDevices(view, instance, disks);
     const startsAgain = stops && !op.remove_instance;
     if (startsAgain && snapshots) await start(ctx, instance);
 
-    await copyAll(ctx, { view, instance, source, target, disks, copies, compress: op.compress });
-    const description = describeExport(view, {
-      instance,
-      source: source.name,
-      compression: op.compress,
-      now: ctx.now(),
-      disks: disks.map(({ disk }) => ({
-        dump: disk.uuid,
-        sizeMib: disk.sizeMib,
-        ivName: disk.ivName,
-        name: disk.name,
-      })),
-    });
-    ctx.feedback.step(`finalizing export on ${target.name}`);
-    await ctx
-      .node(target.uuid)
-      .transfers.finalizeExport(
-        { step: ctx.step("finalize"), instanceName: instance.name, description },
-        { signal: ctx.signal },
-      );
+    const ends = disks.map(({ index }) => sourceEnd(view, instance, copies[index], index));
+    if (target.kind === "node")
+      await exportToNode(ctx, target.node, { view, instance, source, disks, ends, compress: op.compress });
+    else await sendDisks(ctx, target, { instanceName: instance.name, source, ends, compress: op.compress });
+    // While it is still known that it has to be.
+    if (startsAgain && !snapshots) await start(ctx, instance);
     // The export is there, whatever becomes of the rest.
     await ctx.pointOfNoReturn();
+    if (target.kind === "cluster") await removeKey(ctx, source, target);
     if (snapshots) await removeSnapshots(ctx, source, copies);
-    if (startsAgain && !snapshots) await start(ctx, instance);
-    else if (!instance.disksActive && !op.remove_instance) await shutdownDisks(ctx, view, instance);
+    if (!instance.disksActive && !op.remove_instance) await releaseDisks(ctx, view, instance);
     if (op.remove_instance) await removeInstance(ctx, instance, op.ignore_remove_failures);
-    await removeOtherExports(ctx, instance.name, target);
+    if (target.kind === "node") await removeOtherExports(ctx, instance.name, target.node);
     return [true, disks.map(() => true)] as [boolean, boolean[]];
   },
 });
+
+/** The node that keeps the export. @throws OpPrereqError: wrong_input, unknown_entity, wrong_state */
+function localTarget(view: ConfigView, op: ExportOp): LocalTarget {
+  if (op.target_node_uuid === null && typeof op.target_node !== "string")
+    throw new OpPrereqError("An export within the cluster goes to one node: name it (target_node)", "wrong_input");
+  const node = knownNode(view, op.target_node_uuid ?? String(op.target_node));
+  if (node.offline || node.drained)
+    throw new OpPrereqError(
+      `Node ${node.name} cannot keep the export: it is ${node.offline ? "offline" : "drained"}`,
+      "wrong_state",
+    );
+  return { kind: "node", node };
+}
 
 async function start(ctx: ExecContext, instance: Instance): Promise<void> {
   ctx.feedback.step(`starting instance ${instance.name}`);
@@ -162,41 +163,67 @@ async function snapshotsOf(
   return snapshots;
 }
 
-interface CopyAll {
+interface LocalExport {
   readonly view: ConfigView;
   readonly instance: Instance;
   readonly source: Node;
-  readonly target: Node;
   readonly disks: readonly PlacedDisk[];
-  readonly copies: readonly BlockDevice[];
+  /** Where each disk's contents come from. */
+  readonly ends: readonly TransferEnd[];
   readonly compress: string;
 }
 
-/** By the OS definition's export script; as they are when the instance has no OS. */
-async function copyAll(ctx: ExecContext, all: CopyAll): Promise<void> {
-  const { view, instance, source, target, disks, copies, compress } = all;
+/** Into the node's folder of exports, with the description. */
+async function exportToNode(ctx: ExecContext, target: Node, exported: LocalExport): Promise<void> {
+  const { view, instance, source, disks, ends, compress } = exported;
   await ctx.undo(undoStep("remove-unfinished-export", { node: target.uuid, instanceName: instance.name }));
-  for (const { index, disk } of disks) {
-    const device = copies[index];
-    if (device === undefined) throw new OpExecError(`disk/${index} of ${instance.name} has no copy to be exported`);
+  for (const [index, end] of ends.entries()) {
     ctx.feedback.step(`exporting disk/${index} from ${source.name} to ${target.name}`);
-    const file: TransferEnd = {
-      end: { $case: "file", value: { instanceName: instance.name, file: disk.uuid } },
-    };
+    const file = disks[index]?.disk.uuid ?? "";
     await copyContents(ctx, {
       instanceName: instance.name,
       component: `disk${index}`,
       compress,
-      from: { node: source, end: sourceEnd(view, instance, device, index) },
-      to: { node: target, end: file },
+      from: { node: source, end },
+      to: { node: target, end: { end: { $case: "file", value: { instanceName: instance.name, file } } } },
     });
   }
+  const description = describeExport(view, {
+    instance,
+    source: source.name,
+    compression: compress,
+    now: ctx.now(),
+    disks: disks.map(({ disk }) => ({
+      dump: disk.uuid,
+      sizeMib: disk.sizeMib,
+      ivName: disk.ivName,
+      name: disk.name,
+    })),
+  });
+  ctx.feedback.step(`finalizing export on ${target.name}`);
+  await ctx
+    .node(target.uuid)
+    .transfers.finalizeExport(
+      { step: ctx.step("finalize"), instanceName: instance.name, description },
+      { signal: ctx.signal },
+    );
 }
 
-function sourceEnd(view: ConfigView, instance: Instance, device: BlockDevice, index: number): TransferEnd {
+/** By the OS definition's export script; as it is when the instance has no OS. */
+function sourceEnd(view: ConfigView, instance: Instance, device: BlockDevice | undefined, index: number): TransferEnd {
+  if (device === undefined) throw new OpExecError(`disk/${index} of ${instance.name} has no copy to be exported`);
   if (instance.os === "") return { end: { $case: "disk", value: { device } } };
   const request = osScriptRequest(view, instance, osParameterTexts(view, instance));
   return { end: { $case: "script", value: { instance: { ...request, step: undefined }, device, index } } };
+}
+
+async function removeKey(ctx: ExecContext, node: Node, { keyName: name }: RemoteTarget): Promise<void> {
+  const request = { step: ctx.step("remove-certificate"), name };
+  const failure = await failureOf(ctx, () =>
+    ctx.node(node.uuid).transfers.removeCertificate(request, { signal: ctx.signal }),
+  );
+  if (failure !== undefined)
+    ctx.feedback.warning(`The key of this export is left on ${node.name} until it expires: ${failure.message}`);
 }
 
 async function removeSnapshots(ctx: ExecContext, node: Node, snapshots: readonly BlockDevice[]): Promise<void> {

@@ -80,7 +80,9 @@ export function changedCluster(op: SetParamsOp, cluster: Cluster): ChangedCluste
   };
   const plain = Object.entries(PLAIN_SETTINGS).flatMap(([parameter, key]) => {
     const value = op[parameter as keyof typeof PLAIN_SETTINGS];
-    return value === null ? [] : [[key, value] as const];
+    // The address stays on some interface; Ganeti's clients may send an empty one for "as it is".
+    const isAsked = value !== null && !(parameter === "master_netdev" && value === "");
+    return isAsked ? [[key, value] as const] : [];
   });
   part(op, undefined, () => checkSettings(op, cluster));
   const hidden = part(op.hidden_os, null, (asked) => changedOsList(cluster.hiddenOs, asked, "hidden_os"));

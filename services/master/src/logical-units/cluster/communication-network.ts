@@ -4,6 +4,8 @@ import { type ConfigView, type NetworkUuid, newNetwork, type Parameters } from "
 
 /** Link-local addresses, which every node can have at once. */
 const ADDRESSES = { network: "169.254.0.0/16", network6: "fe80::/64", gateway: null, gateway6: null } as const;
+/** Where guests ask for their metadata: of no guest (spec/os-iallocator-hooks.json, `metadata_daemon`). */
+const METADATA_ADDRESS = "169.254.169.254";
 const MAC_PREFIX = "52:54:00";
 /** How groups are connected to it. */
 export const COMMUNICATION_CONNECTION: Parameters = { mode: "routed", link: "communication_rt", vlan: "" };
@@ -20,7 +22,8 @@ export function withCommunicationNetwork(
 ): readonly ConfigChange[] {
   const present = view.findNetwork(name);
   const network =
-    present ?? newNetwork({ ...ADDRESSES, ...identity, name, macPrefix: MAC_PREFIX, reservedIps: [], tags: [] });
+    present ??
+    newNetwork({ ...ADDRESSES, ...identity, name, macPrefix: MAC_PREFIX, reservedIps: [METADATA_ADDRESS], tags: [] });
   const unconnected = [...view.groups.values()].filter((group) => group.networks[network.uuid] === undefined);
   return [
     ...(present === undefined ? [{ kind: "network", put: network } as const] : []),

@@ -54,7 +54,7 @@ export function drbdVersionChecks(answered: readonly Answered[]): readonly Check
   }));
 }
 
-/** OS definitions that are broken, or that only some of the nodes have. */
+/** OS definitions that are broken, that only some of the nodes have, or that differ from the first node's. */
 export function osChecks(
   nodes: readonly { readonly node: Node; readonly os: readonly OsDefinition[] }[],
 ): readonly Check[] {
@@ -63,6 +63,7 @@ export function osChecks(
     const check = (ok: boolean, text: string): Check => ({ code: "ENODEOS", item: node.name, ok, text });
     const names = new Set(os.map(({ name }) => name));
     const missing = (reference?.os ?? []).map(({ name }) => name).filter((name) => !names.has(name));
+    const extra = [...names].filter((name) => !reference?.os.some((each) => each.name === name));
     return [
       ...os
         .filter(({ valid }) => !valid)
@@ -71,9 +72,28 @@ export function osChecks(
         missing.length === 0,
         `OSes present on reference node ${reference?.node.name} but missing on this node: ${missing.join(", ")}`,
       ),
+      ...extra.map((name) => check(false, `Extra OS ${name} not present on reference node (${reference?.node.name})`)),
+      ...os.flatMap((own) => {
+        const same = reference?.os.find(({ name }) => name === own.name);
+        if (same === undefined || !own.valid || !same.valid) return [];
+        return OS_ASPECTS.map(([what, of]) => {
+          const [theirs, ours] = [of(same), of(own)];
+          const text =
+            `OS ${what} for ${own.name} differs from reference node ${reference?.node.name}: ` +
+            `[${theirs.join(", ")}] vs. [${ours.join(", ")}]`;
+          return check(theirs.join() === ours.join(), text);
+        });
+      }),
     ];
   });
 }
+
+/** What must be the same of a definition on all nodes. */
+const OS_ASPECTS: readonly (readonly [what: string, of: (os: OsDefinition) => readonly string[]])[] = [
+  ["API version", ({ apiVersions }) => apiVersions.map(String).sort()],
+  ["variants list", ({ variants }) => variants.toSorted()],
+  ["parameters", ({ parameters }) => parameters.map(({ name }) => name).sort()],
+];
 
 /** Where disks take whole physical volumes, these must be alike. */
 export function physicalVolumeCheck({ name }: NodeGroup, answered: readonly Answered[]): readonly Check[] {

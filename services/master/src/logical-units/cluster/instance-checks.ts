@@ -10,7 +10,7 @@ import {
 import type { VerifyErrorCode } from "@gannet/opcodes";
 import type { InstanceStatus } from "@gannet/query";
 import type { InspectedDisk } from "../group/disk-inspection.ts";
-import { hasExclusiveStorage } from "../instance/messages.ts";
+import { hasExclusiveStorage } from "../instance/exclusive-storage.ts";
 import { useOf } from "../instance/policy-check.ts";
 import type { Check } from "./verification-report.ts";
 
@@ -29,6 +29,7 @@ export function instanceChecks(view: ConfigView, instance: Instance, facts: Inst
     ...placeChecks(view, instance),
     ...diskChecks(instance, facts.disks),
     policyCheck(view, instance),
+    spindlesCheck(view, instance),
   ];
 }
 
@@ -101,6 +102,18 @@ function diskChecks(instance: Instance, disks: readonly InspectedDisk[]): readon
   );
   const clean = Object.values(codes).filter((code) => found.every((each) => each.code !== code));
   return [...found, ...[...new Set(clean)].map((code) => check(code, true, "its disks are in order"))];
+}
+
+/** Their number is what the policy and the allocator go by. */
+function spindlesCheck(view: ConfigView, instance: Instance): Check {
+  const isKnown = view.disksOf(instance).every(({ template, spindles }) => template !== "plain" || spindles !== null);
+  return warning(
+    checkOf(instance)(
+      "EINSTANCEPOLICY",
+      isKnown || !hasExclusiveStorage(view, instance.primaryNode),
+      "number of spindles not configured for disks while exclusive storage is enabled, try gnt-cluster repair-disk-sizes",
+    ),
+  );
 }
 
 function policyCheck(view: ConfigView, instance: Instance): Check {

@@ -3,6 +3,8 @@ import { type ConfigView, drbdIdOf, type Node, type NodeUuid } from "@gannet/obj
 import type { VerifyErrorCode } from "@gannet/opcodes";
 import { GANNET_VERSION, worksWith } from "../../version.ts";
 import { volumesOf } from "../group/disk-inspection.ts";
+import { hasExclusiveStorage } from "../instance/exclusive-storage.ts";
+import { certificateChecks } from "./certificate-checks.ts";
 import type { NodeAnswers, NodeEvidence } from "./node-evidence.ts";
 import { reservedVolumes } from "./reserved-volumes.ts";
 import type { Check } from "./verification-report.ts";
@@ -23,11 +25,19 @@ export function nodeChecks(view: ConfigView, evidence: NodeEvidence): readonly C
       `software version mismatch: master ${GANNET_VERSION}, node ${evidence.verified.agentVersion}`,
     ),
     clockCheck(node, evidence),
+    ...certificateChecks("ECLUSTERCLIENTCERT", node.name, evidence.verified.certificates, evidence.askedAtMs[1]),
     ...problemChecks(view, node, evidence),
     check(
       "ENODENET",
       evidence.unreached.length === 0,
       `tcp communication fails with nodes ${evidence.unreached.join(", ")}`,
+    ),
+    check(
+      "ENODENET",
+      evidence.reachesMasterIp,
+      node.uuid === view.cluster.masterNode
+        ? "the master node cannot reach the master IP (not configured?)"
+        : "cannot reach the master IP",
     ),
     ...lvmChecks(view, node, evidence),
     ...drbdChecks(view, node, evidence),
@@ -56,15 +66,19 @@ const CODES: Readonly<Record<string, VerifyErrorCode>> = {
   bridge: "ENODENET",
   executable: "ENODEOOBPATH",
   file: "ENODEFILECHECK",
+  "file-storage-root": "ENODEFILESTORAGEPATHS",
   hypervisor: "ENODEHV",
   "node-setup": "ENODESETUP",
+  "user-script": "ENODEUSERSCRIPTS",
 };
 
 const WORDS: Readonly<Record<string, string>> = {
   bridge: "missing bridge",
   executable: "Invalid OOB path",
+  "file-storage-root": "Found forbidden file storage path",
   hypervisor: "hypervisor verify failure",
   "node-setup": "node setup error",
+  "user-script": "user script not usable:",
 };
 
 /** What the agent found wrong, and each kind of which it found nothing. */
@@ -74,6 +88,7 @@ function problemChecks(view: ConfigView, node: Node, { verified }: NodeAnswers):
   const storageCodes: Readonly<Record<string, VerifyErrorCode>> = {
     [cluster.sharedFileStorageDir]: "ENODESHAREDFILESTORAGEPATHUNUSABLE",
     [cluster.fileStorageDir]: "ENODEFILESTORAGEPATHUNUSABLE",
+    [cluster.glusterStorageDir]: "ENODEGLUSTERSTORAGEPATHUNUSABLE",
   };
   const found = verified.problems
     // A hypervisor that nobody uses may be broken.
@@ -97,10 +112,26 @@ function lvmChecks(view: ConfigView, node: Node, { state, volumes }: NodeAnswers
   const check = checkOf(node);
   return [
     check("ENODELVM", present, `volume group '${group}' missing`),
+    ...sharedPhysicalVolumes(view, node, volumes).map((problem) => check("ENODELVM", false, problem)),
     ...orphanVolumes(view, volumes).map(
       (volume): Check => ({ ...check("ENODEORPHANLV", false, `volume ${volume} is unknown`), severity: "warning" }),
     ),
   ];
+}
+
+/** Where each disk is to have physical volumes of its own, those that several volumes lie on. */
+function sharedPhysicalVolumes(
+  view: ConfigView,
+  { uuid }: Node,
+  volumes: NonNullable<NodeAnswers["volumes"]>,
+): readonly string[] {
+  if (!hasExclusiveStorage(view, uuid)) return [];
+  const users = new Map<string, string[]>();
+  for (const { volumeGroup, name, devices } of volumes)
+    for (const device of new Set(devices)) users.set(device, [...(users.get(device) ?? []), `${volumeGroup}/${name}`]);
+  return [...users]
+    .filter(([, names]) => names.length > 1)
+    .map(([device, names]) => `PV ${device} is shared among unrelated LVs (${names.join(", ")})`);
 }
 
 /** Volumes of the cluster's group that are neither a disk's nor reserved. */

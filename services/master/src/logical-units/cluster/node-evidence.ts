@@ -5,6 +5,7 @@ import {
   filledHvparams,
   filledNdparams,
   type Instance,
+  inheritedHvparams,
   isIpv4,
   isIpv6,
   type Node,
@@ -22,7 +23,8 @@ import type {
 import type { PrereqContext } from "../../executor/context.ts";
 import { agentAddress } from "../../nodes/node-directory.ts";
 import { type InspectedDisk, inspectDisks } from "../group/disk-inspection.ts";
-import { hasExclusiveStorage, instanceMessage } from "../instance/messages.ts";
+import { hasExclusiveStorage } from "../instance/exclusive-storage.ts";
+import { instanceMessage } from "../instance/messages.ts";
 
 /** A node's answers; one that cannot be asked has a failure in place of them. */
 export type NodeEvidence = { readonly node: Node } & (
@@ -33,10 +35,14 @@ export type NodeEvidence = { readonly node: Node } & (
 export interface NodeAnswers {
   readonly state: NodeState;
   readonly verified: VerifyNodeReply;
+  /** Files that it was asked for in {@link NodeAnswers.verified}. */
+  readonly filesAsked: readonly string[];
   /** Milliseconds since 1970 by the master's clock, before and after {@link NodeAnswers.verified} was asked. */
   readonly askedAtMs: readonly [before: number, after: number];
   /** Names of other nodes whose agents it does not reach. */
   readonly unreached: readonly string[];
+  /** Whether it reaches the cluster's own address. */
+  readonly reachesMasterIp: boolean;
   /** Null where the cluster has no use for DRBD; for volumes likewise, and for physical volumes. */
   readonly drbd: DescribeDrbdReply | null;
   readonly volumes: readonly StorageVolume[] | null;
@@ -89,8 +95,9 @@ async function answersOf(
   const usesDrbd = node.vmCapable && templates.includes("drbd");
   const usesLvm = node.vmCapable && volumeGroupName !== "";
   const before = Date.now();
+  const asked = verifyRequest(view, node);
   const [verified, state, addresses, drbd, volumes, units, disks, refusedHvparams] = await Promise.all([
-    itself.verify(verifyRequest(view, node), { signal }).then((reply) => ({ reply, after: Date.now() })),
+    itself.verify(asked, { signal }).then((reply) => ({ reply, after: Date.now() })),
     itself.describe({}, { signal }),
     unreachedPeers(ctx, node),
     usesDrbd ? storage.describeDrbd({}, { signal }) : null,
@@ -102,8 +109,10 @@ async function answersOf(
   return {
     state,
     verified: verified.reply,
+    filesAsked: asked.files,
     askedAtMs: [before, verified.after],
-    unreached: addresses,
+    unreached: addresses.nodes,
+    reachesMasterIp: addresses.masterIp,
     drbd,
     volumes: volumes?.volumes ?? null,
     physicalVolumes: units?.units.filter(({ name }) => name !== "") ?? null,
@@ -117,15 +126,29 @@ function verifyRequest(view: ConfigView, node: Node) {
   const folders = [
     { template: "file", path: cluster.fileStorageDir },
     { template: "sharedfile", path: cluster.sharedFileStorageDir },
+    { template: "gluster", path: cluster.glusterStorageDir },
   ] as const;
   const isUsed = ({ template, path }: (typeof folders)[number]) =>
     path !== "" && node.vmCapable && cluster.enabledDiskTemplates.includes(template);
   return {
-    files: [],
+    files: node.vmCapable ? passwordFiles(view) : [],
     executables: node.uuid === cluster.masterNode ? oobPrograms(view) : [],
     bridges: bridgesOf(view, node),
     fileStorage: folders.filter(isUsed),
+    masterAddressScript: cluster.useExternalMipScript && node.masterCapable,
+    allocators: [],
   };
+}
+
+/** Hypervisor parameters that name a file which a guest must find on every node it comes to. */
+const PASSWORD_FILES = ["vnc_password_file", "spice_password_file"] as const;
+
+function passwordFiles({ cluster }: ConfigView): string[] {
+  const files = cluster.enabledHypervisors.flatMap((name) => {
+    const parameters = inheritedHvparams(cluster, name, null);
+    return PASSWORD_FILES.map((parameter) => String(parameters[parameter] ?? ""));
+  });
+  return [...new Set(files.filter((file) => file.startsWith("/")))].sort();
 }
 
 /** They run on the master. */
@@ -148,7 +171,13 @@ function bridgesOf(view: ConfigView, node: Node): string[] {
   return [...new Set(links)].sort();
 }
 
-async function unreachedPeers(ctx: PrereqContext, node: Node): Promise<readonly string[]> {
+/** Whatever listens there: a machine that refuses the connection is reached. */
+const PROBED_PORT = 1811;
+
+async function unreachedPeers(
+  ctx: PrereqContext,
+  node: Node,
+): Promise<{ readonly nodes: readonly string[]; readonly masterIp: boolean }> {
   const others = ctx.config.nodesOf(node.group).filter(({ uuid, offline }) => uuid !== node.uuid && !offline);
   const peers = others.flatMap((other) => {
     const whole = agentAddress(other);
@@ -156,10 +185,10 @@ async function unreachedPeers(ctx: PrereqContext, node: Node): Promise<readonly 
     const address = whole.slice(0, colon).replace(/^\[|\]$/g, "");
     return isIpv4(address) || isIpv6(address) ? { other, address, port: Number(whole.slice(colon + 1)) } : [];
   });
-  if (peers.length === 0) return [];
+  const master = { address: ctx.config.cluster.masterIp, port: PROBED_PORT };
   const request = {
     own: [],
-    peers: peers.slice(0, MOST_PEERS).map(({ address, port }) => ({ address, port })),
+    peers: [master, ...peers.slice(0, MOST_PEERS - 1).map(({ address, port }) => ({ address, port }))],
     from: "",
   };
   const { silent }: CheckAddressesReply = await ctx
@@ -167,7 +196,10 @@ async function unreachedPeers(ctx: PrereqContext, node: Node): Promise<readonly 
     .node.checkAddresses(request, { signal: ctx.signal });
   const isSilent = (address: string, port: number) =>
     silent.some((peer) => peer.address === address && peer.port === port);
-  return peers.filter(({ address, port }) => isSilent(address, port)).map(({ other }) => other.name);
+  return {
+    nodes: peers.filter(({ address, port }) => isSilent(address, port)).map(({ other }) => other.name),
+    masterIp: !isSilent(master.address, master.port),
+  };
 }
 
 /** Guests without devices, one for each set of parameters that instances of the node have. */

@@ -1,8 +1,9 @@
 /** What only the nodes can tell of a change of the cluster's parameters. Changes nothing. */
 import { randomUUID } from "node:crypto";
-import { NodeUnreachable } from "@gannet/errors";
+import { NodeUnreachable, OpPrereqError } from "@gannet/errors";
 import { type Cluster, type HypervisorName, inheritedHvparams, type Node } from "@gannet/objects";
 import { encodeParameters, type Instance as InstanceMessage } from "@gannet/rpc";
+import { BUILT_IN_ALLOCATOR } from "../../allocator/allocator-choice.ts";
 import type { PrereqContext } from "../../executor/context.ts";
 import type { SetParamsOp } from "./cluster-changes.ts";
 import { changedHypervisors } from "./cluster-consequences.ts";
@@ -12,6 +13,32 @@ export interface NodeFindings {
   readonly reasons: readonly string[];
   /** Nodes that could not be asked, and what was wrong before. */
   readonly warnings: readonly string[];
+}
+
+/** What a node is not asked to verify. */
+const NOTHING = {
+  files: [],
+  executables: [],
+  bridges: [],
+  fileStorage: [],
+  masterAddressScript: false,
+  allocators: [],
+};
+
+/**
+ * An allocator that is to be the default is ours, or a program on the master's node.
+ * @throws OpPrereqError (wrong_input)
+ */
+export async function refuseUnknownAllocator(
+  ctx: PrereqContext,
+  { default_iallocator: name }: SetParamsOp,
+): Promise<void> {
+  if (!name || name === BUILT_IN_ALLOCATOR) return;
+  const { node } = ctx.node(ctx.config.cluster.masterNode);
+  const { problems } = await node.verify({ ...NOTHING, allocators: [name] }, { signal: ctx.signal });
+  const found = problems.find(({ check }) => check === "allocator");
+  if (found !== undefined)
+    throw new OpPrereqError(`Invalid default iallocator '${name}' specified: ${found.problem}`, "wrong_input");
 }
 
 type Question = (ctx: PrereqContext, node: Node) => Promise<readonly string[]>;
@@ -83,7 +110,7 @@ function hasDrbdHelper(helper: string): Question {
 
 function hasFolders(folders: readonly { readonly template: string; readonly path: string }[]): Question {
   return async (ctx, node) => {
-    const request = { files: [], executables: [], bridges: [], fileStorage: [...folders] };
+    const request = { ...NOTHING, fileStorage: [...folders] };
     const { problems } = await ctx.node(node.uuid).node.verify(request, { signal: ctx.signal });
     return problems.filter(({ check }) => check === "file-storage").map(({ item, problem }) => `${item}: ${problem}`);
   };

@@ -2,12 +2,21 @@ import { ClusterPostInit } from "@gannet/opcodes";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { masterHooks } from "../../hooks/cluster-hooks.ts";
+import { knownNode } from "../instance/lookups.ts";
+import { setUpOpenvswitch } from "../node/openvswitch.ts";
 
-/** There is nothing to finish: a cluster is whole once its first configuration is stored. Scripts wait for this job. */
+/**
+ * A cluster is whole once its first configuration is stored, but for the switch of its first node, where the parameters
+ * ask for one. Scripts wait for this job.
+ */
 export const clusterPostInit = implement(ClusterPostInit, {
   locks: () => [exclusive.bigLock],
   checkPrereq: () => undefined,
   hooks: (view) => masterHooks(view, "cluster-init", "CLUSTER", {}, { pre: [] }),
 
-  exec: async () => true,
+  async exec(ctx) {
+    const view = ctx.config;
+    await setUpOpenvswitch(ctx, view, knownNode(view, view.cluster.masterNode));
+    return true;
+  },
 });

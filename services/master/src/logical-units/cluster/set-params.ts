@@ -10,17 +10,17 @@ import { promotions, tellOfPromotions } from "../node/set-params.ts";
 import { changedCluster, type SetParamsOp } from "./cluster-changes.ts";
 import { refuse, refuseConsequences } from "./cluster-consequences.ts";
 import { withCommunicationNetwork } from "./communication-network.ts";
-import { nodeFindings } from "./node-suitability.ts";
+import { tellHostsFiles } from "./hosts-files.ts";
+import { commitWithMasterAddress } from "./master-address-move.ts";
+import { nodeFindings, refuseUnknownAllocator } from "./node-suitability.ts";
 
 export const clusterSetParams = implement(ClusterSetParams, {
-  unavailable: (op) =>
-    op.modify_etc_hosts === true ? "modify_etc_hosts: nodes' /etc/hosts are left alone" : undefined,
-
   locks: () => [shared.all("instance"), shared.all("nodegroup"), shared.all("node")],
 
   async checkPrereq(ctx, op) {
     const { cluster, notes } = changedCluster(op, ctx.config.cluster);
     refuseConsequences(op, ctx.config, cluster);
+    await refuseUnknownAllocator(ctx, op);
     const { reasons, warnings } = await nodeFindings(ctx, op, cluster);
     if (!op.force) refuse(reasons, "wrong_state");
     return {
@@ -36,17 +36,20 @@ export const clusterSetParams = implement(ClusterSetParams, {
     for (const note of notes) ctx.feedback.info(note);
     for (const warning of warnings) ctx.feedback.warning(warning);
     let pool: CandidatePool | null = null;
-    await ctx.commit((view) => {
-      pool = poolAfter(op, view);
-      return [
-        { kind: "cluster", put: changedCluster(op, view.cluster).cluster },
-        ...promotions(pool?.promoted ?? []),
-        ...(op.instance_communication_network
-          ? withCommunicationNetwork(view, op.instance_communication_network, identity)
-          : []),
-      ];
-    });
+    const commit = () =>
+      ctx.commit((view) => {
+        pool = poolAfter(op, view);
+        return [
+          { kind: "cluster", put: changedCluster(op, view.cluster).cluster },
+          ...promotions(pool?.promoted ?? []),
+          ...(op.instance_communication_network
+            ? withCommunicationNetwork(view, op.instance_communication_network, identity)
+            : []),
+        ];
+      });
+    await commitWithMasterAddress(ctx, op, commit);
     tellOfCandidates(ctx, pool);
+    if (op.modify_etc_hosts) await tellHostsFiles(ctx);
     return null;
   },
 });

@@ -2,6 +2,7 @@ import { configurationFindings } from "@gannet/objects";
 import { ClusterVerifyConfig } from "@gannet/opcodes";
 import { shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { certificateChecks } from "./certificate-checks.ts";
 import { type Check, VerificationReport } from "./verification-report.ts";
 
 /** Found to be fine when nothing has the code. */
@@ -24,6 +25,8 @@ export const clusterVerifyConfig = implement(ClusterVerifyConfig, {
 
   async exec(ctx, op) {
     const report = new VerificationReport(ctx.feedback, op);
+    report.section("Verifying cluster certificate files");
+    report.take(certificateChecks("ECLUSTERCERT", "", await ctx.masterCertificates(), Date.now()));
     report.section("Verifying cluster config");
     const findings = configurationFindings(ctx.config);
     report.take(findings.map(({ code, item, problem }): Check => ({ code, item, ok: false, text: problem })));

@@ -16,6 +16,7 @@ import { liveValuesOf } from "../../live-state/live-values.ts";
 import { VERSIONS } from "../../rapi/versions.ts";
 import type { InspectedDisk } from "../group/disk-inspection.ts";
 import { knownGroup } from "../group/lookups.ts";
+import { fileChecks } from "./file-checks.ts";
 import {
   drbdVersionChecks,
   exclusionTagChecks,
@@ -64,6 +65,22 @@ export const clusterVerifyGroup = implement(ClusterVerifyGroup, {
     reportGroup(ctx, report, op, group, own);
     tellNotes(ctx, report, op, { instances, members });
     return report.ok;
+  },
+
+  /** What hooks have to say against the group is a finding as any other. */
+  afterHooks(ctx, op, ok, failures) {
+    const report = new VerificationReport(ctx.feedback, op);
+    report.section("Hooks Results");
+    report.take(
+      failures.map(({ node, script, problem }) => ({
+        ...{ code: "ENODEHOOKS", item: node, ok: false },
+        text:
+          script === null
+            ? `Communication failure in hooks execution: ${problem}`
+            : `Script ${script} failed, output: ${problem}`,
+      })),
+    );
+    return ok && report.ok;
   },
 });
 
@@ -159,6 +176,7 @@ function reportGroup(
   report.section("Verifying node group");
   report.take(drbdVersionChecks(answered));
   report.take(physicalVolumeCheck(group, answered));
+  report.take(fileChecks(answered));
   const withOs = answered.map(({ node }) => node).filter(({ vmCapable }) => vmCapable);
   report.take(osChecks(withOs.map((node) => ({ node, os: ctx.live.node(node.uuid).os }))));
   report.take(

@@ -1,5 +1,5 @@
 import type { MovePlan } from "@gannet/allocator";
-import { DISK_TEMPLATE_TRAITS } from "@gannet/objects";
+import { type ConfigView, DISK_TEMPLATE_TRAITS, type Instance, type NodeGroup } from "@gannet/objects";
 import { GroupEvacuate, type WireOpcode } from "@gannet/opcodes";
 import { allocatorChoice } from "../../allocator/allocator-choice.ts";
 import { askAllocator } from "../../allocator/ask-allocator.ts";
@@ -16,7 +16,7 @@ export const groupEvacuate = implement(GroupEvacuate, {
     const group = view.findGroup(op.group_name);
     if (group === undefined) return [];
     return [
-      ...groupInstances(view, group).map(({ name }) => shared.instance(name)),
+      ...movableInstances(view, group).map(({ name }) => shared.instance(name)),
       ...targetGroupLocks(view, op.target_groups, [group]),
     ];
   },
@@ -25,7 +25,7 @@ export const groupEvacuate = implement(GroupEvacuate, {
     const group = knownGroup(ctx.config, op.group_name);
     const targets = targetGroups(ctx.config, op.target_groups, [group]);
     const allocator = allocatorChoice(ctx.config, op.iallocator);
-    const instances = groupInstances(ctx.config, group);
+    const instances = movableInstances(ctx.config, group);
     // The allocator knows one kind of space at a time: that of the disks that are to be placed.
     const byStorage = Map.groupBy(instances, ({ diskTemplate }) => DISK_TEMPLATE_TRAITS[diskTemplate].storageType);
     const plans: MovePlan[] = [];
@@ -53,6 +53,10 @@ export const groupEvacuate = implement(GroupEvacuate, {
     return submitting(op.sequential && jobs.length > 0 ? [jobs.flat()] : jobs);
   },
 });
+
+function movableInstances(view: ConfigView, group: NodeGroup): readonly Instance[] {
+  return groupInstances(view, group).filter(({ forthcoming }) => !forthcoming);
+}
 
 /** The same move without the guest's memory: it is stopped, and started there. */
 function asFailover(opcode: WireOpcode): WireOpcode {

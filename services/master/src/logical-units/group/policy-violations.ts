@@ -19,7 +19,9 @@ export function newPolicyViolations(
   changed: { readonly cluster?: Cluster; readonly group?: NodeGroup },
 ): readonly string[] {
   const cluster = changed.cluster ?? view.cluster;
-  const after = { cluster, disksOf: (instance: Instance) => view.disksOf(instance) };
+  const groups =
+    changed.group === undefined ? view.groups : new Map([...view.groups, [changed.group.uuid, changed.group]]);
+  const after = { cluster, groups, nodes: view.nodes, disksOf: (instance: Instance) => view.disksOf(instance) };
   return [...view.instances.values()].flatMap((instance) => {
     const node = view.nodes.get(instance.primaryNode);
     const group = node === undefined ? undefined : view.groups.get(node.group);

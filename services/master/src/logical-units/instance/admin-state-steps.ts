@@ -1,25 +1,17 @@
 /** Recording whether an instance is meant to run; the undo restores what was recorded before. */
-import type { ConfigChange } from "@gannet/config-store";
-import type { AdminStateSource, ConfigView, Instance, InstanceUuid } from "@gannet/objects";
+import type { AdminStateSource, ConfigView, Instance } from "@gannet/objects";
 import type { ExecContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { withInstance } from "./instance-rows.ts";
 
-/** The change that records that it should run. */
-export function up(view: ConfigView, uuid: InstanceUuid): readonly ConfigChange[] {
-  return withInstance(view, uuid, (row) => ({
-    ...row,
-    adminState: "up",
-    adminStateSource: "admin",
-    disksActive: true,
-  }));
-}
+/** What of an instance's row says that it should run. */
+export const MEANT_TO_RUN = { adminState: "up", adminStateSource: "admin", disksActive: true } as const;
 
 /** Record that it should run, unless that is recorded already. */
 export async function markUp(ctx: ExecContext, instance: Instance): Promise<ConfigView> {
   if (instance.adminState === "up") return ctx.config;
   await undoAdminState(ctx, instance);
-  return await ctx.commit((view) => up(view, instance.uuid));
+  return await ctx.commit((view) => withInstance(view, instance.uuid, (row) => ({ ...row, ...MEANT_TO_RUN })));
 }
 
 /** Record that it should not run, unless that is recorded already. */
@@ -43,6 +35,9 @@ export async function markDisksActive(ctx: ExecContext, instance: Instance): Pro
   await ctx.commit((view) => withInstance(view, instance.uuid, (row) => ({ ...row, disksActive: true })));
 }
 
-function undoAdminState(ctx: ExecContext, { uuid, adminState, disksActive }: Instance): Promise<void> {
-  return ctx.undo(undoStep("set-admin-state", { instance: uuid, adminState, disksActive }));
+function undoAdminState(
+  ctx: ExecContext,
+  { uuid, adminState, adminStateSource, disksActive }: Instance,
+): Promise<void> {
+  return ctx.undo(undoStep("set-admin-state", { instance: uuid, adminState, adminStateSource, disksActive }));
 }

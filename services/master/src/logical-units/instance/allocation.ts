@@ -12,9 +12,9 @@ import { type NewInstance, newInstance, usableTemplate } from "./create-plan.ts"
 
 type CreateOp = Op<typeof InstanceCreate>;
 
-/** Whether the request leaves the choice of nodes to an allocator. */
+/** Whether the request leaves the choice of nodes to an allocator; what was reserved has them. */
 export function isAllocated(op: CreateOp): boolean {
-  return !op.pnode && !op.pnode_uuid;
+  return !op.pnode && !op.pnode_uuid && !op.commit;
 }
 
 /** Only those nodes are locked that nobody else has just now. */

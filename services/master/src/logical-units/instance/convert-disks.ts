@@ -23,6 +23,7 @@ import { type DiskEnd, endsOf, type PlacedDisk, placedDisks } from "./disk-ends.
 import { addedDisks, type DiskIdentity, newDiskIdentity } from "./disk-rows.ts";
 import { checkDiskSpace, newDiskNeeds, type SpaceNeed } from "./disk-space.ts";
 import { removeDisks, shutdownDisks } from "./disk-steps.ts";
+import { checkDisksFit } from "./exclusive-storage.ts";
 import { removeDiskRows, withInstance } from "./instance-rows.ts";
 import { notRunning, onlineDiskNodes } from "./lookups.ts";
 import { blockDeviceMessage } from "./messages.ts";
@@ -77,6 +78,7 @@ export async function planConversion(
   const secondary = needsSecondary ? mirrorNode(view, asked.secondary, { template, primary }) : null;
   await notRunning(ctx, instance, "its disk template cannot be changed");
   const old = placedDisks(view, instance);
+  checkDisksFit(view, { template, disks: old.map(({ disk }) => disk) }, [primary]);
   const disks = plannedDisks(
     view,
     old.map((each) => askedDisk(each.disk, asked)),
@@ -131,7 +133,7 @@ async function checkRoom(ctx: PrereqContext, node: Node, { way, primary, disks }
     return way === "add-mirror" && node.uuid === primary.uuid ? all.slice(1) : all;
   });
   if (needs.length === 0) return;
-  checkDiskSpace(node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs);
+  checkDiskSpace(ctx.config, node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs);
 }
 
 /**
@@ -310,6 +312,8 @@ async function settle(ctx: ExecContext, { uuid }: Instance, disks: readonly Plac
     ctx.feedback.warning("The disks are left active, because nobody waits until they are in sync");
     return;
   }
-  await shutdownDisks(ctx, view, instance, { disks });
-  await ctx.commit((now) => withInstance(now, uuid, (row) => ({ ...row, disksActive: false })));
+  // The template is changed, whatever becomes of this: what is still active is recorded as that.
+  const failure = await failureOf(ctx, () => shutdownDisks(ctx, view, instance, { disks }));
+  if (failure !== undefined) ctx.feedback.warning(`The disks are left active: ${failure.message}`);
+  await ctx.commit((now) => withInstance(now, uuid, (row) => ({ ...row, disksActive: failure !== undefined })));
 }

@@ -23,10 +23,11 @@ import {
   updateHypervisorParameters,
 } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
+import { checkTemplateFits, hasExclusiveStorage } from "./exclusive-storage.ts";
 import { knownNode } from "./lookups.ts";
-import { hasExclusiveStorage } from "./messages.ts";
 import { type PlannedDisk, plannedDisks } from "./planned-disks.ts";
 import { type PlannedNics, plannedNics } from "./planned-nics.ts";
+import { spindleUse } from "./policy-check.ts";
 
 type CreateOp = Op<typeof InstanceCreate>;
 
@@ -48,24 +49,23 @@ export interface NewInstance {
   readonly tags: readonly string[];
 }
 
-export interface CreatePlan extends NewInstance {
+/** A new instance and the nodes that it will be on. */
+export interface PlacedInstance extends NewInstance {
   readonly node: Node;
   /** Where the second copies are; null for templates that keep none. */
   readonly secondary: Node | null;
-  readonly disks: readonly PlannedDisk[];
-  readonly nics: PlannedNics;
 }
 
-/** Requests that this version knows and cannot carry out; they are refused, never ignored. */
-const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: CreateOp) => boolean])[] = [
-  ["an import from another cluster (mode remote-import)", (op) => op.mode === "remote-import"],
-  ["forthcoming instances", (op) => op.forthcoming || op.commit],
-  ["instance communication", (op) => op.instance_communication],
-];
+/** The nodes that the instance will be on, the primary first. */
+export function nodesOf({ node, secondary }: PlacedInstance): readonly Node[] {
+  return secondary === null ? [node] : [node, secondary];
+}
 
-/** What of a creation is asked for and cannot be done yet. */
-export function lackingForCreate(op: CreateOp): string | undefined {
-  return NOT_SUPPORTED_YET.find(([, asked]) => asked(op))?.[0];
+export interface CreatePlan extends PlacedInstance {
+  readonly disks: readonly PlannedDisk[];
+  readonly nics: PlannedNics;
+  /** Whether it is only reserved. */
+  readonly forthcoming: boolean;
 }
 
 /**
@@ -73,7 +73,7 @@ export function lackingForCreate(op: CreateOp): string | undefined {
  * @throws OpPrereqError or another of the taxonomy, naming what does not fit
  */
 export function newInstance(op: CreateOp, view: ConfigView): NewInstance {
-  if (view.findInstance(op.instance_name)?.name === op.instance_name)
+  if (!op.commit && view.findInstance(op.instance_name)?.name === op.instance_name)
     throw new OpPrereqError(`Instance '${op.instance_name}' is already in the cluster`, "already_exists");
   const hypervisor = enabledHypervisor(view, op.hypervisor ?? null);
   const template = usableTemplate(view, op.disk_template ?? null);
@@ -115,6 +115,7 @@ export function planCreate(op: CreateOp, view: ConfigView): CreatePlan {
       : null,
     disks: plannedDisks(view, op.disks, { template, instanceName, primary: node, files: op }),
     nics: plannedNics(op.nics, view, { primary: node, conflictsCheck: op.conflicts_check }),
+    forthcoming: op.forthcoming,
   };
   checkExclusiveStorage(view, plan);
   return op.identify_defaults ? withoutDefaults(view, plan) : plan;
@@ -146,6 +147,7 @@ export function mirrorNode(
       `Nodes ${primary.name} and ${node.name} are in different node groups; disks are mirrored inside one`,
       "wrong_input",
     );
+  checkTemplateFits(view, template, [primary, node]);
   return node;
 }
 
@@ -191,11 +193,7 @@ export function checkExclusiveStorage(
     if (withSpindles === undefined) return;
     throw new OpPrereqError(`Disk ${withSpindles.index}: spindles are for nodes with exclusive storage`, "wrong_input");
   }
-  if (!DISK_TEMPLATE_TRAITS[template].exclusiveStorage)
-    throw new OpPrereqError(
-      `Disk template ${template} is not possible on node ${exclusive.name}, which has exclusive storage`,
-      "wrong_input",
-    );
+  checkTemplateFits(view, template, [exclusive]);
   const without = disks.find(({ spindles, adopt }) => spindles === null && adopt === null);
   if (without !== undefined)
     throw new OpPrereqError(
@@ -205,11 +203,16 @@ export function checkExclusiveStorage(
 }
 
 /** What the new instance takes of its group's policy. */
-export function plannedUse(plan: CreatePlan): InstanceUse {
+export function plannedUse(view: ConfigView, plan: CreatePlan): InstanceUse {
   return {
     memoryMib: Number(plan.filledBeparams.maxmem),
     vcpus: Number(plan.filledBeparams.vcpus),
-    spindleUse: Number(plan.filledBeparams.spindle_use),
+    spindleUse: spindleUse(
+      view,
+      plan.node.uuid,
+      plan.filledBeparams,
+      plan.disks.map(({ spindles }) => spindles),
+    ),
     diskSizesMib: plan.disks.map((disk) => disk.sizeMib),
     nicCount: plan.nics.drafts.length,
     diskTemplate: plan.template,

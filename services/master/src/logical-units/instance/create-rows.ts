@@ -58,9 +58,9 @@ export function instanceRow(
     disks: identity.disks.map(({ uuid }) => uuid),
     diskTemplate: plan.template,
     // A mirrored disk's ends are connected from its creation on.
-    disksActive: plan.secondary !== null,
+    disksActive: plan.secondary !== null && !plan.forthcoming,
     networkPort,
-    forthcoming: false,
+    forthcoming: plan.forthcoming,
     tags: [...plan.tags],
     ctime: identity.ctime,
     mtime: identity.ctime,

@@ -104,6 +104,17 @@ export async function shutdownDisks(
   });
 }
 
+/** Shut down disks after work that is done, whatever becomes of this: what fails is told. */
+export async function releaseDisks(
+  ctx: ExecContext,
+  view: ConfigView,
+  instance: Instance,
+  which: WhichDisks = {},
+): Promise<void> {
+  const failure = await failureOf(ctx, () => shutdownDisks(ctx, view, instance, which));
+  if (failure !== undefined) ctx.feedback.warning(`The disks are left active: ${failure.message}`);
+}
+
 /**
  * Destroy disks and their data. All are tried; what lies on a secondary that is marked offline stays there.
  * @throws OpExecError naming all that failed

@@ -1,4 +1,5 @@
 import { NodeUnreachable, OpExecError } from "@gannet/errors";
+import type { ConfigView, Instance } from "@gannet/objects";
 import { InstanceFailover } from "@gannet/opcodes";
 import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
@@ -9,9 +10,10 @@ import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { startGuest, stopGuest } from "./guest-steps.ts";
 import { withInstance } from "./instance-rows.ts";
-import { knownInstance, notMarkedOffline } from "./lookups.ts";
+import { isRunning, knownInstance, notMarkedOffline } from "./lookups.ts";
 import { cleanUpMigration } from "./migration-steps.ts";
 import { isFaulty, mirrorReports } from "./mirror-steps.ts";
+import { copyNonvolatile, dropNonvolatile, keepsNonvolatile } from "./nonvolatile-steps.ts";
 import {
   checkTarget,
   everyNode,
@@ -72,10 +74,15 @@ export async function failOver(
   { shutdownTimeoutS, ignoreConsistency }: { readonly shutdownTimeoutS: number; readonly ignoreConsistency: boolean },
 ): Promise<void> {
   const sourceMayFail = source.offline || ignoreConsistency;
-  ctx.feedback.step("checking disk consistency between source and target");
-  await checkCopies(ctx, { instance, source, target }, ignoreConsistency);
+  if (instance.disksActive) {
+    ctx.feedback.step("checking disk consistency between source and target");
+    await checkCopies(ctx, { instance, source, target }, ignoreConsistency);
+  } else ctx.feedback.step("not checking disk consistency as the disks are not in use");
 
   ctx.feedback.step("shutting down instance on source node");
+  // A source that may be dead is not asked to take it back.
+  if (!sourceMayFail && isRunning(ctx, instance))
+    await ctx.undo(undoStep("start-instance", { instance: instance.uuid }));
   const failure = await onSource("shut down the instance", () => stopGuest(ctx, instance, shutdownTimeoutS));
   // A node that does not answer is not asked again for each disk: that would take half a minute and more each time.
   const isSilent = failure instanceof NodeUnreachable;
@@ -84,19 +91,32 @@ export async function failOver(
     await onSource("shut down the instance's disks", () => shutdownDisks(ctx, ctx.config, instance));
   }
 
+  if (!isSilent)
+    await onSource("fetch the UEFI variables and the TPM", () =>
+      copyNonvolatile(ctx, instance, source.uuid, target.uuid),
+    );
+  else if (keepsNonvolatile(ctx.config, instance))
+    ctx.feedback.warning(`The UEFI variables and the TPM stay on ${source.name}; the instance gets new ones`);
+
   // Where the target cannot have the disks, a silent source may have them still: then nothing has moved.
   await ctx.undo(undoStep("restore-disks", { instance: instance.uuid, primaryNode: source.uuid, shapes: [] }));
   const view = await ctx.commit((current) =>
     withInstance(current, instance.uuid, (row) => ({ ...row, primaryNode: target.uuid })),
   );
-  if (instance.adminState !== "up") return;
   const moved = { ...instance, primaryNode: target.uuid };
-  ctx.feedback.step(`activating the instance's disks on target node ${target.name}`);
-  const silent = isSilent ? source.uuid : undefined;
-  // The disks that a silent source may still use have not been shut down, and are not shut down by the undo.
-  await assembleDisks(ctx, view, { ...moved, disksActive: isSilent }, { secondaries: "tolerated", silent });
-  ctx.feedback.step(`starting the instance on the target node ${target.name}`);
-  await startGuest(ctx, moved);
+  if (instance.adminState === "up") await startOnTarget(view, moved);
+  // From here on nothing goes back to the source.
+  await ctx.pointOfNoReturn();
+  if (!isSilent) await dropNonvolatile(ctx, instance, [source.uuid]);
+
+  async function startOnTarget(view: ConfigView, moved: Instance): Promise<void> {
+    ctx.feedback.step(`activating the instance's disks on target node ${target.name}`);
+    const silent = isSilent ? source.uuid : undefined;
+    // The disks that a silent source may still use have not been shut down, and are not shut down by the undo.
+    await assembleDisks(ctx, view, { ...moved, disksActive: isSilent }, { secondaries: "tolerated", silent });
+    ctx.feedback.step(`starting the instance on the target node ${target.name}`);
+    await startGuest(ctx, moved);
+  }
 
   async function onSource(what: string, work: () => Promise<void>): Promise<Error | undefined> {
     const failure = await failureOf(ctx, work);

@@ -10,7 +10,8 @@ import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { wipeDisks } from "./disk-creation-steps.ts";
 import { endsOf, type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { checkDiskSpace, growthNeeds } from "./disk-space.ts";
-import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { assembleDisks, releaseDisks } from "./disk-steps.ts";
+import { checkOwnSpace, hasExclusiveStorage } from "./exclusive-storage.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { isRunning, knownInstance, onlineDiskNodes } from "./lookups.ts";
 import { blockDeviceMessage } from "./messages.ts";
@@ -42,10 +43,13 @@ export const instanceGrowDisk = implement(InstanceGrowDisk, {
     }
     const growthMib = newSizeMib - placed.disk.sizeMib;
     const needs = growthNeeds(placed.disk, growthMib);
-    if (growthMib > 0 && needs.length > 0)
+    const keepsToItsOwn = placed.disk.template === "plain" && hasExclusiveStorage(view, instance.primaryNode);
+    if (growthMib > 0 && keepsToItsOwn && primary !== undefined)
+      await checkOwnSpace(ctx, primary, placed.disk, growthMib);
+    else if (growthMib > 0 && needs.length > 0)
       await Promise.all(
         nodes.map(async (node) =>
-          checkDiskSpace(node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs),
+          checkDiskSpace(view, node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs),
         ),
       );
     return { instance, placed, newSizeMib };
@@ -77,7 +81,7 @@ export const instanceGrowDisk = implement(InstanceGrowDisk, {
     if (op.wait_for_sync) {
       if (!(await waitForSync(ctx, ctx.config, instance, { disks: [after] })))
         ctx.feedback.warning(`The second copy of disk ${index} is not in order; check the instance`);
-      if (!wasActive) await shutdownDisks(ctx, ctx.config, instance, { disks: [after] });
+      if (!wasActive) await releaseDisks(ctx, ctx.config, instance, { disks: [after] });
     } else if (!wasActive)
       ctx.feedback.warning(`Disk ${index} is left active, because nobody waits until it is in sync`);
     return null;

@@ -3,7 +3,6 @@ import path from "node:path";
 import { NodeUnreachable, OpPrereqError } from "@gannet/errors";
 import { type ConfigView, GLOBAL_HYPERVISOR_PARAMETERS, type Instance, type Node } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
-import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { type ExportSections, readDescription } from "../backup/export-description.ts";
 import type { PlacedDisk } from "./disk-ends.ts";
@@ -16,6 +15,7 @@ type CreateOp = Op<typeof InstanceCreate>;
 
 /** An export on one node. */
 export interface ImportSource {
+  readonly kind: "export";
   readonly node: Node;
   /** What its node knows it by: an instance's name or an absolute path. */
   readonly name: string;
@@ -37,7 +37,7 @@ export async function findExport(ctx: PrereqContext, op: CreateOp): Promise<Impo
   if (asked !== null) {
     const node = knownNode(ctx.config, asked);
     const { description } = await ctx.node(node.uuid).transfers.exportInfo({ export: name }, { signal: ctx.signal });
-    return { node, name, sections: readDescription(description) };
+    return { kind: "export", node, name, sections: readDescription(description) };
   }
   const silent: string[] = [];
   for (const node of ctx.config.nodes.values()) {
@@ -46,7 +46,7 @@ export async function findExport(ctx: PrereqContext, op: CreateOp): Promise<Impo
     if (names === undefined) silent.push(node.name);
     if (names?.includes(name) !== true) continue;
     const { description } = await ctx.node(node.uuid).transfers.exportInfo({ export: name }, { signal: ctx.signal });
-    return { node, name, sections: readDescription(description) };
+    return { kind: "export", node, name, sections: readDescription(description) };
   }
   const unasked = silent.length === 0 ? "" : `; these did not answer: ${silent.join(", ")}`;
   throw new OpPrereqError(`No node has an export ${name}${unasked}`, "unknown_entity");
@@ -176,12 +176,4 @@ export async function importDisks(
       },
     });
   }
-  const oldName = source.sections.instance?.name;
-  if (instance.os === "" || oldName === undefined || oldName === instance.name) return;
-  ctx.feedback.step("running the instance OS rename script...");
-  const rename = { ...osScriptRequest(view, instance, parameters), step: ctx.step("os-rename") };
-  const failure = await failureOf(ctx, () =>
-    ctx.node(primary.uuid).os.rename({ instance: rename, oldName }, { signal: ctx.signal }),
-  );
-  if (failure !== undefined) ctx.feedback.warning(`The OS rename script failed: ${failure.message}`);
 }

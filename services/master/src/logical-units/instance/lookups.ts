@@ -5,8 +5,23 @@ import { isRunning as isRunningStatus, type LiveInstance } from "@gannet/query";
 import type { InstanceState, NodeState } from "@gannet/rpc";
 import type { PrereqContext } from "../../executor/context.ts";
 
-/** @throws OpPrereqError (unknown_entity) */
+/**
+ * An instance that is more than a reservation.
+ * @throws OpPrereqError: unknown_entity, or wrong_state for a forthcoming one
+ */
 export function knownInstance(view: ConfigView, name: string): Instance {
+  const instance = knownOrForthcoming(view, name);
+  if (instance.forthcoming)
+    throw new OpPrereqError(
+      `Instance ${instance.name} is forthcoming: it has its resources reserved and no disks yet. Make it real ` +
+        "(create with commit) or remove it",
+      "wrong_state",
+    );
+  return instance;
+}
+
+/** @throws OpPrereqError (unknown_entity) */
+export function knownOrForthcoming(view: ConfigView, name: string): Instance {
   const instance = view.findInstance(name);
   if (instance === undefined) throw new OpPrereqError(`Instance '${name}' is not known`, "unknown_entity");
   return instance;

@@ -8,7 +8,6 @@ import {
   filledBeparams,
   filledDiskparams,
   filledHvparams,
-  filledNdparams,
   type Instance,
   type Network,
   type NodeUuid,
@@ -23,6 +22,8 @@ import {
   type Network as NetworkMessage,
   type Nic,
 } from "@gannet/rpc";
+
+import { hasExclusiveStorage } from "./exclusive-storage.ts";
 
 /** Whose disk it is: an instance's row, or what is to become one. */
 export type DiskOwner = Pick<Instance, "name" | "primaryNode">;
@@ -39,7 +40,8 @@ export function blockDeviceMessage(
   index: number,
   node: NodeUuid,
 ): BlockDevice {
-  const inherited = diskparamsOf(view, instance, disk);
+  // A file keeps the format in which it was made, which is the disk's own (ownParameters in planned-disks.ts).
+  const { format: _ofNewDisks, ...inherited } = diskparamsOf(view, instance, disk);
   const children = "children" in disk ? disk.children : [];
   return {
     uuid: disk.uuid,
@@ -69,14 +71,6 @@ const DRBD_STRIPES = ["data-stripes", "meta-stripes"] as const;
 function exclusiveStorage(view: ConfigView, { template, spindles }: ChildDisk, node: NodeUuid): Parameters {
   if (template !== "plain" || !hasExclusiveStorage(view, node)) return {};
   return { exclusive_storage: true, ...(spindles === null ? {} : { spindles }) };
-}
-
-/** Whether each disk of the node has physical volumes of its own. */
-export function hasExclusiveStorage(view: ConfigView, uuid: NodeUuid): boolean {
-  const node = view.nodes.get(uuid);
-  const group = node === undefined ? undefined : view.groups.get(node.group);
-  if (node === undefined || group === undefined) return false;
-  return filledNdparams(view.cluster, group, node).exclusive_storage === true;
 }
 
 /** The disk as it may be written down: an undo list is kept in the job's record, where no secret may be. */

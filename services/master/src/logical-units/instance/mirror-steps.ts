@@ -201,15 +201,21 @@ export async function withoutSync<Result>(
   }
 }
 
-/** Work on the disk is only slower when its copy cannot be held up. */
+/**
+ * Work on the disk is only slower when its copy cannot be held up. A copy that stays held up is none: whoever cannot
+ * resume it tries once more, by a step of its own, because a step's answer is final.
+ */
 async function pauseSync(
   ctx: ExecContext,
   { node, device, title }: DiskEnd,
   { during, word }: { readonly during: string; readonly word: "pause" | "resume" },
 ): Promise<void> {
-  const step = ctx.step(`${word}-sync/${during}/${device.uuid}/${node}`);
-  const request = { step, device, paused: word === "pause" };
-  const failure = await failureOf(ctx, () => ctx.node(node).blockDevices.pauseSync(request, { signal: ctx.signal }));
-  if (failure !== undefined)
+  const attempts = word === "pause" ? [word] : [word, "resume-again"];
+  for (const attempt of attempts) {
+    const step = ctx.step(`${attempt}-sync/${during}/${device.uuid}/${node}`);
+    const request = { step, device, paused: word === "pause" };
+    const failure = await failureOf(ctx, () => ctx.node(node).blockDevices.pauseSync(request, { signal: ctx.signal }));
+    if (failure === undefined) return;
     ctx.feedback.warning(`Could not ${word} the synchronisation of ${title}: ${failure.message}`);
+  }
 }

@@ -13,12 +13,14 @@ import { placedDisks } from "./disk-ends.ts";
 import { reshapedDisks, shapeOf } from "./disk-rows.ts";
 import { checkDiskSpace, recreationNeeds } from "./disk-space.ts";
 import { assembleDisks, prepareDisks, removeDisks, shutdownDisks } from "./disk-steps.ts";
+import { checkDisksFit } from "./exclusive-storage.ts";
 import { startGuest, stopGuest } from "./guest-steps.ts";
 import { withInstance } from "./instance-rows.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { knownInstance, knownNode } from "./lookups.ts";
 import { blockDeviceMessage } from "./messages.ts";
 import { checkConnected } from "./nic-addresses.ts";
+import { copyNonvolatile, dropNonvolatile } from "./nonvolatile-steps.ts";
 import { checkTarget, type Relocation } from "./relocation.ts";
 import { copyContents } from "./transfer-steps.ts";
 
@@ -54,11 +56,12 @@ export const instanceMove = implement(InstanceMove, {
         "wrong_state",
       );
     checkConnected(view, instance, target);
+    checkDisksFit(view, { template: instance.diskTemplate, disks: view.disksOf(instance) }, [target]);
     const relocation: Relocation = { instance, source, target };
     const willRun = instance.adminState === "up";
     await checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun });
     const state = await ctx.node(target.uuid).node.describe({}, { signal: ctx.signal });
-    checkDiskSpace(target, state, view.disksOf(instance).flatMap(recreationNeeds));
+    checkDiskSpace(view, target, state, view.disksOf(instance).flatMap(recreationNeeds));
     return relocation;
   },
 
@@ -89,12 +92,14 @@ export const instanceMove = implement(InstanceMove, {
         to: end(before, instance, target, { index, disk }),
       });
     }
+    await copyNonvolatile(ctx, instance, source.uuid, target.uuid);
     const moved = await takeOver(ctx, before, instance, target);
 
     ctx.feedback.step(`Removing the disks on the original node ${source.name}`);
     const failure =
       (await failureOf(ctx, () => shutdownDisks(ctx, before, instance))) ??
       (await failureOf(ctx, () => removeDisks(ctx, before, instance, disks)));
+    await dropNonvolatile(ctx, instance, [source.uuid]);
     if (failure !== undefined) ctx.feedback.warning(`The old disks are left behind: ${failure.message}`);
     if (instance.adminState === "up") {
       ctx.feedback.step(`Starting instance ${instance.name} on node ${target.name}`);

@@ -83,7 +83,7 @@ function plannedDisk(view: ConfigView, asked: AskedDisk, index: number, plan: Di
     sizeMib: adopt === null ? (asked.size ?? 0) : 0,
     mode: asked.mode ?? "rw",
     spindles: asked.spindles ?? null,
-    params: ownParameters(asked, index, template),
+    params: { ...ownParameters(asked, index, template), ...fileFormat(view, plan) },
     site: siteOf(view, asked, index, plan),
     adopt,
   };
@@ -132,6 +132,12 @@ function ownParameters(asked: AskedDisk, index: number, template: DiskTemplate):
   const known = [...COMMON_KEYS, ...OWN_KEYS.ext];
   const foreign = Object.entries(asked).filter(([key]) => !known.includes(key));
   return { ...(Object.fromEntries(foreign) as Parameters), ...access };
+}
+
+/** Files are made in the format that is set now, and keep it; one that has none of its own is raw. */
+function fileFormat(view: ConfigView, { template, primary }: DiskPlan): Parameters {
+  const { format = "raw" } = filledDiskparams(view.cluster, view.groups.get(primary.group) ?? null, template);
+  return format === "raw" ? {} : { format };
 }
 
 function siteOf(view: ConfigView, asked: AskedDisk, index: number, plan: DiskPlan): DiskSite {

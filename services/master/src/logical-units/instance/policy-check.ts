@@ -7,12 +7,15 @@ import {
   type Instance,
   type InstanceUse,
   type Node,
+  type NodeUuid,
+  type Parameters,
   policyViolations,
 } from "@gannet/objects";
+import { hasExclusiveStorage } from "./exclusive-storage.ts";
 
 /** What an instance takes, or would take after a change of its disks. */
 export function useOf(
-  view: Pick<ConfigView, "cluster" | "disksOf">,
+  view: Pick<ConfigView, "cluster" | "disksOf" | "groups" | "nodes">,
   instance: Instance,
   changed: Partial<Pick<InstanceUse, "diskSizesMib" | "diskTemplate">> = {},
 ): InstanceUse {
@@ -20,12 +23,32 @@ export function useOf(
   return {
     memoryMib: Number(beparams.maxmem),
     vcpus: Number(beparams.vcpus),
-    spindleUse: Number(beparams.spindle_use),
+    spindleUse: spindleUse(
+      view,
+      instance.primaryNode,
+      beparams,
+      view.disksOf(instance).map(({ spindles }) => spindles),
+    ),
     diskSizesMib: view.disksOf(instance).map((disk) => disk.sizeMib),
     nicCount: instance.nics.length,
     diskTemplate: instance.diskTemplate,
     ...changed,
   };
+}
+
+/**
+ * How heavily an instance uses the disks that it shares with others; where its own have physical volumes for themselves,
+ * how many these are.
+ * @param spindles - of each disk, null where it is not known
+ */
+export function spindleUse(
+  view: Pick<ConfigView, "cluster" | "groups" | "nodes">,
+  primaryNode: NodeUuid,
+  filledBeparams: Parameters,
+  spindles: readonly (number | null)[],
+): number {
+  if (spindles.length === 0 || !hasExclusiveStorage(view, primaryNode)) return Number(filledBeparams.spindle_use);
+  return spindles.reduce<number>((sum, each) => sum + (each ?? 0), 0);
 }
 
 /** @throws OpPrereqError (wrong_input) listing what the policy of the node's group does not allow */

@@ -4,7 +4,7 @@ import { shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { liveValuesOf } from "../../live-state/live-values.ts";
 import { diskStatuses } from "./disk-statuses.ts";
-import { knownInstance } from "./lookups.ts";
+import { knownOrForthcoming } from "./lookups.ts";
 
 /** The locks make a live answer consistent; a static one needs none. */
 export const instanceQueryData = implement(InstanceQueryData, {
@@ -23,7 +23,7 @@ export const instanceQueryData = implement(InstanceQueryData, {
   checkPrereq(ctx, op) {
     const { config } = ctx;
     if (op.instances.length === 0) return [...config.instances.values()];
-    return op.instances.map((name) => knownInstance(config, name));
+    return op.instances.map((name) => knownOrForthcoming(config, name));
   },
 
   async exec(ctx, op, instances) {

@@ -1,5 +1,6 @@
 import { InstanceReboot } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
+import { undoStep } from "../../executor/undo-actions.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { markUp } from "./admin-state-steps.ts";
 import { prepareDisks, shutdownDisks } from "./disk-steps.ts";
@@ -48,8 +49,11 @@ export const instanceReboot = implement(InstanceReboot, {
       await rebootGuest(ctx, instance, op.shutdown_timeout);
       return null;
     }
-    if (running) await stopGuest(ctx, instance, op.shutdown_timeout);
-    else {
+    if (running) {
+      // Where it cannot be started as the configuration says now, it is tried once more.
+      await ctx.undo(undoStep("start-instance", { instance: instance.uuid }));
+      await stopGuest(ctx, instance, op.shutdown_timeout);
+    } else {
       ctx.feedback.info(`Instance ${instance.name} was stopped; starting it`);
       await clearCrashedGuest(ctx, instance);
     }

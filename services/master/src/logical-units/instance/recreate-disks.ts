@@ -9,21 +9,24 @@ import {
   type NodeUuid,
 } from "@gannet/objects";
 import { InstanceRecreateDisks, type Op } from "@gannet/opcodes";
-import type { PrereqContext } from "../../executor/context.ts";
+import { failureOf } from "../../executor/attempt.ts";
+import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { mirrorNode, usableNode } from "./create-plan.ts";
 import { createDisks, wipeDisks } from "./disk-creation-steps.ts";
-import { nodesOfDisk, placedDisks } from "./disk-ends.ts";
+import { placedDisks } from "./disk-ends.ts";
 import { allocateMinors, type DiskShape, reshapedDisks, shapeOf, withShape } from "./disk-rows.ts";
 import { checkDiskSpace, recreationNeeds } from "./disk-space.ts";
 import { shutdownDisks } from "./disk-steps.ts";
+import { checkDisksFit } from "./exclusive-storage.ts";
 import { withInstance } from "./instance-rows.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { knownInstance, notRunning, onlineDiskNodes } from "./lookups.ts";
 import { blockDeviceMessage } from "./messages.ts";
+import { copyNonvolatile, dropNonvolatile } from "./nonvolatile-steps.ts";
 import { groupLocks, newNodes, releaseOtherNodes } from "./other-node.ts";
 
 type RecreateOp = Op<typeof InstanceRecreateDisks>;
@@ -60,8 +63,12 @@ export const instanceRecreateDisks = implement(InstanceRecreateDisks, {
       const row = view.disks.get(shape.disk);
       return row === undefined ? [] : [withShape(row, shape)];
     });
+    checkDisksFit(view, { template, disks }, nodes);
     await Promise.all(nodes.map((node) => checkRoom(ctx, node, disks)));
-    if (!moves) await refuseExisting(ctx, instance, disks);
+    // Nor is what would be left behind where they are now.
+    const present = nodesOf(view, instance).flatMap((uuid) => view.nodes.get(uuid) ?? []);
+    const places = new Set([...nodes, ...present.filter(({ offline }) => !offline)]);
+    await refuseExisting(ctx, instance, { nodes: [...places], disks });
     return { instance, nodes, shapes, moves };
   },
 
@@ -88,9 +95,20 @@ export const instanceRecreateDisks = implement(InstanceRecreateDisks, {
     }
     // A mirrored disk's ends are connected from their creation on.
     if (!instance.disksActive) await shutdownDisks(ctx, view, moved, { disks: placed });
+    if (primaryNode !== before) await leave(ctx, instance, before, primaryNode);
     return null;
   },
 });
+
+/** The node that it leaves has lost the disks, and may have died with them. */
+async function leave(ctx: ExecContext, instance: Instance, before: NodeUuid, now: NodeUuid): Promise<void> {
+  const failure = await failureOf(ctx, () => copyNonvolatile(ctx, instance, before, now));
+  // What could not be fetched is better left where it is.
+  if (failure !== undefined)
+    ctx.feedback.warning(`The UEFI variables and the TPM could not be carried over: ${failure.message}`);
+  await ctx.pointOfNoReturn();
+  if (failure === undefined) await dropNonvolatile(ctx, instance, [before]);
+}
 
 function namesOf(op: RecreateOp): readonly string[] {
   return op.node_uuids && op.node_uuids.length > 0 ? op.node_uuids : op.nodes;
@@ -173,15 +191,19 @@ function movedShapes(view: ConfigView, shapes: readonly DiskShape[], nodes: read
 async function checkRoom(ctx: PrereqContext, node: Node, disks: readonly Disk[]): Promise<void> {
   const needs = disks.flatMap(recreationNeeds);
   if (needs.length === 0) return;
-  checkDiskSpace(node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs);
+  checkDiskSpace(ctx.config, node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs);
 }
 
 /** What is still there is never overwritten. @throws OpPrereqError (already_exists) naming it */
-async function refuseExisting(ctx: PrereqContext, instance: Instance, disks: readonly Disk[]): Promise<void> {
+async function refuseExisting(
+  ctx: PrereqContext,
+  instance: Instance,
+  { nodes, disks }: { readonly nodes: readonly Node[]; readonly disks: readonly Disk[] },
+): Promise<void> {
   const view = ctx.config;
   const devices = disks.flatMap((disk) =>
-    nodesOfDisk(instance, disk).flatMap((node) =>
-      (disk.children.length > 0 ? disk.children : [disk]).map((each) => ({ each, node })),
+    nodes.flatMap(({ uuid }) =>
+      (disk.children.length > 0 ? disk.children : [disk]).map((each) => ({ each, node: uuid })),
     ),
   );
   await Promise.all(

@@ -8,7 +8,7 @@ import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { withInstance } from "./instance-rows.ts";
 import { instanceLock } from "./locks.ts";
 import { knownInstance, notMarkedOffline, notRunning, onlinePrimary } from "./lookups.ts";
-import { osParameterTexts, osScriptRequest } from "./os-request.ts";
+import { osParameterTexts, osScriptRequest, refuseUntrusted } from "./os-request.ts";
 
 /** The OS parameters are for this once: of the instance nothing changes but its OS, once that is installed. */
 export const instanceReinstall = implement(InstanceReinstall, {
@@ -23,6 +23,7 @@ export const instanceReinstall = implement(InstanceReinstall, {
     const os = op.os_type ?? instance.os;
     if (os === "") throw new OpPrereqError(`Instance ${instance.name} has no OS: name one (os_type)`, "wrong_input");
     await notRunning(ctx, instance, "cannot reinstall");
+    refuseUntrusted(ctx, primary, os);
     const installed: Instance = {
       ...instance,
       os,

@@ -9,7 +9,8 @@ import { removeDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
 import { removeInstanceRows } from "./instance-rows.ts";
 import { diskNodeLocks } from "./locks.ts";
-import { knownInstance } from "./lookups.ts";
+import { knownOrForthcoming } from "./lookups.ts";
+import { dropNonvolatile } from "./nonvolatile-steps.ts";
 
 /** The configuration goes last: a removal that dies half-way can be repeated until nothing is left. */
 export const instanceRemove = implement(InstanceRemove, {
@@ -18,7 +19,7 @@ export const instanceRemove = implement(InstanceRemove, {
     return [exclusive.instance(instance?.name ?? op.instance_name), ...(instance ? diskNodeLocks(view, instance) : [])];
   },
 
-  checkPrereq: (ctx, op) => knownInstance(ctx.config, op.instance_name),
+  checkPrereq: (ctx, op) => knownOrForthcoming(ctx.config, op.instance_name),
 
   hooks: (view, op, instance) =>
     instanceHooks(view, "instance-remove", instance, {
@@ -34,10 +35,14 @@ export const instanceRemove = implement(InstanceRemove, {
       ctx.feedback.warning(`Could not ${what}, going on as asked: ${failure.message}`);
     };
     const view = ctx.config;
-    await tolerant(`shut down ${instance.name}`, () => stopGuest(ctx, instance, op.shutdown_timeout));
-    await tolerant(`remove the disks of ${instance.name}`, () =>
-      removeDisks(ctx, view, instance, placedDisks(view, instance)),
-    );
+    // Of a forthcoming one the nodes know nothing.
+    if (!instance.forthcoming) {
+      await tolerant(`shut down ${instance.name}`, () => stopGuest(ctx, instance, op.shutdown_timeout));
+      await tolerant(`remove the disks of ${instance.name}`, () =>
+        removeDisks(ctx, view, instance, placedDisks(view, instance)),
+      );
+      await dropNonvolatile(ctx, instance, [instance.primaryNode, ...view.secondaryNodes(instance)]);
+    }
     await ctx.commit((now) => removeInstanceRows(now, instance.uuid));
     return null;
   },

@@ -11,7 +11,7 @@ import { changeSecondary } from "./changed-secondary.ts";
 import { mirrorNode } from "./create-plan.ts";
 import { endsOf, type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { checkDiskSpace, recreationNeeds } from "./disk-space.ts";
-import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { assembleDisks, releaseDisks } from "./disk-steps.ts";
 import { diskNodeLocks, instanceLock } from "./locks.ts";
 import { knownInstance, knownNode, onlineDiskNodes, onlinePrimary } from "./lookups.ts";
 import { connect } from "./migration-settling.ts";
@@ -109,12 +109,18 @@ async function finish(
   if (removeEarly) await removeOldVolumes(ctx, old);
   const now = placedDisks(view, instance).filter(({ index }) => disks.some((each) => each.index === index));
   await reconnect(ctx, instance, now);
-  if (!(await waitForSync(ctx, view, instance, { disks: now })))
+  const kept = removeEarly ? "" : keptText(old);
+  let isWhole = false;
+  const failure = await failureOf(ctx, async () => {
+    isWhole = await waitForSync(ctx, view, instance, { disks: now });
+  });
+  if (failure !== undefined) throw new OpExecError(`${failure.message}${kept}`, { cause: failure });
+  if (!isWhole)
     throw new OpExecError(
-      `Disks of instance ${instance.name} are degraded: their new copies are not being filled${removeEarly ? "" : keptText(old)}`,
+      `Disks of instance ${instance.name} are degraded: their new copies are not being filled${kept}`,
     );
   if (!removeEarly) await removeOldVolumes(ctx, old);
-  if (!instance.disksActive) await shutdownDisks(ctx, view, instance);
+  if (!instance.disksActive) await releaseDisks(ctx, view, instance);
 }
 
 /** Ends that have given each other up, as they do in a split brain, do not look for each other again by themselves. */
@@ -232,6 +238,7 @@ async function faultySide(
 async function checkRoom(ctx: PrereqContext, node: Node, disks: readonly PlacedDisk[]): Promise<void> {
   const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
   checkDiskSpace(
+    ctx.config,
     node,
     state,
     disks.flatMap(({ disk }) => recreationNeeds(disk)),

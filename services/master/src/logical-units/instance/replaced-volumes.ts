@@ -40,7 +40,13 @@ async function replaceOne(ctx: ExecContext, { node, device }: DiskEnd): Promise<
   await ctx.undo(undoStep("restore-volumes", { ...onDevice(node, device), aside }));
   const request = (what: string, of = device) => ({ step: ctx.step(`${what}/${of.uuid}`), device: of });
   await blockDevices.detachVolumes(request("detach-volumes"), { signal: ctx.signal });
-  const moved = device.children.map((child, position) => ({ child, old: named(child, aside[position]) }));
+  // Of a faulty end they may be lost: then there is nothing to put aside.
+  const present = await Promise.all(
+    device.children.map((child) => blockDevices.status({ device: child }, { signal: ctx.signal })),
+  );
+  const moved = device.children
+    .map((child, position) => ({ child, old: named(child, aside[position]) }))
+    .filter((_each, position) => present[position]?.exists === true);
   for (const { child, old } of moved)
     await blockDevices.rename({ ...request("put-aside", child), logicalId: old.logicalId }, { signal: ctx.signal });
   await blockDevices.attachVolumes(request("attach-volumes"), { signal: ctx.signal });

@@ -22,6 +22,7 @@ import {
   type InstanceParameters,
   type SetParamsOp,
 } from "./changed-parameters.ts";
+import { withCommunicationChange } from "./communication-nic.ts";
 import { type Conversion, planConversion } from "./convert-disks.ts";
 import { usableNode } from "./create-plan.ts";
 import { hotplugObstacle } from "./device-hotplug.ts";
@@ -30,7 +31,7 @@ import { knownNode, notRunning, onlineDiskNodes } from "./lookups.ts";
 import { instanceMessage } from "./messages.ts";
 import { checkConnected } from "./nic-addresses.ts";
 import { osParameterTexts } from "./os-request.ts";
-import { checkPolicy, useOf } from "./policy-check.ts";
+import { checkPolicy, spindleUse, useOf } from "./policy-check.ts";
 
 export interface SetParamsPlan {
   /** As it is. */
@@ -52,9 +53,14 @@ export interface SetParamsPlan {
 const isGiven = (value: unknown): boolean => value !== null && value !== undefined;
 
 /** @throws OpPrereqError with Ganeti's code of each prerequisite; TypeEnforcementError */
-export async function planSetParams(ctx: PrereqContext, instance: Instance, op: SetParamsOp): Promise<SetParamsPlan> {
+export async function planSetParams(
+  ctx: PrereqContext,
+  instance: Instance,
+  asked: SetParamsOp,
+): Promise<SetParamsPlan> {
   const view = ctx.config;
-  checkRequest(op);
+  checkRequest(asked);
+  const op = withCommunicationChange(view, instance, asked);
   const warnings: string[] = [];
   const primary = await newPrimary(ctx, instance, op, warnings);
   const parameters = changedParameters(view, instance, op);
@@ -85,7 +91,15 @@ export async function planSetParams(ctx: PrereqContext, instance: Instance, op: 
 
 /** @throws OpPrereqError (wrong_input) */
 function checkRequest(op: SetParamsOp): void {
-  const asked = [op.disk_template, op.os_name, op.offline, op.runtime_mem, op.pnode, op.pnode_uuid].some(isGiven);
+  const asked = [
+    op.disk_template,
+    op.os_name,
+    op.offline,
+    op.runtime_mem,
+    op.pnode,
+    op.pnode_uuid,
+    op.instance_communication,
+  ].some(isGiven);
   const changed = [op.beparams, op.hvparams, op.osparams, op.osparams_private].some(hasKeys);
   if (!asked && !changed && op.nics.length === 0 && op.disks.length === 0)
     throw new OpPrereqError("No changes submitted", "wrong_input");
@@ -152,7 +166,11 @@ function checkUse(view: ConfigView, before: Instance, after: Instance, { op, nic
     nicCount: nics?.drafts.length ?? after.nics.length,
     ...(disks === null
       ? {}
-      : { diskSizesMib: disks.drafts.map(({ sizeMib }) => sizeMib), diskTemplate: disks.template }),
+      : {
+          diskSizesMib: disks.drafts.map(({ sizeMib }) => sizeMib),
+          diskTemplate: disks.template,
+          spindleUse: spindleUse(view, after.primaryNode, filledBeparams(view.cluster, after), spindlesOf(view, disks)),
+        }),
   };
   checkPolicy(view, primary, use);
   checkPolicy(view, primary, { ...use, memoryMib: Number(filledBeparams(view.cluster, after).minmem) });
@@ -249,13 +267,17 @@ async function askForProcessors(ctx: PrereqContext, after: Instance, op: SetPara
   }
 }
 
+function spindlesOf(view: ConfigView, { drafts }: DiskChangePlan): readonly (number | null)[] {
+  return drafts.map(({ uuid, made }) => made?.disk.spindles ?? view.disks.get(uuid)?.spindles ?? null);
+}
+
 /** @throws OpPrereqError (insufficient_resources, environment_error) */
 async function askForRoom(ctx: PrereqContext, instance: Instance, { made }: DiskChangePlan): Promise<void> {
   const needs = made.flatMap(({ disk }) => newDiskNeeds(disk));
   if (needs.length === 0) return;
   for (const uuid of [instance.primaryNode, ...ctx.config.secondaryNodes(instance)]) {
     const state = await ctx.node(uuid).node.describe({}, { signal: ctx.signal });
-    checkDiskSpace(knownNode(ctx.config, uuid), state, needs);
+    checkDiskSpace(ctx.config, knownNode(ctx.config, uuid), state, needs);
   }
 }
 

@@ -18,21 +18,15 @@ import { type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { prepareDisks } from "./disk-steps.ts";
 import { instanceLock } from "./locks.ts";
 import { knownInstance } from "./lookups.ts";
+import { copyNonvolatile, dropNonvolatile } from "./nonvolatile-steps.ts";
 import { releaseOtherNodes } from "./other-node.ts";
 import { planSetParams, type SetParamsPlan } from "./set-params-plan.ts";
-
-/** What is declared and cannot be done yet. */
-const NOT_SUPPORTED_YET: readonly (readonly [what: string, asked: (op: SetParamsOp) => boolean])[] = [
-  ["instance communication", (op) => op.instance_communication != null],
-];
 
 /**
  * All that can fail is done before the instance's row is written, which makes the change; what the guest or a node
  * does not take after that is told.
  */
 export const instanceSetParams = implement(InstanceSetParams, {
-  unavailable: (op) => NOT_SUPPORTED_YET.find(([, asked]) => asked(op))?.[0],
-
   locks(op, view) {
     const instance = view.findInstance(op.instance_name);
     const own = instance ? [instance.primaryNode, ...view.secondaryNodes(instance)] : [];
@@ -74,8 +68,10 @@ export const instanceSetParams = implement(InstanceSetParams, {
     const made = disks === null ? [] : await makeDisks(ctx, instance, disks, { waits: op.wait_for_sync });
     if (plan.hotplug) await unplugDisks(ctx, instance, leaving);
     if (ballooning !== null) await balloon(ctx, instance, ballooning);
+    await copyNonvolatile(ctx, instance, instance.primaryNode, plan.primary.uuid);
     const view = await ctx.commit((now) => changedRows(now, plan));
     await ctx.pointOfNoReturn();
+    if (plan.primary.uuid !== instance.primaryNode) await dropNonvolatile(ctx, instance, [instance.primaryNode]);
 
     const after = view.instances.get(instance.uuid) ?? instance;
     await bringUpAttached(ctx, view, instance, after, made);

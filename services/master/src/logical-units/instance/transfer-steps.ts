@@ -1,9 +1,9 @@
 /** Copying contents from one node to another, with the progress in the job's log. */
 import { randomBytes } from "node:crypto";
 import { isIPv6 } from "node:net";
-import { OpExecError } from "@gannet/errors";
-import type { Node, NodeUuid } from "@gannet/objects";
-import type { TransferEnd, TransferState } from "@gannet/rpc";
+import { OpExecError, OpPrereqError } from "@gannet/errors";
+import type { ConfigView, Node, NodeUuid } from "@gannet/objects";
+import { decodeParameters, type TransferEnd, type TransferState } from "@gannet/rpc";
 import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
@@ -25,7 +25,10 @@ export interface Copy {
 }
 
 /** spec/os-iallocator-hooks.json, `export_import.timeouts_s`. */
-const CONNECT_TIMEOUT_S = 180;
+export const CONNECT_TIMEOUT_S = 180;
+/** As long as its agent may take to begin sending (libs/rpc, deadlines). */
+const COPY_TIMEOUT_S = 900;
+const MAGIC_BYTES = 20;
 const PROGRESS_EVERY_MS = 60_000;
 
 /**
@@ -38,9 +41,9 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
   const address = to.node.secondaryIp;
   const options = {
     compress,
-    magic: randomBytes(20).toString("hex"),
+    magic: newMagic(),
     ipv6: isIPv6(address),
-    connectTimeoutSeconds: CONNECT_TIMEOUT_S,
+    connectTimeoutSeconds: isCopiedFirst(from.end) ? COPY_TIMEOUT_S : CONNECT_TIMEOUT_S,
     keyName: "",
     peerCertificatePem: "",
   };
@@ -88,8 +91,28 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
   }
 }
 
+/** Contents that are kept in a format of their own are copied out of it before they are sent. */
+function isCopiedFirst({ end }: TransferEnd): boolean {
+  const device = end?.$case === "disk" || end?.$case === "script" ? end.value.device : undefined;
+  return device !== undefined && decodeParameters(device.params).format === "qcow2";
+}
+
+/** @throws OpPrereqError (wrong_input) for a tool that the cluster does not allow */
+export function checkCompression({ cluster }: ConfigView, tool: string): void {
+  if (tool === "none" || tool === "" || cluster.compressionTools.includes(tool)) return;
+  throw new OpPrereqError(
+    `${tool} is not among the cluster's compression tools: ${cluster.compressionTools.join(", ") || "(none)"}`,
+    "wrong_input",
+  );
+}
+
+/** What a sender says first, which nobody else knows. */
+export function newMagic(): string {
+  return randomBytes(MAGIC_BYTES).toString("hex");
+}
+
 /** Follow one transfer to its end. @throws OpExecError when its node stops telling before that */
-async function outcome(
+export async function outcome(
   ctx: ExecContext,
   node: NodeUuid,
   name: string,
@@ -103,7 +126,7 @@ async function outcome(
   throw new OpExecError(`The node stopped telling of the transfer ${name}`);
 }
 
-function teller(ctx: ExecContext, component: string): (state: TransferState) => void {
+export function teller(ctx: ExecContext, component: string): (state: TransferState) => void {
   let toldAt = performance.now();
   return ({ transferredMib, mibPerSecond, percent, estimatedSeconds, over }) => {
     if (over || performance.now() - toldAt < PROGRESS_EVERY_MS) return;
@@ -114,8 +137,8 @@ function teller(ctx: ExecContext, component: string): (state: TransferState) => 
   };
 }
 
-/** Also ends one that still goes on. */
-async function forget(
+/** Also ends a transfer that still goes on. */
+export async function forget(
   ctx: ExecContext,
   node: Node,
   name: string,

@@ -1,10 +1,12 @@
 /** How an operation on the ends of mirrored disks that broke off is taken back. Idempotent, whoever died when. */
 import type { Instance, NodeUuid } from "@gannet/objects";
 import type { BlockDevice } from "@gannet/rpc";
+import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { endsOf, placedDisks } from "./disk-ends.ts";
 
 type RestoringContext = Pick<ExecContext, "config" | "node" | "step" | "signal">;
+type TellingContext = RestoringContext & Pick<ExecContext, "feedback">;
 
 /** The logical ids that a disk's volumes had while others took their names, in the order of its children. */
 export type AsideIds = readonly (readonly string[])[];
@@ -42,6 +44,21 @@ export async function restoreVolumes(
 /** A volume under another name. */
 export function named(volume: BlockDevice, logicalId: readonly string[] = volume.logicalId): BlockDevice {
   return { ...volume, logicalId: [...logicalId] };
+}
+
+/**
+ * Bring up the second copies of an instance that is about to run again; one that does not come up is missed, and made
+ * whole again by an activation of the disks.
+ */
+export async function standBySecondaries(ctx: TellingContext, instance: Instance, step: string): Promise<void> {
+  const ends = placedDisks(ctx.config, instance).flatMap((placed) => endsOf(ctx.config, instance, placed));
+  for (const { node, role, device, title } of ends) {
+    if (role === "primary" || ctx.config.nodes.get(node)?.offline === true) continue;
+    const request = { step: ctx.step(`${step}/${device.uuid}/${node}`), device };
+    const failure = await failureOf(ctx, () => ctx.node(node).blockDevices.standBy(request, { signal: ctx.signal }));
+    if (failure !== undefined)
+      ctx.feedback.warning(`Could not prepare ${title} as secondary, going on without it: ${failure.message}`);
+  }
 }
 
 /** Connect both ends of an instance's mirrored disks, as the configuration has them. */

@@ -8,8 +8,10 @@ import type { NodeState } from "@gannet/rpc";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { type AddOp, memberBefore, plannedNode } from "./add-plan.ts";
 import { agentOf, answeringAgent, checkReplicationAddress, portOf, withAgent } from "./agent-checks.ts";
+import { setUpOpenvswitch } from "./openvswitch.ts";
 
 /** As the cluster's `primary_ip_family` has it (address_families(7)). */
 const AF_INET6 = 10;
@@ -47,9 +49,11 @@ export const nodeAdd = implement(NodeAdd, {
 
   async exec(ctx, op, { node, joining, state }) {
     tellOfHypervisors(ctx, node, state);
+    if (node.vmCapable) await setUpOpenvswitch(ctx, ctx.config, node);
     await ctx.commit((view): readonly ConfigChange[] => [{ kind: "node", put: plannedNode(view, op, joining) }]);
     if (node.masterCandidate) ctx.feedback.info("Node will be a master candidate");
     tellOfReadding(ctx, op, node);
+    await tellHostsFiles(ctx);
     return null;
   },
 });

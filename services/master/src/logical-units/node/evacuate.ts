@@ -66,8 +66,10 @@ function targetsOf(view: ConfigView, op: EvacuateOp, node: Node): readonly Node[
   return named === undefined ? [] : [named];
 }
 
+/** Those that something of is on the node: what is only reserved there cannot be moved. */
 function instancesOf(view: ConfigView, node: Node, copy: Exclude<EvacMode, "all">): readonly Instance[] {
-  return copy === "primary-only" ? view.primaryInstances(node.uuid) : view.secondaryInstances(node.uuid);
+  const all = copy === "primary-only" ? view.primaryInstances(node.uuid) : view.secondaryInstances(node.uuid);
+  return all.filter(({ forthcoming }) => !forthcoming);
 }
 
 /** @throws OpPrereqError */

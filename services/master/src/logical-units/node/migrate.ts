@@ -20,7 +20,7 @@ export const nodeMigrate = implement(NodeMigrate, {
       throw new OpPrereqError("Name either the target node or an allocator (iallocator), not both", "wrong_input");
     if (target !== null && knownNode(ctx.config, target).uuid === node.uuid)
       throw new OpPrereqError(`Instances of ${node.name} cannot be migrated to it`, "wrong_input");
-    return { node, instances: ctx.config.primaryInstances(node.uuid) };
+    return { node, instances: ctx.config.primaryInstances(node.uuid).filter(({ forthcoming }) => !forthcoming) };
   },
 
   hooks(view, op, { node }) {

@@ -4,6 +4,7 @@ import { candidatePool, type Node } from "@gannet/objects";
 import { NodeRemove } from "@gannet/opcodes";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { knownNode } from "../instance/lookups.ts";
 import { promotions, tellOfPromotions } from "./set-params.ts";
 
@@ -42,6 +43,7 @@ export const nodeRemove = implement(NodeRemove, {
       return [{ kind: "node", remove: node }, ...promotions(promoted)];
     });
     tellOfPromotions(ctx, promoted);
+    await tellHostsFiles(ctx);
     return null;
   },
 });

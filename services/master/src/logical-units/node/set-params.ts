@@ -1,12 +1,14 @@
 import type { ConfigChange } from "@gannet/config-store";
-import { candidatePool, type Node } from "@gannet/objects";
+import { candidatePool, type Node, type Parameters } from "@gannet/objects";
 import { NodeSetParams } from "@gannet/opcodes";
 import type { ExecContext } from "../../executor/context.ts";
 import { exclusive, shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { withMaster } from "../../hooks/hook-plan.ts";
+import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { knownNode } from "../instance/lookups.ts";
 import { agentOf, answeringAgent } from "./agent-checks.ts";
+import { setUpOpenvswitch } from "./openvswitch.ts";
 import { checkNewSecondaryIp, replicatedInstances } from "./secondary-ip.ts";
 import { mayDemote, type NodeChange, planNodeChange } from "./set-params-plan.ts";
 
@@ -46,8 +48,10 @@ export const nodeSetParams = implement(NodeSetParams, {
     return { path: "node-modify", object: "NODE", environment, pre: nodes, post: nodes };
   },
 
-  async exec(ctx, op, { node, notes }) {
+  async exec(ctx, op, { node, notes, fields, leavesOffline }) {
     for (const { kind, text } of notes) ctx.feedback[kind](text);
+    const after = { ...node, ...fields };
+    if (asksForSwitch(op.ndparams) && after.vmCapable && !after.offline) await setUpOpenvswitch(ctx, ctx.config, after);
     let promoted: readonly Node[] = [];
     let results: NodeChange["results"] = [];
     // Planned anew: other candidates may have gone meanwhile, whose nodes are not locked here.
@@ -59,9 +63,15 @@ export const nodeSetParams = implement(NodeSetParams, {
       return [{ kind: "node", put: { ...row, ...change.fields } }, ...promotions(promoted)];
     });
     tellOfPromotions(ctx, promoted);
+    // What changed while it was offline, it was not told.
+    if (leavesOffline) await tellHostsFiles(ctx);
     return results;
   },
 });
+
+function asksForSwitch(ndparams: Parameters | null | undefined): boolean {
+  return Object.keys(ndparams ?? {}).some((name) => name === "ovs" || name.startsWith("ovs_"));
+}
 
 /** Nodes that become master candidates. */
 export function promotions(nodes: readonly Node[]): readonly ConfigChange[] {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { OpPrereqError } from "@gannet/errors";
-import { TestDelay } from "@gannet/opcodes";
+import { type Op, TestDelay } from "@gannet/opcodes";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { knownNode } from "../instance/lookups.ts";
@@ -12,7 +12,7 @@ const MAX_DURATION = 86_400;
 export const testDelay = implement(TestDelay, {
   locks(op, view) {
     if (op.no_locks) return [];
-    const named = op.on_nodes.flatMap((name) => view.findNode(name)?.uuid ?? []);
+    const named = namesOf(op).flatMap((name) => view.findNode(name)?.uuid ?? []);
     const master = op.on_master ? [view.cluster.masterNode] : [];
     return [...new Set([...named, ...master])].map((uuid) => exclusive.node(uuid));
   },
@@ -23,7 +23,7 @@ export const testDelay = implement(TestDelay, {
         `duration is ${op.duration}; it must be from 0 to ${MAX_DURATION} seconds`,
         "wrong_input",
       );
-    return { nodes: op.on_nodes.map((name) => knownNode(ctx.config, name)) };
+    return { nodes: namesOf(op).map((name) => knownNode(ctx.config, name)) };
   },
 
   async exec(ctx, op, { nodes }) {
@@ -42,3 +42,5 @@ export const testDelay = implement(TestDelay, {
     return null;
   },
 });
+
+const namesOf = ({ on_nodes, on_node_uuids }: Op<typeof TestDelay>): readonly string[] => on_node_uuids ?? on_nodes;

@@ -2,12 +2,10 @@
  * `/2/query`: objects of any kind by fields and filter, and the lists of those fields (spec/query-fields.json,
  * spec/rapi.json `special.query`). Jobs and locks are fetched only for queries about them.
  */
-import { GannetError, HttpError, OpPrereqError } from "@gannet/errors";
+import { HttpError, OpPrereqError } from "@gannet/errors";
 import type { JobId } from "@gannet/job-ledger";
-import type { NodeUuid } from "@gannet/objects";
 import type { QueryBody } from "@gannet/opcodes";
 import {
-  type LiveValues,
   type PreparedQuery,
   prepareQuery,
   type QueryNeeds,
@@ -17,6 +15,7 @@ import {
   resourceName,
 } from "@gannet/query";
 import { liveValuesOf } from "../../live-state/live-values.ts";
+import { withExports } from "../../nodes/known-exports.ts";
 import { jsonAnswer, textAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type Answer, type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
@@ -35,7 +34,7 @@ export function queryHandlers(context: DirectContext): Handlers {
 
   const source = async (what: ResourceName): Promise<QuerySource> => ({
     view: configStore.view,
-    live: what === "export" ? await withExports(live, context) : live,
+    live: what === "export" ? await withExports(live, configStore.view, context.exportsOn) : live,
     facts: {
       ...VERSIONS,
       queueDrained: what === "cluster" && (await ledger.isDrained()),
@@ -59,33 +58,6 @@ export function queryHandlers(context: DirectContext): Handlers {
         : await jobsAnswer(ledger, query, query.needs.jobs, ground);
     },
     queryFields: (request) => jsonAnswer({ fields: queryFields(resourceOf(request), namesIn(request)) }),
-  };
-}
-
-/** Which exports there are is asked of the agents, as nothing reports it; one that does not answer does not tell. */
-async function withExports(
-  live: LiveValues,
-  { configStore, exportsOn }: Pick<DirectContext, "configStore" | "exportsOn">,
-): Promise<LiveValues> {
-  const found = new Map<NodeUuid, readonly string[]>();
-  const asked = [...configStore.view.nodes.values()].filter(
-    ({ uuid, offline }) => !offline && live.node(uuid) !== undefined,
-  );
-  await Promise.all(
-    asked.map(async ({ uuid }) => {
-      try {
-        found.set(uuid, await exportsOn(uuid));
-      } catch (error) {
-        if (!(error instanceof GannetError)) throw error;
-      }
-    }),
-  );
-  return {
-    ...live,
-    node: (uuid) => {
-      const [node, exports] = [live.node(uuid), found.get(uuid)];
-      return node === undefined || exports === undefined ? node : { ...node, exports };
-    },
   };
 }
 
