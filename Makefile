@@ -10,7 +10,7 @@ NODE := $(CURDIR)/node_modules/.bin/node
 
 STAMP := node_modules/.gannet-installed
 
-.PHONY: help setup system-packages run tour test check bench faults lab generate format
+.PHONY: help setup system-packages run tour test check features bench faults lab generate format
 
 help: ## Print every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ check: setup ## Types, lint, layering, generated files and documents in step
 	$(NODE) test/check/layering.ts
 	$(NODE) test/check/generated.ts
 	$(NODE) test/check/documents.ts
+	$(NODE) test/check/features.ts --check
+
+features: setup ## Print the table of capabilities: proven by which tests, missing and why, or replaced by what
+	@$(NODE) test/check/features.ts
 
 bench: setup ## Measure, and print the figures as JSON lines
 	@$(NODE) test/bench/run.ts

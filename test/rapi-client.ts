@@ -1,6 +1,20 @@
-/** A client of the remote API for tests: one request, or a job until its end. */
+/**
+ * A client of the remote API for tests: one request, or a job until its end. Each answer is compared with the API's own
+ * description, whatever the test looks at.
+ */
 import { request } from "node:https";
 import { setTimeout as delay } from "node:timers/promises";
+import { openApiDocument } from "@gannet/opcodes";
+import { documentedAnswers } from "@gannet/testing";
+
+const faultsOf = documentedAnswers(openApiDocument({ version: "tested" }));
+
+/** @throws Error where an answer is not as the OpenAPI document says */
+export function requireDocumented(method: string, target: string, { status, body }: RapiAnswer): void {
+  if (body === undefined) return;
+  const faults = faultsOf({ method, target, status, json: body });
+  if (faults.length > 0) throw new Error(`Not as the OpenAPI document says: ${faults.join("; ")}`);
+}
 
 export interface RapiAnswer {
   readonly status: number;
@@ -49,7 +63,7 @@ export class RapiClient {
     return false;
   }
 
-  /** One request of the remote API. The certificate is the cluster's own, which nothing here knows. */
+  /** One request of the remote API; an answer that is not documented is an error. The certificate is the cluster's own, which nothing here knows. */
   rapi(method: string, resource: string, options: RequestOptions = {}): Promise<RapiAnswer> {
     const payload = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
     return new Promise((resolve, reject) => {
@@ -75,7 +89,9 @@ export class RapiClient {
           answer.on("end", () => {
             const text = Buffer.concat(chunks).toString();
             try {
-              resolve({ status: answer.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) });
+              const told = { status: answer.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) };
+              requireDocumented(method, resource, told);
+              resolve(told);
             } catch (error) {
               reject(error);
             }

@@ -8,6 +8,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { type DocumentedProxy, startDocumentedProxy } from "./documented-proxy.ts";
 
 const PYTHON = "/usr/bin/python3";
 const CLIENT = "/usr/lib/python3/dist-packages/ganeti/rapi/client.py";
@@ -23,6 +24,7 @@ if (!existsSync(CLIENT)) console.log("skipped: python3-ganeti-rapi is not instal
 
 describe.skipIf(!existsSync(CLIENT))("every method of the client", () => {
   let cluster: OneMachineCluster;
+  let proxy: DocumentedProxy;
   const findings = new Map<string, readonly string[]>();
   let methods: { readonly public: readonly string[]; readonly called: Readonly<Record<string, number>> };
   let monitoring: readonly number[];
@@ -30,7 +32,8 @@ describe.skipIf(!existsSync(CLIENT))("every method of the client", () => {
   beforeAll(async () => {
     cluster = await OneMachineCluster.start({ nodes: 3, env: { GANNET_STORAGE: "simulated" } });
     const script = path.join(import.meta.dirname, "every_method.py");
-    const access = [String(cluster.port), cluster.user, cluster.password, cluster.stateDir];
+    proxy = await startDocumentedProxy(cluster);
+    const access = [String(proxy.port), cluster.user, cluster.password, cluster.stateDir];
     const child = spawn(PYTHON, ["-B", script, ...access]);
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk: Buffer) => {
@@ -52,6 +55,7 @@ describe.skipIf(!existsSync(CLIENT))("every method of the client", () => {
     expect(code, stderr).toBe(0);
   }, 600_000);
   afterAll(async () => {
+    await proxy?.[Symbol.asyncDispose]();
     await cluster?.[Symbol.asyncDispose]();
   });
 
@@ -63,6 +67,11 @@ describe.skipIf(!existsSync(CLIENT))("every method of the client", () => {
     expect([...findings.keys()]).toEqual(CHAPTERS);
     expect(methods.public.length).toBeGreaterThan(80);
     expect(methods.public.filter((name) => methods.called[name] === undefined)).toEqual([]);
+  });
+
+  test("is answered as the API's description says, every time", () => {
+    expect(proxy.answers).toBeGreaterThan(methods.public.length);
+    expect([...proxy.faults]).toEqual([]);
   });
 
   test("leaves a monitoring system its answers", () => {

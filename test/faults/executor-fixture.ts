@@ -20,9 +20,15 @@ import { LOGICAL_UNITS } from "../../services/master/src/logical-units/registry.
 import { type Agent, startAgent } from "../../services/node-agent/src/agent.ts";
 import { SiteAllocators } from "../../services/node-agent/src/allocators/site-allocators.ts";
 import { createDiskContents } from "../../services/node-agent/src/block-devices/disk-contents.ts";
+import { createMachineImages } from "../../services/node-agent/src/block-devices/machine-images.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../services/node-agent/src/block-devices/storage-tools.ts";
 import { SiteHooks } from "../../services/node-agent/src/hooks/site-hooks.ts";
+import { HostsFile } from "../../services/node-agent/src/hosts-file/hosts-file.ts";
 import { FakeHypervisor } from "../../services/node-agent/src/hypervisors/fake/fake-hypervisor.ts";
+import {
+  MasterAddressSetup,
+  SYSTEM_ADDRESS_TOOLS,
+} from "../../services/node-agent/src/master-address/master-address.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../../services/node-agent/src/nics/network-tools.ts";
 import { NodeVerification } from "../../services/node-agent/src/node-facts/node-verification.ts";
 import { createOsDefinitions } from "../../services/node-agent/src/os/index.ts";
@@ -78,6 +84,7 @@ export async function startExecutorFixture(): Promise<ExecutorFixture> {
     live: new MemoryLiveState(),
     node: () => node.client,
     connectAgent: () => node.client,
+    domainSecret: async () => "",
     units: LOGICAL_UNITS,
     secrets: new SecretVault(),
     fence: { epoch },
@@ -136,6 +143,7 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
   const os = createOsDefinitions({ searchPath: OS_SEARCH_PATH, stateDir, runner, logger });
   const hypervisor = new FakeHypervisor({ stateDir, runner, logger, options: {} });
   const hypervisors = new Map([["fake", hypervisor] as const]);
+  const contents = createDiskContents({ runner, tools: SYSTEM_STORAGE_TOOLS });
   const agent: Agent = await startAgent({
     nodeName: plan.name,
     listen: { host: plan.ip, port: 0 },
@@ -144,7 +152,9 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
     executionsFile,
     hypervisors,
     blockDevices: new Map(),
-    contents: createDiskContents({ runner, tools: SYSTEM_STORAGE_TOOLS }),
+    contents,
+    openvswitch: { configure: () => Promise.reject(new Error("no switch is asked for")) },
+    images: createMachineImages({ contents, ownFolders: [] }),
     storage: createNodeStorage({
       ...{ runner, tools: SYSTEM_STORAGE_TOOLS },
       ...{ fileStorageRoots: [], sharedFileStorageRoots: [] },
@@ -159,6 +169,8 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
     oob: new OobProgram({ runner }),
     restrictedCommands: new RestrictedCommands({ enabled: false, folder: GANETI_RESTRICTED_COMMANDS, runner, logger }),
     powerCycle: new PowerCycle({ hypervisors, runner, logger, trigger: undefined }),
+    masterAddress: new MasterAddressSetup({ tools: SYSTEM_ADDRESS_TOOLS, scriptFolder: "/nowhere", runner, logger }),
+    hostsFile: new HostsFile(path.join(stateDir, "hosts")),
     verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
     logger,
     development: false,

@@ -114,12 +114,6 @@ describe("a request that is malformed is refused before it is a job", () => {
     expect(job.opresult[0]).toEqual(["OpPrereqError", [expect.stringContaining("nosuch"), "unknown_entity"]]);
   });
 
-  test("an operation that is not built yet says so", async () => {
-    const { status, body } = await cluster.rapi("POST", "/2/instances", { body: { ...CREATE, forthcoming: true } });
-    expect(status).toBe(501);
-    expect(body).toMatchObject({ message: expect.stringContaining("forthcoming") });
-  });
-
   test("a kvm parameter without effect is refused, not ignored", async () => {
     const [className, [text, code]] = await errorOf({ hypervisor: "fake", hvparams: { migration_mode: "live" } });
     expect([className, code]).toEqual(["OpPrereqError", "wrong_input"]);

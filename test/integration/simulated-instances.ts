@@ -24,11 +24,13 @@ export interface InstanceRow {
 
 export async function startSimulatedCluster(): Promise<OneMachineCluster> {
   const cluster = await OneMachineCluster.start({ nodes: NODES, env: { GANNET_STORAGE: "simulated" } });
-  await markingOs(path.join(layoutOf(cluster.stateDir, NODES).osDir, OS));
+  await installOs(cluster);
   return cluster;
 }
 
-async function markingOs(folder: string): Promise<void> {
+/** {@link OS}, on every node. */
+export async function installOs({ stateDir }: OneMachineCluster): Promise<void> {
+  const folder = path.join(layoutOf(stateDir, NODES).osDir, OS);
   await mkdir(path.dirname(folder), { recursive: true });
   await cp(path.resolve(import.meta.dirname, "../../deploy/os/noop"), folder, { recursive: true });
   const scripts = {
