@@ -143,7 +143,7 @@ class LeaseHolder implements Leadership {
     if (this.lost.aborted) return;
     this.#trustedUntilMs = sentAtMs + this.#leaseMs * (1 - SAFETY_MARGIN);
     clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#giveUp(), this.#trustedUntilMs - performance.now());
+    this.#deadline = setTimeout(() => this.#giveUp(), Math.max(0, this.#trustedUntilMs - performance.now()));
     // An answer may be read late: a process that was stopped finds it when it goes on.
     if (performance.now() >= this.#trustedUntilMs) this.#giveUp();
   }
