@@ -26,6 +26,11 @@ export interface LiveStateParts {
 
 const INTERVAL_MS = 5_000;
 const OS_INTERVAL_MS = 60_000;
+/**
+ * The space of the storage is told with each third look, and not for a guest that was touched: each time costs a
+ * command (vgs), which where commands are slow was a quarter of the processor. Who decides by it asks anew (Describe).
+ */
+const LOOKS_PER_SPACE = 3;
 /** Bounds of what a leader may ask for. */
 const HEARTBEAT_MS = { min: 50, max: 60_000 };
 
@@ -46,6 +51,7 @@ export class LiveState {
   /** Looks happen one after another, so that an old look never overwrites a newer one. */
   #looking: Promise<unknown> = Promise.resolve();
   #lookDue = false;
+  #looks = 0;
   readonly #closing = new AbortController();
   readonly #unsubscribe: readonly (() => void)[];
   readonly #timer: NodeJS.Timeout;
@@ -123,7 +129,8 @@ export class LiveState {
       this.#lookDue = false;
       await this.#refreshGuests();
       if (Date.now() - this.#osReadAt >= (this.#parts.osIntervalMs ?? OS_INTERVAL_MS)) await this.#refreshOs();
-      await this.#refreshNode();
+      this.#looks += 1;
+      await this.#refreshNode(this.#looks % LOOKS_PER_SPACE === 0 ? "read" : "known");
     });
   }
 
@@ -134,7 +141,7 @@ export class LiveState {
         const guests = [...this.#touched.values()];
         this.#touched.clear();
         for (const { driver, name } of guests) this.#note(driver.name, name, await driver.state(name));
-        await this.#refreshNode();
+        await this.#refreshNode("known");
       });
     this.#touched.set(`${touched.driver.name} ${touched.name}`, touched);
   }
@@ -189,8 +196,8 @@ export class LiveState {
     }
   }
 
-  async #refreshNode(): Promise<void> {
-    const node = await this.#parts.facts.read([...this.#guests.values()], this.#closing.signal);
+  async #refreshNode(space: "read" | "known"): Promise<void> {
+    const node = await this.#parts.facts.read([...this.#guests.values()], this.#closing.signal, { space });
     if (!isNodeNews(this.#node, node)) return;
     this.#node = node;
     this.#watcher?.node(node);

@@ -45,6 +45,7 @@ const SPINDLES_MAX_AGE_MS = 60 * 1000;
 
 export class NodeFacts {
   readonly #parts: NodeFactsParts;
+  #space: readonly StorageSpace[] | undefined;
   #spindles: { readonly at: number; readonly found: readonly StorageSpace[] } | undefined;
   #hypervisors: { readonly at: number; readonly facts: readonly HypervisorFacts[] } | undefined;
 
@@ -59,16 +60,25 @@ export class NodeFacts {
     return this.read(await this.#guests(), signal);
   }
 
-  /** Freshly read but for the hypervisors' versions. `guests` are all that run here. */
-  async read(guests: readonly GuestState[], signal: AbortSignal): Promise<NodeState> {
+  /**
+   * Freshly read but for the hypervisors' versions. `guests` are all that run here.
+   * @param space - of the storage: telling it runs commands. `known`: as it was when it was read last
+   */
+  async read(
+    guests: readonly GuestState[],
+    signal: AbortSignal,
+    { space = "read" }: { readonly space?: "read" | "known" } = {},
+  ): Promise<NodeState> {
+    if (space === "read") this.#space = undefined;
     const [machine, bridges, bootId, storage, hypervisors, extStorage] = await Promise.all([
       this.#machine(guests, signal),
       readBridges(),
       readFile("/proc/sys/kernel/random/boot_id", "utf8"),
-      this.#storage(signal),
+      this.#space ?? this.#storage(signal),
       this.#hypervisorFacts(signal),
       describeProviders(GANETI_EXT_STORAGE_SEARCH_PATH),
     ]);
+    this.#space = storage;
     return {
       nodeName: this.#parts.nodeName,
       bootId: bootId.trim(),
