@@ -54,7 +54,7 @@ export function filledOsparams(cluster: Cluster, instance: Pick<Instance, "os" |
   return { ...ofOs(cluster.osparams, instance.os), ...instance.osparams };
 }
 
-/** The private OS parameters, which nothing but the OS scripts may see. */
+/** The private OS parameters, which nothing but the OS scripts and the guest itself may see. */
 export function filledPrivateOsparams(
   cluster: Cluster,
   instance: Pick<Instance, "os" | "osparamsPrivate">,

@@ -8,6 +8,16 @@ import { NIC_PARAMETERS } from "./parameter-tables.ts";
 /** An instance has no more NICs than this (spec/config.json, `nic_special.max`). */
 export const MAX_NICS = 8;
 
+/** What the name of the NIC by which a guest talks to its node alone begins with: Ganeti's, which other programs know. */
+export const COMMUNICATION_NIC_PREFIX = "gnt:com:";
+
+export function isCommunicationNic({ name }: { readonly name?: string | null | undefined }): boolean {
+  return name?.startsWith(COMMUNICATION_NIC_PREFIX) === true;
+}
+
+/** Where guests ask for their metadata, which is of no guest (spec/os-iallocator-hooks.json, `metadata_daemon`). */
+export const METADATA_ADDRESS = "169.254.169.254";
+
 /** A routing table's number, or its name in /etc/iproute2/rt_tables. */
 const ROUTING_TABLE = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}$/;
 /** `.10` untagged, `:10:20` tagged, `.10:20` both; a plain number counts as `.10`. */

@@ -88,6 +88,8 @@ export const DEADLINES_MS: {
     /** An operating system's installation may fetch a whole distribution. */
     create: DAY,
     rename: NORMAL,
+    prepareInstallation: NORMAL,
+    finishInstallation: FAST,
   },
   storage: {
     listUnits: URGENT,

@@ -12,6 +12,7 @@ import type { SiteHooks } from "./hooks/site-hooks.ts";
 import type { HostsFile } from "./hosts-file/hosts-file.ts";
 import { LiveState } from "./live-state/live-state.ts";
 import type { MasterAddressSetup } from "./master-address/master-address.ts";
+import { MetadataService, type MetadataSettings } from "./metadata/metadata-service.ts";
 import type { OpenvswitchSetup } from "./nics/openvswitch-setup.ts";
 import { NodeFacts } from "./node-facts/node-facts.ts";
 import type { NodeVerification } from "./node-facts/node-verification.ts";
@@ -55,6 +56,8 @@ export interface AgentParts {
   readonly masterAddress: MasterAddressSetup;
   readonly hostsFile: HostsFile;
   readonly openvswitch: OpenvswitchSetup;
+  /** Undefined: guests are told nothing of themselves. */
+  readonly metadata?: MetadataSettings | undefined;
   readonly logger: Logger;
   readonly development: boolean;
   /** Where to note each execution of a step (`ExecutionLog`); by default nowhere. */
@@ -93,6 +96,10 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       ? {}
       : { intervalMs: parts.lookIntervalMs, osIntervalMs: parts.lookIntervalMs }),
   });
+  const metadata =
+    parts.metadata === undefined
+      ? undefined
+      : await MetadataService.start({ ...parts.metadata, hypervisors, os, logger });
   const server = await createAgentServer({
     identity: parts.identity,
     listen: parts.listen,
@@ -106,6 +113,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         hypervisors,
         blockDevices,
         onGuestChange: (hypervisor, name) => liveState.touch(hypervisor, name),
+        metadata: metadata?.guests,
       }),
       os: createOsHandlers({ steps, os, blockDevices, contents: parts.contents }),
       storage: createStorageHandlers({ steps, storage: parts.storage }),
@@ -118,6 +126,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       await server.stop(graceMs);
       await parts.transfers.close();
       await liveState.close();
+      await metadata?.close();
       await journal.close();
       await executions?.close();
       for (const driver of hypervisors.values()) await driver.close();

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
-import { HYPERVISORS } from "@gannet/objects";
+import { HYPERVISORS, METADATA_ADDRESS } from "@gannet/objects";
 import { z } from "zod";
 import { GANETI_ALLOCATOR_SEARCH_PATH } from "./allocators/site-allocators.ts";
 import { SYSTEM_STORAGE_TOOLS } from "./block-devices/storage-tools.ts";
@@ -107,6 +107,20 @@ export const agentConfiguration = z.strictObject({
       ip: absolutePath.default(SYSTEM_ADDRESS_TOOLS.ip),
       arping: absolutePath.default(SYSTEM_ADDRESS_TOOLS.arping),
       ndisc6: absolutePath.default(SYSTEM_ADDRESS_TOOLS.ndisc6),
+    })
+    .prefault({}),
+  /** The service at which guests ask for what concerns themselves, over the cluster's communication network. */
+  metadata: z
+    .strictObject({
+      enabled: z.boolean().default(false),
+      /** The only one that it listens on. This node gets it on its loopback interface where it has it not. */
+      address: z
+        .ipv4()
+        .refine((address) => address !== "0.0.0.0", "must be one address")
+        .default(METADATA_ADDRESS),
+      port: z.int().min(1).max(65535).default(80),
+      /** Holds the packages that the OS parameters os-package and os-install-package name; none are served without it. */
+      packageFolder: absolutePath.optional(),
     })
     .prefault({}),
   /** In which the names of the cluster's nodes are kept where the cluster is told to (`modify_etc_hosts`). */

@@ -1,10 +1,11 @@
 /** The node agent's process: `main.ts --config <file>`. The one place where its parts are chosen and put together. */
 import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contract";
 import { ConfigurationError, exitCodeOf, GannetError } from "@gannet/errors";
-import { createCommandRunner, endLeftoverCommands } from "@gannet/exec";
+import { type CommandRunner, createCommandRunner, endLeftoverCommands } from "@gannet/exec";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { IDENTITY_FILES, loadIdentity } from "@gannet/pki";
 import { createLogger, type Logger } from "@gannet/telemetry";
@@ -24,6 +25,8 @@ import { SYSTEM_SPICE_CERTIFICATE } from "./hypervisors/kvm/spice-certificate.ts
 import { withUserNetworking } from "./hypervisors/with-user-networking.ts";
 import { xenOptions } from "./hypervisors/xen/xen-options.ts";
 import { MasterAddressSetup, siteScriptIn } from "./master-address/master-address.ts";
+import { claimOnLoopback } from "./metadata/claim-address.ts";
+import type { MetadataSettings } from "./metadata/metadata-service.ts";
 import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
 import { createOpenvswitchSetup } from "./nics/openvswitch-setup.ts";
 import { type FileStoragePlace, NodeVerification } from "./node-facts/node-verification.ts";
@@ -104,6 +107,7 @@ async function start(
       runner,
       logger,
     }),
+    metadata: await metadataOf(configuration, runner),
     hostsFile: new HostsFile(configuration.hostsFile),
     verification: new NodeVerification({
       hypervisors,
@@ -123,6 +127,18 @@ async function start(
     ...(configuration.recordExecutions ? { executionsFile: path.join(stateDir, "executions.log") } : {}),
   });
   return { agent, release: folder.release };
+}
+
+/** What was kept of guests is not left behind where the service is turned off. */
+async function metadataOf(
+  { stateDir, metadata, addressTools }: AgentConfiguration,
+  runner: CommandRunner,
+): Promise<MetadataSettings | undefined> {
+  const folder = path.join(stateDir, "metadata");
+  const { enabled, ...settings } = metadata;
+  if (enabled) return { ...settings, folder, claimAddress: claimOnLoopback({ runner, ip: addressTools.ip }) };
+  await rm(folder, { recursive: true, force: true });
+  return undefined;
 }
 
 /** Where files of disks may lie, by their templates. */

@@ -25,6 +25,7 @@ import {
   MasterAddressSetup,
   SYSTEM_ADDRESS_TOOLS,
 } from "../src/master-address/master-address.ts";
+import type { MetadataSettings } from "../src/metadata/metadata-service.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../src/nics/network-tools.ts";
 import { NodeVerification, type NodeVerificationParts } from "../src/node-facts/node-verification.ts";
 import type { OsDefinitions } from "../src/os/index.ts";
@@ -139,6 +140,8 @@ export function scriptedOs() {
     validate: vi.fn<OsDefinitions["validate"]>(async () => {}),
     create: vi.fn<OsDefinitions["create"]>(async () => {}),
     rename: vi.fn<OsDefinitions["rename"]>(async () => {}),
+    prepareInstallation: vi.fn<OsDefinitions["prepareInstallation"]>(async () => {}),
+    finishInstallation: vi.fn<OsDefinitions["finishInstallation"]>(async () => {}),
     transferCommand: vi.fn<OsDefinitions["transferCommand"]>(),
   } as const satisfies OsDefinitions;
 }
@@ -174,6 +177,8 @@ export async function startTestAgent(
     readonly powerCycle?: PowerCycle;
     /** By default no script is run, and the system's own tools are. */
     readonly masterAddress?: Partial<MasterAddressParts>;
+    /** Off by default. */
+    readonly metadata?: MetadataSettings;
     /** By default of a node without file storage. */
     readonly verification?: (hypervisors: NodeVerificationParts["hypervisors"]) => NodeVerification;
   },
@@ -193,7 +198,11 @@ export async function startTestAgent(
     os,
     openvswitch: { configure: vi.fn(async () => {}) },
     images: { sizeBytes: vi.fn(async () => 512), write: vi.fn(async () => {}) },
-    contents: { wipe: vi.fn(async () => {}), copy: vi.fn(async () => {}), rawView: vi.fn() },
+    contents: {
+      wipe: vi.fn(async () => {}),
+      copy: vi.fn(async () => {}),
+      rawView: vi.fn(async (raw) => ({ disk: raw, keep: async () => {}, [Symbol.asyncDispose]: async () => {} })),
+    },
     storage: { units: new Map(), volumes: vi.fn(async () => []), spindles: vi.fn(async () => []), drbd: vi.fn() },
     transfers: { close: vi.fn(async () => {}) } as never,
     oob: new OobProgram({ runner, owner: OWN_USER }),

@@ -25,6 +25,7 @@ test("what is left out has its default", async () => {
     fileStorageRoots: [],
     osSearchPath: expect.arrayContaining(["/usr/share/ganeti/os"]),
     kvm: { acceleration: "auto" },
+    metadata: { enabled: false, address: "169.254.169.254", port: 80 },
     log: { level: "info", format: "json" },
     development: false,
   });
@@ -42,6 +43,11 @@ test.each([
     /fileStorageRoots.0: must be an absolute path/,
   ],
   ["a hypervisor that is none", { ...SMALLEST, hypervisors: ["xen"] }, /hypervisors.0: .*"xen-pvm"/],
+  [
+    "metadata for everybody",
+    { ...SMALLEST, metadata: { address: "0.0.0.0" } },
+    /metadata.address: must be one address/,
+  ],
   ["a port that is none", { ...SMALLEST, listen: { port: 65536 } }, /listen.port/],
 ])("%s is refused with the place named", async (_what, content, message) => {
   await expect(read(content)).rejects.toThrow(ConfigurationError);

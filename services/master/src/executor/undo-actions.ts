@@ -66,6 +66,16 @@ const UNDO_ACTIONS = {
       .blockDevices.remove({ step: ctx.step(step), device: BlockDevice.fromJSON(device) }, { signal: ctx.signal });
   }),
 
+  /** One that holds secrets. */
+  "erase-block-device": action(deviceOnNode, async (ctx, { node, device: json }, step) => {
+    const device = BlockDevice.fromJSON(json);
+    const { blockDevices } = ctx.node(node);
+    if (!(await blockDevices.status({ device }, { signal: ctx.signal })).exists) return;
+    const whole = { step: ctx.step(`${step}/wipe`), device, offsetMib: 0, sizeMib: device.sizeMib };
+    await blockDevices.wipe(whole, { signal: ctx.signal });
+    await blockDevices.remove({ step: ctx.step(`${step}/remove`), device }, { signal: ctx.signal });
+  }),
+
   /** Unless an instance has the disk by now: then the operation was done. */
   "remove-unused-device": action(deviceOnNode, async (ctx, { node, device: json }, step) => {
     const device = BlockDevice.fromJSON(json);

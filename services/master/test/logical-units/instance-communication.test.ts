@@ -69,3 +69,25 @@ test("never has the address at which guests ask for their metadata", async () =>
   );
   expect(result).toMatchObject(["OpPrereqError", [expect.anything(), "resource_not_unique"]]);
 });
+
+test("its guest's node is told what the guest may read, and of no other NIC", async () => {
+  const parameters = { osparams: { dhcp: "yes" }, osparams_private: { password: "whisper" } };
+  const secret = { osparams_secret: { token: "once" } };
+  await bed.succeed("OP_INSTANCE_CREATE", create({ instance_communication: true, ...parameters, ...secret }));
+  bed.nodes.calls.length = 0;
+  await bed.succeed("OP_INSTANCE_STARTUP", { instance_name: NAME });
+  const started = bed.nodes.calls.find(({ method }) => method === "instances.start");
+  const metadata = {
+    ...{ uuid: bed.instance(NAME).uuid, os: "noop" },
+    ...{ publicParameters: { dhcp: "yes" }, privateParameters: { password: "whisper" } },
+  };
+  expect(started?.request).toMatchObject({ instance: { nics: [{ metadata: undefined }, { metadata }] } });
+  expect(JSON.stringify(started?.request)).not.toContain("once");
+});
+
+test("a NIC that only has such a name tells its guest nothing", async () => {
+  const nics = [{ name: "gnt:com:other", ip: "169.254.0.9", mode: "routed", link: "100" }];
+  await bed.succeed("OP_INSTANCE_CREATE", create({ nics, conflicts_check: false, start: true }));
+  const started = bed.nodes.calls.findLast(({ method }) => method === "instances.start");
+  expect(started?.request).toMatchObject({ instance: { nics: [{ ip: "169.254.0.9", metadata: undefined }] } });
+});

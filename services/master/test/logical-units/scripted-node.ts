@@ -115,6 +115,11 @@ export class ScriptedNode {
         validate: () => ({}),
         create: (request: OsRequest) => this.#install(request),
         rename: () => ({}),
+        prepareInstallation: (request: InstallationRequest) => this.#prepareInstallation(request),
+        finishInstallation: ({ device }: InstallationRequest) => {
+          this.#disks.assemble(device);
+          return {};
+        },
       }),
       storage: this.#service("storage.", this.#storage()),
       transfers: {
@@ -364,6 +369,12 @@ export class ScriptedNode {
     return {};
   }
 
+  #prepareInstallation({ device, instance }: InstallationRequest) {
+    this.#disks.assemble(device);
+    this.#disks.write(device, JSON.stringify(instance.parameters));
+    return {};
+  }
+
   /** Contents go from one end to the other at once when both are there. */
   #transfers() {
     return {
@@ -456,4 +467,9 @@ interface Guest {
 
 interface OsRequest {
   readonly instance: { readonly disks: readonly BlockDevice[] };
+}
+
+interface InstallationRequest {
+  readonly instance: { readonly parameters: Readonly<Record<string, string>> };
+  readonly device: BlockDevice;
 }

@@ -10,6 +10,7 @@ import { isErrno } from "../errno.ts";
 import { checkGuestName } from "../hypervisors/guest-name.ts";
 import { InvalidOsDefinition, type OsDefinition, type OsParameter, readOsDefinition } from "./definition.ts";
 import { coreEnvironment, type Environment, instanceEnvironment, transferEnvironment } from "./environment.ts";
+import { checkInstallation, seenFromInside, writeInstallation } from "./installation-disk.ts";
 import { type OsName, parseOsName } from "./os-name.ts";
 import { runScript } from "./run-script.ts";
 import { ScriptLogs } from "./script-log.ts";
@@ -103,6 +104,23 @@ export interface OsDefinitions {
    * @throws OpPrereqError, OpExecError as a create
    */
   rename(request: OsCreateRequest, oldName: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Write what a machine needs to run the create_untrusted script. The instance's disks are not touched.
+   * @param disk - nobody else has it in use
+   * @throws OpPrereqError when there is no such script, or the definition does not fit
+   */
+  prepareInstallation(
+    request: OsCreateRequest,
+    disk: { readonly path: string; readonly sizeMib: number },
+  ): Promise<void>;
+  /**
+   * Read how the script did.
+   * @throws OpExecError unless it ended well
+   */
+  finishInstallation(
+    request: Pick<OsCreateRequest, "os" | "parameters">,
+    disk: { readonly path: string },
+  ): Promise<void>;
   /**
    * The import script, which writes what it reads to the disk, or the export script, which prints the disk.
    * @throws OpPrereqError when it cannot be run for this instance
@@ -218,11 +236,30 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     const prepared = await prepare(request);
     if (!prepared.definition.trusted)
       throw new OpPrereqError(
-        `OS ${prepared.definition.name} has only an untrusted create script, which this node cannot run: it belongs inside a guest`,
+        `OS ${prepared.definition.name} has only an untrusted create script, which belongs inside a machine and is not run on the node`,
         "wrong_input",
       );
-    const environment = { ...prepared.environment, ...(request.reinstall && { INSTANCE_REINSTALL: "1" }) };
-    await runLogged("create", request, { ...prepared, environment }, signal);
+    await runLogged("create", request, { ...prepared, environment: createEnvironment(request, prepared) }, signal);
+  }
+
+  async function prepareInstallation(
+    request: OsCreateRequest,
+    disk: { readonly path: string; readonly sizeMib: number },
+  ): Promise<void> {
+    const inside = { ...request, guest: seenFromInside(request.guest) };
+    const prepared = await prepare(inside);
+    const { definition } = prepared;
+    if (definition.trusted)
+      throw new OpPrereqError(`OS ${definition.name} has a create script, which is run on the node`, "wrong_input");
+    logger.info({ instance: request.guest.name, os: request.os }, "giving an OS definition to a machine");
+    await writeInstallation(disk, { definition, environment: createEnvironment(inside, prepared) });
+  }
+
+  async function finishInstallation(
+    { os, parameters }: Pick<OsCreateRequest, "os" | "parameters">,
+    disk: { readonly path: string },
+  ): Promise<void> {
+    await checkInstallation(disk, { os: parseOsName(os).name, secrets: Object.values(parameters) });
   }
 
   async function rename(request: OsCreateRequest, oldName: string, signal: AbortSignal): Promise<void> {
@@ -250,7 +287,11 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     };
   }
 
-  return { diagnose, validate, create, rename, transferCommand };
+  return { diagnose, validate, create, rename, prepareInstallation, finishInstallation, transferCommand };
+}
+
+function createEnvironment({ reinstall }: OsCreateRequest, { environment }: PreparedScript): Environment {
+  return { ...environment, ...(reinstall && { INSTANCE_REINSTALL: "1" }) };
 }
 
 interface PreparedScript {

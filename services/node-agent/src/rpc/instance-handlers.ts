@@ -14,13 +14,14 @@ import type { HypervisorName } from "@gannet/objects";
 import {
   type AgentHandlers,
   type HotplugRequest,
-  HotplugRequest_Action,
   type MigrationProgress as MigrationProgressMessage,
   SERVICES,
   type StopRequest,
 } from "@gannet/rpc";
 import { z } from "zod";
+import type { GuestMetadataTable } from "../metadata/guest-metadata.ts";
 import { type BlockDeviceDrivers, driverOf } from "./block-device-handlers.ts";
+import { hotplug, noteNic } from "./hotplug-action.ts";
 import {
   device,
   deviceResources,
@@ -28,6 +29,7 @@ import {
   guest,
   guestDisk,
   guestIdentity,
+  guestMetadata,
   guestName,
   guestResource,
   guestSpec,
@@ -62,8 +64,10 @@ export function createInstanceHandlers(parts: {
   readonly blockDevices: BlockDeviceDrivers;
   /** Told when an operation has changed a guest, ahead of what the driver notices by itself. */
   readonly onGuestChange: (hypervisor: HypervisorName, name: string) => void;
+  /** Undefined where guests are told nothing. */
+  readonly metadata: GuestMetadataTable | undefined;
 }): AgentHandlers["instances"] {
-  const { steps, hypervisors, blockDevices, onGuestChange } = parts;
+  const { steps, hypervisors, blockDevices, onGuestChange, metadata } = parts;
   const methods = SERVICES.instances;
 
   function hypervisor(name: string): HypervisorDriver {
@@ -122,9 +126,12 @@ export function createInstanceHandlers(parts: {
     start: async (request, { signal }) => {
       const parsed = parse(guest, request.instance, "instance");
       const driver = hypervisor(parsed.hypervisor);
+      const itself = guestMetadata(parsed, request.instance?.nics ?? []);
       const start = async (running: AbortSignal): Promise<GuestState> => {
         const attached = await assembleDisks(blockDevices, parsed, running);
-        return driver.start(guestSpec(parsed, attached), { paused: request.paused }, running);
+        const state = await driver.start(guestSpec(parsed, attached), { paused: request.paused }, running);
+        await metadata?.set(parsed.name, itself);
+        return state;
       };
       return steps.run(
         {
@@ -146,6 +153,7 @@ export function createInstanceHandlers(parts: {
           resources: [guestResource(name)],
           work: async (running) => {
             await changing(driver, name, driver.stop(name, options, running));
+            await metadata?.set(name, undefined);
             return {};
           },
         },
@@ -160,7 +168,10 @@ export function createInstanceHandlers(parts: {
           step: request.step,
           method: methods.reboot,
           resources: [guestResource(name)],
-          work: async (running) => instanceState(await changing(driver, name, driver.reboot(name, options, running))),
+          work: async (running) => {
+            const reboot = () => changing(driver, name, driver.reboot(name, options, running));
+            return instanceState(await (metadata === undefined ? reboot() : metadata.keepThrough(name, reboot)));
+          },
         },
         signal,
       );
@@ -268,6 +279,7 @@ export function createInstanceHandlers(parts: {
           resources: [guestResource(name)],
           work: async (running) => {
             await changing(driver, name, driver.finishMigrationSource(name, request.succeeded, running));
+            if (request.succeeded) await metadata?.set(name, undefined);
             return {};
           },
         },
@@ -277,6 +289,7 @@ export function createInstanceHandlers(parts: {
 
     finishMigrationTarget: async (request, { signal }) => {
       const parsed = parse(guest, request.instance, "instance");
+      const itself = guestMetadata(parsed, request.instance?.nics ?? []);
       const driver = able(parsed.hypervisor, "migrate");
       return steps.run(
         {
@@ -287,6 +300,7 @@ export function createInstanceHandlers(parts: {
             const attached = request.succeeded ? await assembleDisks(blockDevices, parsed, running) : [];
             const spec = request.succeeded ? guestSpec(parsed, attached) : guestSpec({ ...parsed, disks: [] }, []);
             await changing(driver, parsed.name, driver.finishMigrationTarget(spec, request.succeeded, running));
+            await metadata?.set(parsed.name, request.succeeded ? itself : undefined);
             return {};
           },
         },
@@ -352,6 +366,8 @@ export function createInstanceHandlers(parts: {
           work: async (running) => {
             const plugged = await hotplugDevice(request, running);
             await changing(driver, name, hotplug(driver, request.action, name, plugged, running));
+            if (request.device?.$case === "nic")
+              await noteNic(metadata, { name, hypervisor: driver.name }, request.action, request.device.value);
             return {};
           },
         },
@@ -370,27 +386,6 @@ const NOTHING_YET: MigrationProgressMessage = {
   problem: "The hypervisor told nothing of the migration",
 };
 const ipAddress = z.union([z.ipv4(), z.ipv6()]);
-
-/** @throws OpPrereqError for an action that this device does not know */
-async function hotplug(
-  driver: HypervisorAbilities["plug"],
-  action: HotplugRequest_Action,
-  name: string,
-  plugged: HotplugDevice,
-  signal: AbortSignal,
-): Promise<void> {
-  switch (action) {
-    case HotplugRequest_Action.ACTION_ADD:
-      return driver.plug(name, plugged, signal);
-    case HotplugRequest_Action.ACTION_REMOVE:
-      return driver.unplug(name, plugged, signal);
-    case HotplugRequest_Action.ACTION_MODIFY:
-      return driver.replug(name, plugged, signal);
-    case HotplugRequest_Action.ACTION_RESIZE:
-      if (plugged.kind === "disk") return driver.resizeDisk(name, plugged.disk, signal);
-  }
-  throw new OpPrereqError(`A ${plugged.kind} of a running guest cannot be changed in this way`, "wrong_input");
-}
 
 function migrationProgress({ downtimeMs, ...progress }: MigrationProgress): MigrationProgressMessage {
   return { ...progress, downtimeMs: downtimeMs ?? undefined };

@@ -19,8 +19,15 @@ import {
   type HypervisorName,
   normalizeHostName,
 } from "@gannet/objects";
-import { decodeParameters, type InstanceConsole, type InstanceState, type ParameterValue } from "@gannet/rpc";
+import {
+  decodeParameters,
+  type InstanceConsole,
+  type InstanceState,
+  type Nic as NicMessage,
+  type ParameterValue,
+} from "@gannet/rpc";
 import { z } from "zod";
+import type { GuestMetadata } from "../metadata/guest-metadata.ts";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TEXT_LIMIT_CHARS = 4096;
@@ -110,6 +117,27 @@ export const nic = z.object({
   vlan: text,
   network: network.optional(),
 });
+
+const osParameters = z.record(z.string(), z.string());
+/** With it comes what is no NIC's: drivers keep NICs in their records, where it must not be. */
+const communicationNic = z.object({
+  ip: z.ipv4(),
+  metadata: z.object({ uuid, os: text, publicParameters: osParameters, privateParameters: osParameters }),
+});
+
+/**
+ * What the guest may read of itself over these NICs.
+ * @throws OpPrereqError (wrong_input)
+ */
+export function guestMetadata(
+  { name, hypervisor }: Pick<GuestMetadata, "name" | "hypervisor">,
+  nics: readonly NicMessage[],
+): GuestMetadata | undefined {
+  const found = nics.find(({ metadata }) => metadata !== undefined);
+  if (found === undefined) return undefined;
+  const { ip: address, metadata } = parse(communicationNic, found, "NIC");
+  return { name, hypervisor, address, ...metadata };
+}
 
 const uid = z.int().nonnegative();
 

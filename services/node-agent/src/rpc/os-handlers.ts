@@ -5,15 +5,26 @@ import {
   type Empty,
   type OsCreateRequest as OsCreateRequestMessage,
   type OsDefinition,
+  type OsInstallationRequest,
   SERVICES,
 } from "@gannet/rpc";
 import { z } from "zod";
 import type { DiskContents } from "../block-devices/disk-contents.ts";
 import { withRawDisks } from "../block-devices/raw-disks.ts";
 import type { OsCreateRequest, OsDefinitionFacts, OsDefinitions } from "../os/index.ts";
-import type { BlockDeviceDrivers } from "./block-device-handlers.ts";
+import { type BlockDeviceDrivers, driverOf } from "./block-device-handlers.ts";
 import { assembleDisks } from "./instance-handlers.ts";
-import { deviceResources, type Guest, guest, guestName, guestResource, guestSpec, parse } from "./messages.ts";
+import {
+  type Device,
+  device,
+  deviceResources,
+  type Guest,
+  guest,
+  guestName,
+  guestResource,
+  guestSpec,
+  parse,
+} from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 /** Their text is checked by the definitions, which know what a name and a value may be. */
@@ -85,6 +96,11 @@ export function createOsHandlers(parts: {
     );
   }
 
+  /** The disk by which a machine is given a definition, as a program takes it. */
+  async function installationDisk(disk: Device, signal: AbortSignal) {
+    return await contents.rawView(await driverOf(blockDevices, disk.template).assemble(disk, signal), signal);
+  }
+
   return {
     diagnose: async () => ({ os: (await os.diagnose()).map(osDefinition) }),
 
@@ -101,6 +117,33 @@ export function createOsHandlers(parts: {
       return scriptStep(methods.rename, request.instance, signal, (instance, running) =>
         os.rename(instance, oldName, running),
       );
+    },
+
+    prepareInstallation: async (request, { signal }) => {
+      const { guest: parsed, attach } = scriptInstance(blockDevices, request.instance);
+      const disk = parse(device, request.device, "disk");
+      return steps.run(
+        {
+          step: request.instance?.step,
+          method: methods.prepareInstallation,
+          resources: [guestResource(parsed.name), ...deviceResources([...parsed.disks, disk])],
+          work: async (running) => {
+            const instance = await attach(running);
+            await using view = await installationDisk(disk, running);
+            await os.prepareInstallation(instance, { path: view.disk.path, sizeMib: disk.sizeMib });
+            await view.keep(running);
+            return {};
+          },
+        },
+        signal,
+      );
+    },
+
+    finishInstallation: async ({ instance, device: given }: OsInstallationRequest, { signal }) => {
+      const parameters = parse(osParameters, instance?.parameters, "OS parameters");
+      await using view = await installationDisk(parse(device, given, "disk"), signal);
+      await os.finishInstallation({ os: instance?.os ?? "", parameters }, view.disk);
+      return {};
     },
   };
 }

@@ -222,6 +222,7 @@ describe("a guest that is changed or sent slowly", () => {
     link: "br0",
     vlan: "",
     network: undefined,
+    metadata: undefined,
   };
 
   beforeEach(async () => {

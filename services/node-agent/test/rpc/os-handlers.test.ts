@@ -58,3 +58,30 @@ test.each([
   await expect(agent.client.os.rename(asked)).rejects.toThrow(OpPrereqError);
   expect(agent.os.rename).not.toHaveBeenCalled();
 });
+
+test("an installation disk is written as a step, with the instance's disks attached, and read by its own path", async () => {
+  const device = disk({ sizeMib: 16, index: 2, logicalId: ["loop", "/srv/ganeti/file-storage/web1/disk2"] });
+  const asked = { instance: request({ step: step() }), device };
+  await agent.client.os.prepareInstallation(asked);
+  await agent.client.os.prepareInstallation(asked);
+  expect(agent.os.prepareInstallation).toHaveBeenCalledTimes(1);
+  const [written, place] = agent.os.prepareInstallation.mock.calls[0] ?? [];
+  expect(written).toMatchObject({ guest: { disks: [{ path: "/srv/ganeti/file-storage/web1/disk0" }] } });
+  expect(place).toEqual({ path: "/srv/ganeti/file-storage/web1/disk2", sizeMib: 16 });
+  await agent.client.os.finishInstallation(asked);
+  expect(agent.os.finishInstallation.mock.calls).toEqual([
+    [
+      { os: "debian+trixie", parameters: { token: "x" } },
+      expect.objectContaining({ path: "/srv/ganeti/file-storage/web1/disk2" }),
+    ],
+  ]);
+});
+
+test.each([
+  ["no disk", { instance: request(), device: undefined }],
+  ["no step", { instance: request({ step: undefined }), device: disk() }],
+])("an installation disk's writing with %s is refused", async (_what, asked) => {
+  agent.os.prepareInstallation.mockClear();
+  await expect(agent.client.os.prepareInstallation(asked)).rejects.toThrow(OpPrereqError);
+  expect(agent.os.prepareInstallation).not.toHaveBeenCalled();
+});

@@ -358,6 +358,7 @@ describe("drivers", () => {
               macPrefix: "",
               tags: ["wired"],
             },
+            metadata: undefined,
           },
         ],
         hvparams: {

@@ -1,11 +1,9 @@
 /** The network over which guests and their nodes talk (spec/opcodes.json, `instance_communication_network`). Pure. */
 import type { ConfigChange } from "@gannet/config-store";
-import { type ConfigView, type NetworkUuid, newNetwork, type Parameters } from "@gannet/objects";
+import { type ConfigView, METADATA_ADDRESS, type NetworkUuid, newNetwork, type Parameters } from "@gannet/objects";
 
 /** Link-local addresses, which every node can have at once. */
 const ADDRESSES = { network: "169.254.0.0/16", network6: "fe80::/64", gateway: null, gateway6: null } as const;
-/** Where guests ask for their metadata: of no guest (spec/os-iallocator-hooks.json, `metadata_daemon`). */
-const METADATA_ADDRESS = "169.254.169.254";
 const MAC_PREFIX = "52:54:00";
 /** How groups are connected to it. */
 export const COMMUNICATION_CONNECTION: Parameters = { mode: "routed", link: "communication_rt", vlan: "" };

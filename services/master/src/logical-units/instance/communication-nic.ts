@@ -3,11 +3,8 @@
  * cluster has for it, with an address of that network's pool. Pure.
  */
 import { OpPrereqError } from "@gannet/errors";
-import type { ConfigView, Instance } from "@gannet/objects";
+import { COMMUNICATION_NIC_PREFIX, type ConfigView, type Instance, isCommunicationNic } from "@gannet/objects";
 import type { InstanceCreate, InstanceSetParams, Op } from "@gannet/opcodes";
-
-/** Ganeti's, by which other programs know the NIC. */
-const NAME_PREFIX = "gnt:com:";
 
 /** The request with that NIC behind the others, where it is asked for. @throws OpPrereqError (wrong_state) */
 export function withCommunicationNic(view: ConfigView, op: Op<typeof InstanceCreate>): Op<typeof InstanceCreate> {
@@ -29,10 +26,6 @@ export function withCommunicationChange(
   return { ...op, nics: [...op.nics, change] };
 }
 
-function isCommunicationNic({ name }: { readonly name?: string | null | undefined }): boolean {
-  return name?.startsWith(NAME_PREFIX) === true;
-}
-
 function settingsOf(view: ConfigView, instanceName: string) {
   const network = view.cluster.instanceCommunicationNetwork;
   if (network === "")
@@ -40,7 +33,12 @@ function settingsOf(view: ConfigView, instanceName: string) {
       "The cluster has no network for communication with guests: set its instance_communication_network",
       "wrong_state",
     );
-  return { name: `${NAME_PREFIX}${instanceName}`.slice(0, LONGEST_NAME), mac: "auto", ip: "pool", network };
+  return {
+    name: `${COMMUNICATION_NIC_PREFIX}${instanceName}`.slice(0, LONGEST_NAME),
+    mac: "auto",
+    ip: "pool",
+    network,
+  };
 }
 
 /** Of a device. */

@@ -1,5 +1,5 @@
 /** What a creation needs, asked of the configuration and of the nodes that it will be on. */
-import type { Node } from "@gannet/objects";
+import type { Instance, Node } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
 import type { PrereqContext } from "../../executor/context.ts";
 import { withAdoptedSizes } from "./adoption.ts";
@@ -14,12 +14,14 @@ import { findExport, withDescription } from "./import-source.ts";
 import { checkMemory } from "./lookups.ts";
 import { instanceMessage } from "./messages.ts";
 import { checkName } from "./name-check.ts";
-import { osParameterTexts, refuseUntrusted } from "./os-request.ts";
+import { osParameterTexts } from "./os-request.ts";
 import { checkPolicy, useOf } from "./policy-check.ts";
 import { remoteSource } from "./remote-source.ts";
 import { checkCompression } from "./transfer-steps.ts";
+import { planUntrusted, type UntrustedInstall } from "./untrusted-install.ts";
 
 type CreateOp = Op<typeof InstanceCreate>;
+type CheckedCreation = Omit<Creation, "untrusted">;
 
 /** @throws OpPrereqError or another of the taxonomy, naming what does not fit */
 export async function checkCreation(ctx: PrereqContext, op: CreateOp): Promise<Creation> {
@@ -37,17 +39,19 @@ async function checkNew(ctx: PrereqContext, given: CreateOp): Promise<Creation> 
   if (!op.ignore_ipolicy) checkPolicy(ctx.config, plan.node, plannedUse(ctx.config, plan));
   await checkName(plan.name, { nameCheck: op.name_check, ipCheck: op.ip_check });
   const identity = newIdentity(plan, ctx.now());
-  const creation: Creation = {
+  const creation = {
     plan,
-    made: { from: "nothing", plan, identity },
+    made: { from: "nothing", plan, identity } as const,
     draft: instanceRow(plan, { ...identity, disks: [] }, drawnNics(plan, ctx.config).nics, null),
     osParameters: osParameterTexts(ctx.config, plan, op.osparams_secret ?? {}),
     start: isStarted(op),
     source,
   };
   const needs = plan.disks.filter(({ adopt }) => adopt === null).flatMap(newDiskNeeds);
+  const installed = { ...creation.draft, disks: identity.disks.map(({ uuid }) => uuid) };
+  const untrusted = await planInstall(ctx, op, creation, { installed, needs });
   await askNodes(ctx, op, creation, needs);
-  return creation;
+  return { ...creation, untrusted };
 }
 
 async function sourceOf(ctx: PrereqContext, op: CreateOp): Promise<Creation["source"]> {
@@ -67,16 +71,30 @@ async function checkCommit(ctx: PrereqContext, op: CreateOp): Promise<Creation> 
   const { plan, draft } = committed;
   if (!op.ignore_ipolicy) checkPolicy(view, plan.node, useOf(view, draft));
   await checkName(plan.name, { nameCheck: op.name_check, ipCheck: op.ip_check });
-  const creation: Creation = {
+  const creation = {
     plan,
-    made: { from: "reservation", committed },
+    made: { from: "reservation", committed } as const,
     draft,
     osParameters: osParameterTexts(view, plan, op.osparams_secret ?? {}),
     start: isStarted(op),
     source: null,
   };
-  await askNodes(ctx, op, creation, view.disksOf(draft).flatMap(recreationNeeds));
-  return creation;
+  const needs = view.disksOf(draft).flatMap(recreationNeeds);
+  const untrusted = await planInstall(ctx, op, creation, { installed: draft, needs });
+  await askNodes(ctx, op, creation, needs);
+  return { ...creation, untrusted };
+}
+
+/** Null where nothing is to be installed by a machine. */
+async function planInstall(
+  ctx: PrereqContext,
+  op: CreateOp,
+  { plan, source }: CheckedCreation,
+  { installed, needs }: { readonly installed: Instance; readonly needs: readonly SpaceNeed[] },
+): Promise<UntrustedInstall | null> {
+  if (source !== null || !plan.install) return null;
+  const { helper_startup_timeout: startTimeoutS, helper_shutdown_timeout: timeoutS } = op;
+  return await planUntrusted(ctx, installed, { startTimeoutS, timeoutS, besides: needs });
 }
 
 /** Nothing is on the disks of an instance that is not installed: it is not started (as in Ganeti). */
@@ -88,11 +106,10 @@ function isStarted(op: CreateOp): boolean {
 async function askNodes(
   ctx: PrereqContext,
   op: CreateOp,
-  creation: Creation,
+  creation: CheckedCreation,
   needs: readonly SpaceNeed[],
 ): Promise<void> {
-  const { plan, source } = creation;
-  if (source === null && plan.install) refuseUntrusted(ctx, plan.node, plan.os);
+  const { plan } = creation;
   const nodes = nodesOf(plan);
   await Promise.all([
     ...nodes.map((node) => enoughResources(ctx, creation, node, needs)),
@@ -104,7 +121,7 @@ async function askNodes(
 /** @throws OpPrereqError (insufficient_resources) when the node has not enough memory or space for it now */
 async function enoughResources(
   ctx: PrereqContext,
-  { plan, draft, start }: Creation,
+  { plan, draft, start }: CheckedCreation,
   node: Node,
   needs: readonly SpaceNeed[],
 ): Promise<void> {
@@ -119,7 +136,7 @@ async function enoughResources(
 /** The node has the OS definition and takes its variant and parameters. */
 async function validateOs(
   ctx: PrereqContext,
-  { plan, osParameters: parameters }: Creation,
+  { plan, osParameters: parameters }: CheckedCreation,
   { forceVariant }: { readonly forceVariant: boolean },
 ): Promise<void> {
   if (plan.os === "") return;
@@ -129,7 +146,7 @@ async function validateOs(
 }
 
 /** A node has the files that the guest's parameters name; that on which it starts, the NICs' links too. */
-async function validateGuest(ctx: PrereqContext, { plan, draft }: Creation, node: Node): Promise<void> {
+async function validateGuest(ctx: PrereqContext, { plan, draft }: CheckedCreation, node: Node): Promise<void> {
   const withoutDisks = { ...draft, disks: [] };
   const instance = instanceMessage(
     ctx.config,

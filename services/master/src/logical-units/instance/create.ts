@@ -26,6 +26,7 @@ import { registerNonvolatile } from "./nonvolatile-steps.ts";
 import { osScriptRequest } from "./os-request.ts";
 import { releaseOtherNodes } from "./other-node.ts";
 import { receiveDisks } from "./remote-source.ts";
+import { installInside } from "./untrusted-install.ts";
 
 type CreateOp = Op<typeof InstanceCreate>;
 
@@ -143,7 +144,7 @@ async function fillDisks(
   if (source === null) ctx.feedback.step("running the instance OS create scripts...");
   const transfer = { parameters: osParameters, compress: op.compress };
   const install = async () => {
-    if (source === null) return await installOs(ctx, instance, osParameters, op.debug_level ?? 0);
+    if (source === null) return await installOs(ctx, instance, creation, op.debug_level ?? 0);
     if (source.kind === "export") await importDisks(ctx, instance, disks, source, transfer);
     else await receiveDisks(ctx, instance, disks, source, transfer);
     await renameInside(ctx, instance, nameAtSource(source), osParameters);
@@ -182,11 +183,13 @@ async function addToConfiguration(ctx: ExecContext, plan: CreatePlan, identity: 
 async function installOs(
   ctx: ExecContext,
   instance: Instance,
-  parameters: Readonly<Record<string, string>>,
+  { osParameters, untrusted }: Creation,
   debugLevel: number,
 ): Promise<void> {
-  const request = osScriptRequest(ctx.config, instance, parameters, { debugLevel });
-  await ctx.node(instance.primaryNode).os.create({ step: ctx.step("os-create"), ...request }, { signal: ctx.signal });
+  const request = osScriptRequest(ctx.config, instance, osParameters, { debugLevel });
+  if (untrusted !== null) await installInside(ctx, instance, request, untrusted);
+  else
+    await ctx.node(instance.primaryNode).os.create({ step: ctx.step("os-create"), ...request }, { signal: ctx.signal });
 }
 
 /** What the instance was called where its contents come from; undefined where nobody knows. */

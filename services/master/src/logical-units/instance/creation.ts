@@ -5,6 +5,7 @@ import type { NewIdentity } from "./create-rows.ts";
 import type { CommittedInstance } from "./forthcoming.ts";
 import type { ImportSource } from "./import-source.ts";
 import type { RemoteSource } from "./remote-source.ts";
+import type { UntrustedInstall } from "./untrusted-install.ts";
 
 /** Whether the instance's rows are written now, or are there since it was reserved. */
 export type MadeFrom =
@@ -21,4 +22,6 @@ export interface Creation {
   readonly start: boolean;
   /** Where its contents come from; null where its OS definition makes them. */
   readonly source: ImportSource | RemoteSource | null;
+  /** Null where its OS definition's script is run on the node itself, if at all. */
+  readonly untrusted: UntrustedInstall | null;
 }

@@ -22,7 +22,7 @@ import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { onDevice, undoStep } from "../../executor/undo-actions.ts";
 import { addedDisks, type DiskSite, newDiskIdentity } from "./disk-rows.ts";
-import { checkDiskSpace, newDiskNeeds } from "./disk-space.ts";
+import { checkDiskSpace, newDiskNeeds, type SpaceNeed } from "./disk-space.ts";
 import { enoughMemory, guestRuns, knownNode, minimumMemoryMib } from "./lookups.ts";
 import { blockDeviceMessage, instanceMessage } from "./messages.ts";
 
@@ -30,6 +30,8 @@ import { blockDeviceMessage, instanceMessage } from "./messages.ts";
 export interface HelperPlan {
   readonly image: string;
   readonly disk: Disk;
+  /** To be its last one. Whoever wants it makes and removes it. */
+  readonly last?: Disk;
 }
 
 /**
@@ -53,19 +55,40 @@ const BOOTS_FIRST_DISK: Partial<Readonly<Record<HypervisorName, Parameters>>> = 
   "xen-pvm": { reboot_behavior: "exit" },
 };
 
+interface HelperRun {
+  readonly doing: string;
+  readonly timeoutS: number;
+  readonly startTimeoutS?: number;
+  readonly hvparams?: Parameters | undefined;
+}
+
 const BYTES_PER_MIB = 1024 * 1024;
 /** Between looks whether it has ended. */
 const LOOK_MS = 500;
+/** The most that a timer of Node.js can wait; the call to start has ended by then anyhow. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * @param running - the instance runs now, and will be stopped before: its memory is there then
+ * @param lastDiskMib - the size of a disk behind the instance's, where one is wanted
+ * @param besides - what is needed of the node's storage otherwise
  * @throws OpPrereqError: wrong_input for a hypervisor that boots no images; environment_error when the node cannot read
  *   the image; insufficient_resources
  */
 export async function planHelper(
   ctx: PrereqContext,
   instance: Instance,
-  { image, running }: { readonly image: string; readonly running: boolean },
+  {
+    image,
+    running,
+    lastDiskMib,
+    besides = [],
+  }: {
+    readonly image: string;
+    readonly running: boolean;
+    readonly lastDiskMib?: number;
+    readonly besides?: readonly SpaceNeed[];
+  },
 ): Promise<HelperPlan> {
   const view = ctx.config;
   if (BOOTS_FIRST_DISK[instance.hypervisor] === undefined)
@@ -73,21 +96,28 @@ export async function planHelper(
       `A guest of hypervisor ${instance.hypervisor} boots no image: ${instance.name} cannot be worked on from inside`,
       "wrong_input",
     );
-  if (instance.disks.length >= MAX_DISKS)
+  const more = lastDiskMib === undefined ? 1 : 2;
+  if (instance.disks.length + more > MAX_DISKS)
     throw new OpPrereqError(
-      `${instance.name} has ${MAX_DISKS} disks, and a machine that works on them needs one more`,
+      `${instance.name} has ${instance.disks.length} disks, a machine that works on them needs ${more} more, and ` +
+        `there can be ${MAX_DISKS}`,
       "wrong_input",
     );
   const node = knownNode(view, instance.primaryNode);
   const { sizeBytes } = await ctx.node(node.uuid).blockDevices.describeImage({ image }, { signal: ctx.signal });
-  const disk = helperDisk(view, instance, Math.ceil(sizeBytes / BYTES_PER_MIB), ctx.now());
+  const ownMib = Math.ceil(sizeBytes / BYTES_PER_MIB);
+  const sizesMib = lastDiskMib === undefined ? [ownMib] : [ownMib, lastDiskMib];
+  const [disk, last] = helperDisks(view, instance, sizesMib, ctx.now());
+  if (disk === undefined) throw new Error("a machine without a disk");
   const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
-  checkDiskSpace(view, node, state, newDiskNeeds({ site: siteOf(view, instance), sizeMib: disk.sizeMib }));
+  const site = siteOf(view, instance);
+  const needs = sizesMib.flatMap((sizeMib) => newDiskNeeds({ site, sizeMib }));
+  checkDiskSpace(view, node, state, [...besides, ...needs]);
   if (!running) {
     const memoryMib = minimumMemoryMib(view, instance);
     await enoughMemory(ctx, node, { instanceName: instance.name, memoryMib, reason: "working inside" });
   }
-  return { image, disk };
+  return { image, disk, ...(last !== undefined && { last }) };
 }
 
 /** Beside the instance's own: in files where these are files, else a volume. */
@@ -99,26 +129,31 @@ function siteOf(view: ConfigView, { name, diskTemplate }: Instance): DiskSite {
   return { template: "file", driver: "loop" satisfies FileDriver, directory: path.posix.join(fileStorageDir, name) };
 }
 
-function helperDisk(view: ConfigView, instance: Instance, sizeMib: number, ctime: number): Disk {
+/** Rows that are in no configuration. */
+function helperDisks(view: ConfigView, instance: Instance, sizesMib: readonly number[], ctime: number): Disk[] {
   const home = { instance: instance.uuid, primary: instance.primaryNode, secondary: null, ctime };
-  const index = instance.disks.length;
   const site = siteOf(view, instance);
-  const asked = { index, name: null, sizeMib, mode: "rw", spindles: null, params: {}, site } as const;
-  const [change] = addedDisks(view, home, [asked], [newDiskIdentity()]);
-  if (change?.kind !== "disk" || !("put" in change)) throw new Error("a new disk without a row");
-  return change.put;
+  const asked = sizesMib.map((sizeMib, position) => {
+    const index = instance.disks.length + position;
+    return { index, name: null, sizeMib, mode: "rw", spindles: null, params: {}, site } as const;
+  });
+  return addedDisks(view, home, asked, asked.map(newDiskIdentity)).flatMap((change) =>
+    change.kind === "disk" && "put" in change ? [change.put] : [],
+  );
 }
 
 /**
  * Boot it, and wait until it has ended. The instance's disks are usable on its node, and stay so.
  * @param doing - "overwriting unused space", for messages
- * @throws OpExecError when it does not end in time: it is killed
+ * @param startTimeoutS - within which its node has to have started it
+ * @param hvparams - other than the instance's
+ * @throws OpExecError when it does not start or end in time: it is killed
  */
 export async function runHelper(
   ctx: ExecContext,
   instance: Instance,
-  { image, disk }: HelperPlan,
-  { timeoutS, doing }: { readonly timeoutS: number; readonly doing: string },
+  { image, disk, last }: HelperPlan,
+  { timeoutS, doing, startTimeoutS, hvparams }: HelperRun,
 ): Promise<void> {
   const view = ctx.config;
   const { primaryNode: node, name, hypervisor } = instance;
@@ -129,8 +164,13 @@ export async function runHelper(
   await blockDevices.create({ step: step("create-disk"), device }, { signal: ctx.signal });
   await blockDevices.writeImage({ step: step("write-image"), device, image }, { signal: ctx.signal });
   ctx.feedback.step(`starting ${image} for ${doing}`);
-  const request = { step: step("start"), instance: helperMessage(view, instance, device), paused: false };
-  ctx.live.noteInstance(node, await instances.start(request, { signal: ctx.signal }));
+  const lastDevice = last && blockDeviceMessage(view, instance, last, instance.disks.length + 1, node);
+  const machine = helperMessage(view, instance, { own: device, last: lastDevice, hvparams });
+  const request = { step: step("start"), instance: machine, paused: false };
+  const started = await inTime(ctx.signal, startTimeoutS, `${image} for ${doing} of ${name}`, (signal) =>
+    instances.start(request, { signal }),
+  );
+  ctx.live.noteInstance(node, started);
   const begun = performance.now();
   while (guestRuns(await instances.state({ name, hypervisor }, { signal: ctx.signal }))) {
     if (performance.now() - begun > timeoutS * 1000)
@@ -147,15 +187,40 @@ export async function runHelper(
   if (failure !== undefined) ctx.feedback.warning(`The disk of the helping machine is left behind: ${failure.message}`);
 }
 
+/** @throws OpExecError when the time is over before the node has answered */
+async function inTime<Result>(
+  signal: AbortSignal,
+  timeoutS: number | undefined,
+  what: string,
+  start: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  if (timeoutS === undefined) return await start(signal);
+  const over = AbortSignal.timeout(Math.min(timeoutS * 1000, LONGEST_TIMER_MS));
+  try {
+    return await start(AbortSignal.any([signal, over]));
+  } catch (cause) {
+    if (signal.aborted || !over.aborted) throw cause;
+    throw new OpExecError(`${what} did not start within ${timeoutS.toFixed(0)} s`, { cause });
+  }
+}
+
 /** Its own disk first; it needs no network. */
-function helperMessage(view: ConfigView, instance: Instance, own: BlockDevice) {
+function helperMessage(
+  view: ConfigView,
+  instance: Instance,
+  {
+    own,
+    last,
+    hvparams = {},
+  }: Pick<HelperRun, "hvparams"> & { readonly own: BlockDevice; readonly last: BlockDevice | undefined },
+) {
   const message = instanceMessage(view, instance);
   const known: Readonly<Record<string, unknown>> = HYPERVISOR_PARAMETERS[instance.hypervisor];
   const boots = Object.entries(BOOTS_FIRST_DISK[instance.hypervisor] ?? {}).filter(([each]) => each in known);
   return {
     ...message,
-    disks: [own, ...message.disks],
+    disks: [own, ...message.disks, ...(last === undefined ? [] : [last])],
     nics: [],
-    hvparams: { ...message.hvparams, ...encodeParameters(Object.fromEntries(boots)) },
+    hvparams: { ...message.hvparams, ...encodeParameters({ ...Object.fromEntries(boots), ...hvparams }) },
   };
 }

@@ -8,7 +8,11 @@ import {
   filledBeparams,
   filledDiskparams,
   filledHvparams,
+  filledOsparams,
+  filledPrivateOsparams,
   type Instance,
+  isCommunicationNic,
+  isIpv4,
   type Network,
   type NodeUuid,
   nicparamsOf,
@@ -18,6 +22,7 @@ import {
   type BlockDevice,
   type DrbdLink,
   encodeParameters,
+  type GuestMetadata,
   type Instance as InstanceMessage,
   type Network as NetworkMessage,
   type Nic,
@@ -139,6 +144,7 @@ export function instanceMessage(
         link: String(params.link),
         vlan: String(params.vlan ?? ""),
         network: network === undefined ? undefined : networkMessage(network),
+        metadata: isForMetadata(view, nic) ? metadataMessage(view, instance) : undefined,
       };
     }),
     hvparams: encodeParameters(hvparams),
@@ -146,6 +152,29 @@ export function instanceMessage(
     tags: [...instance.tags],
     uidPool: view.cluster.uidPool.map(([first, last]) => ({ first, last })),
   };
+}
+
+/** A name alone, which anybody may give, does not make it the NIC of the network where a guest's address is its own. */
+function isForMetadata(view: ConfigView, nic: Instance["nics"][number]): boolean {
+  const name = view.cluster.instanceCommunicationNetwork;
+  const isInNetwork = name !== "" && nic.network === view.findNetwork(name)?.uuid;
+  return isInNetwork && isCommunicationNic(nic) && isIpv4(nic.ip ?? "");
+}
+
+function metadataMessage(view: ConfigView, instance: Instance): GuestMetadata {
+  return {
+    uuid: instance.uuid,
+    os: instance.os,
+    publicParameters: parameterTexts(filledOsparams(view.cluster, instance)),
+    privateParameters: parameterTexts(filledPrivateOsparams(view.cluster, instance)),
+  };
+}
+
+/** OS parameters as scripts and guests read them. */
+export function parameterTexts(parameters: Parameters): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, value]) => [name, value === null ? "" : String(value)]),
+  );
 }
 
 function networkMessage(network: Network): NetworkMessage {

@@ -8,7 +8,8 @@ import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { withInstance } from "./instance-rows.ts";
 import { instanceLock } from "./locks.ts";
 import { knownInstance, notMarkedOffline, notRunning, onlinePrimary } from "./lookups.ts";
-import { osParameterTexts, osScriptRequest, refuseUntrusted } from "./os-request.ts";
+import { osParameterTexts, osScriptRequest } from "./os-request.ts";
+import { installInside, planUntrusted } from "./untrusted-install.ts";
 
 /** The OS parameters are for this once: of the instance nothing changes but its OS, once that is installed. */
 export const instanceReinstall = implement(InstanceReinstall, {
@@ -23,7 +24,6 @@ export const instanceReinstall = implement(InstanceReinstall, {
     const os = op.os_type ?? instance.os;
     if (os === "") throw new OpPrereqError(`Instance ${instance.name} has no OS: name one (os_type)`, "wrong_input");
     await notRunning(ctx, instance, "cannot reinstall");
-    refuseUntrusted(ctx, primary, os);
     const installed: Instance = {
       ...instance,
       os,
@@ -35,19 +35,22 @@ export const instanceReinstall = implement(InstanceReinstall, {
     const parameters = osParameterTexts(ctx.config, installed, secret);
     const request = { os, forceVariant: op.force_variant, parameters, runVerifyScript: true };
     await ctx.node(primary.uuid).os.validate(request, { signal: ctx.signal });
-    return { instance, installed, parameters };
+    return { instance, installed, parameters, untrusted: await planUntrusted(ctx, installed) };
   },
 
   hooks: (view, _op, { instance }) => instanceHooks(view, "instance-reinstall", instance),
 
-  async exec(ctx, op, { instance, installed, parameters }) {
+  async exec(ctx, op, { instance, installed, parameters, untrusted }) {
     const view = ctx.config;
     await assembleDisks(ctx, view, instance);
     ctx.feedback.step("Running the instance OS create scripts...");
-    const request = osScriptRequest(view, installed, parameters, { debugLevel: op.debug_level ?? 0 });
-    await ctx
-      .node(instance.primaryNode)
-      .os.create({ step: ctx.step("os-reinstall"), ...request, reinstall: true }, { signal: ctx.signal });
+    const script = osScriptRequest(view, installed, parameters, { debugLevel: op.debug_level ?? 0 });
+    const request = { ...script, reinstall: true };
+    if (untrusted !== null) await installInside(ctx, installed, request, untrusted);
+    else
+      await ctx
+        .node(instance.primaryNode)
+        .os.create({ step: ctx.step("os-reinstall"), ...request }, { signal: ctx.signal });
     if (installed.os !== instance.os) {
       ctx.feedback.step(`Changing OS to '${installed.os}'...`);
       await ctx.commit((now) => withInstance(now, instance.uuid, (row) => ({ ...row, os: installed.os })));

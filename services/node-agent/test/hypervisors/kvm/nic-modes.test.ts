@@ -107,6 +107,15 @@ describe("routed", () => {
     expect(steps.settings).toEqual(settings);
   });
 
+  it("leads the node itself to a guest that talks to it, which no rule by interface does", () => {
+    const nic = { ...NIC, name: "gnt:com:web1", mode: "routed", ip: "169.254.0.7", link: "communication_rt" } as const;
+    expect(spoken(routedSteps(TOOLS, nic, TAP)).slice(1)).toEqual([
+      `/sbin/ip -4 rule add dev ${TAP} table communication_rt`,
+      `/sbin/ip -4 route replace 169.254.0.7 table communication_rt proto static dev ${TAP}`,
+      `/sbin/ip -4 route replace 169.254.0.7 proto static dev ${TAP}`,
+    ]);
+  });
+
   it("forgets rules by the interface's name", () => {
     expect(ruleRemovalArgv(TOOLS, TAP, "-6").join(" ")).toBe(`/sbin/ip -6 rule del dev ${TAP}`);
   });

@@ -6,7 +6,7 @@ import { access, readFile } from "node:fs/promises";
 import type { GuestNic } from "@gannet/driver-contract";
 import { CommandError, HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
-import { isInterfaceName, isIpv4, isIpv6 } from "@gannet/objects";
+import { isCommunicationNic, isInterfaceName, isIpv4, isIpv6 } from "@gannet/objects";
 import type { NetworkTools } from "../../../nics/network-tools.ts";
 import { parseVlan } from "../../../nics/vlan.ts";
 
@@ -84,11 +84,15 @@ export function routedSteps(tools: NetworkTools, nic: GuestNic, tap: string): St
   const ip = String(nic.ip);
   const family = isIpv6(ip) ? "-6" : "-4";
   const table = nic.link === "" ? [] : ["table", nic.link];
+  // What the node itself says to the guest finds its way by the main table alone: rules by interface are for packets
+  // that come in there.
+  const ofNode = nic.link !== "" && isCommunicationNic(nic);
   return {
     commands: [
       [tools.ip, "link", "set", "dev", tap, "up"],
       ...(nic.link === "" ? [] : [[tools.ip, family, "rule", "add", "dev", tap, ...table] satisfies Argv]),
       [tools.ip, family, "route", "replace", ip, ...table, "proto", "static", "dev", tap],
+      ...(ofNode ? [[tools.ip, family, "route", "replace", ip, "proto", "static", "dev", tap] satisfies Argv] : []),
     ],
     settings: [
       `/proc/sys/net/ipv4/conf/${tap}/proxy_arp`,

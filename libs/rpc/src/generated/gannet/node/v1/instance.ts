@@ -44,7 +44,32 @@ export interface Nic {
   mode: string;
   link: string;
   vlan: string;
-  network: Network | undefined;
+  network:
+    | Network
+    | undefined;
+  /** Where the guest talks to its node over this NIC: what it may read there of itself. */
+  metadata: GuestMetadata | undefined;
+}
+
+/** What a running guest is told when it asks its node (spec/os-iallocator-hooks.json, metadata_daemon). Never logged. */
+export interface GuestMetadata {
+  /** Of the instance. */
+  uuid: string;
+  /** Name, or name+variant. */
+  os: string;
+  /** Secret ones are for the scripts of one installation alone: the cluster does not keep them. */
+  publicParameters: { [key: string]: string };
+  privateParameters: { [key: string]: string };
+}
+
+export interface GuestMetadata_PublicParametersEntry {
+  key: string;
+  value: string;
+}
+
+export interface GuestMetadata_PrivateParametersEntry {
+  key: string;
+  value: string;
 }
 
 /** Both ends included. */
@@ -477,7 +502,7 @@ export const Network: MessageFns<Network> = {
 };
 
 function createBaseNic(): Nic {
-  return { uuid: "", name: "", mac: "", ip: "", mode: "", link: "", vlan: "", network: undefined };
+  return { uuid: "", name: "", mac: "", ip: "", mode: "", link: "", vlan: "", network: undefined, metadata: undefined };
 }
 
 export const Nic: MessageFns<Nic> = {
@@ -505,6 +530,9 @@ export const Nic: MessageFns<Nic> = {
     }
     if (message.network !== undefined) {
       Network.encode(message.network, writer.uint32(66).fork()).join();
+    }
+    if (message.metadata !== undefined) {
+      GuestMetadata.encode(message.metadata, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -586,6 +614,14 @@ export const Nic: MessageFns<Nic> = {
             message.network = Network.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.metadata = GuestMetadata.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -608,6 +644,7 @@ export const Nic: MessageFns<Nic> = {
       link: isSet(object.link) ? globalThis.String(object.link) : "",
       vlan: isSet(object.vlan) ? globalThis.String(object.vlan) : "",
       network: isSet(object.network) ? Network.fromJSON(object.network) : undefined,
+      metadata: isSet(object.metadata) ? GuestMetadata.fromJSON(object.metadata) : undefined,
     };
   },
 
@@ -637,6 +674,9 @@ export const Nic: MessageFns<Nic> = {
     if (message.network !== undefined) {
       obj.network = Network.toJSON(message.network);
     }
+    if (message.metadata !== undefined) {
+      obj.metadata = GuestMetadata.toJSON(message.metadata);
+    }
     return obj;
   },
 
@@ -655,6 +695,388 @@ export const Nic: MessageFns<Nic> = {
     message.network = (object.network !== undefined && object.network !== null)
       ? Network.fromPartial(object.network)
       : undefined;
+    message.metadata = (object.metadata !== undefined && object.metadata !== null)
+      ? GuestMetadata.fromPartial(object.metadata)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGuestMetadata(): GuestMetadata {
+  return { uuid: "", os: "", publicParameters: {}, privateParameters: {} };
+}
+
+export const GuestMetadata: MessageFns<GuestMetadata> = {
+  encode(message: GuestMetadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== "") {
+      writer.uint32(10).string(message.uuid);
+    }
+    if (message.os !== "") {
+      writer.uint32(18).string(message.os);
+    }
+    globalThis.Object.entries(message.publicParameters).forEach(([key, value]: [string, string]) => {
+      GuestMetadata_PublicParametersEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    globalThis.Object.entries(message.privateParameters).forEach(([key, value]: [string, string]) => {
+      GuestMetadata_PrivateParametersEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestMetadata {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestMetadata();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.os = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = GuestMetadata_PublicParametersEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.publicParameters[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = GuestMetadata_PrivateParametersEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.privateParameters[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestMetadata {
+    return {
+      uuid: isSet(object.uuid) ? globalThis.String(object.uuid) : "",
+      os: isSet(object.os) ? globalThis.String(object.os) : "",
+      publicParameters: isObject(object.publicParameters)
+        ? (globalThis.Object.entries(object.publicParameters) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.public_parameters)
+        ? (globalThis.Object.entries(object.public_parameters) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      privateParameters: isObject(object.privateParameters)
+        ? (globalThis.Object.entries(object.privateParameters) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.private_parameters)
+        ? (globalThis.Object.entries(object.private_parameters) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: GuestMetadata): unknown {
+    const obj: any = {};
+    if (message.uuid !== "") {
+      obj.uuid = message.uuid;
+    }
+    if (message.os !== "") {
+      obj.os = message.os;
+    }
+    if (message.publicParameters) {
+      const entries = globalThis.Object.entries(message.publicParameters) as [string, string][];
+      if (entries.length > 0) {
+        obj.publicParameters = {};
+        entries.forEach(([k, v]) => {
+          obj.publicParameters[k] = v;
+        });
+      }
+    }
+    if (message.privateParameters) {
+      const entries = globalThis.Object.entries(message.privateParameters) as [string, string][];
+      if (entries.length > 0) {
+        obj.privateParameters = {};
+        entries.forEach(([k, v]) => {
+          obj.privateParameters[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GuestMetadata>, I>>(base?: I): GuestMetadata {
+    return GuestMetadata.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GuestMetadata>, I>>(object: I): GuestMetadata {
+    const message = createBaseGuestMetadata();
+    message.uuid = object.uuid ?? "";
+    message.os = object.os ?? "";
+    message.publicParameters = (globalThis.Object.entries(object.publicParameters ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.privateParameters = (globalThis.Object.entries(object.privateParameters ?? {}) as [string, string][])
+      .reduce((acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      }, {});
+    return message;
+  },
+};
+
+function createBaseGuestMetadata_PublicParametersEntry(): GuestMetadata_PublicParametersEntry {
+  return { key: "", value: "" };
+}
+
+export const GuestMetadata_PublicParametersEntry: MessageFns<GuestMetadata_PublicParametersEntry> = {
+  encode(message: GuestMetadata_PublicParametersEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestMetadata_PublicParametersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestMetadata_PublicParametersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestMetadata_PublicParametersEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: GuestMetadata_PublicParametersEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GuestMetadata_PublicParametersEntry>, I>>(
+    base?: I,
+  ): GuestMetadata_PublicParametersEntry {
+    return GuestMetadata_PublicParametersEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GuestMetadata_PublicParametersEntry>, I>>(
+    object: I,
+  ): GuestMetadata_PublicParametersEntry {
+    const message = createBaseGuestMetadata_PublicParametersEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseGuestMetadata_PrivateParametersEntry(): GuestMetadata_PrivateParametersEntry {
+  return { key: "", value: "" };
+}
+
+export const GuestMetadata_PrivateParametersEntry: MessageFns<GuestMetadata_PrivateParametersEntry> = {
+  encode(message: GuestMetadata_PrivateParametersEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestMetadata_PrivateParametersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestMetadata_PrivateParametersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestMetadata_PrivateParametersEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: GuestMetadata_PrivateParametersEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GuestMetadata_PrivateParametersEntry>, I>>(
+    base?: I,
+  ): GuestMetadata_PrivateParametersEntry {
+    return GuestMetadata_PrivateParametersEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GuestMetadata_PrivateParametersEntry>, I>>(
+    object: I,
+  ): GuestMetadata_PrivateParametersEntry {
+    const message = createBaseGuestMetadata_PrivateParametersEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };

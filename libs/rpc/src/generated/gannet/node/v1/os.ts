@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { BlockDevice } from "./block_device.ts";
 import { Empty, ParameterValue, Step } from "./common.ts";
 import { Instance } from "./instance.ts";
 
@@ -96,6 +97,11 @@ export interface OsRenameRequest {
   /** As for a create, with the new name. */
   instance: OsCreateRequest | undefined;
   oldName: string;
+}
+
+export interface OsInstallationRequest {
+  instance: OsCreateRequest | undefined;
+  device: BlockDevice | undefined;
 }
 
 function createBaseDiagnoseRequest(): DiagnoseRequest {
@@ -1338,6 +1344,95 @@ export const OsRenameRequest: MessageFns<OsRenameRequest> = {
   },
 };
 
+function createBaseOsInstallationRequest(): OsInstallationRequest {
+  return { instance: undefined, device: undefined };
+}
+
+export const OsInstallationRequest: MessageFns<OsInstallationRequest> = {
+  encode(message: OsInstallationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instance !== undefined) {
+      OsCreateRequest.encode(message.instance, writer.uint32(10).fork()).join();
+    }
+    if (message.device !== undefined) {
+      BlockDevice.encode(message.device, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OsInstallationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOsInstallationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instance = OsCreateRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = BlockDevice.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): OsInstallationRequest {
+    return {
+      instance: isSet(object.instance) ? OsCreateRequest.fromJSON(object.instance) : undefined,
+      device: isSet(object.device) ? BlockDevice.fromJSON(object.device) : undefined,
+    };
+  },
+
+  toJSON(message: OsInstallationRequest): unknown {
+    const obj: any = {};
+    if (message.instance !== undefined) {
+      obj.instance = OsCreateRequest.toJSON(message.instance);
+    }
+    if (message.device !== undefined) {
+      obj.device = BlockDevice.toJSON(message.device);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<OsInstallationRequest>, I>>(base?: I): OsInstallationRequest {
+    return OsInstallationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OsInstallationRequest>, I>>(object: I): OsInstallationRequest {
+    const message = createBaseOsInstallationRequest();
+    message.instance = (object.instance !== undefined && object.instance !== null)
+      ? OsCreateRequest.fromPartial(object.instance)
+      : undefined;
+    message.device = (object.device !== undefined && object.device !== null)
+      ? BlockDevice.fromPartial(object.device)
+      : undefined;
+    return message;
+  },
+};
+
 /** OS definitions and their scripts (spec/os-iallocator-hooks.json, os_interface). */
 export type OsServiceService = typeof OsServiceService;
 export const OsServiceService = {
@@ -1380,6 +1475,28 @@ export const OsServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Write what a machine needs to run the untrusted create script onto the disk that is to be its last. */
+  prepareInstallation: {
+    path: "/gannet.node.v1.OsService/PrepareInstallation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OsInstallationRequest): Buffer =>
+      Buffer.from(OsInstallationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OsInstallationRequest => OsInstallationRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Read from that disk, once the machine has ended, how the script did. An error unless it ended well. */
+  finishInstallation: {
+    path: "/gannet.node.v1.OsService/FinishInstallation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OsInstallationRequest): Buffer =>
+      Buffer.from(OsInstallationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OsInstallationRequest => OsInstallationRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface OsServiceServer extends UntypedServiceImplementation {
@@ -1390,6 +1507,10 @@ export interface OsServiceServer extends UntypedServiceImplementation {
   create: handleUnaryCall<OsCreateRequest, Empty>;
   /** Run the rename script for an instance that has got another name. */
   rename: handleUnaryCall<OsRenameRequest, Empty>;
+  /** Write what a machine needs to run the untrusted create script onto the disk that is to be its last. */
+  prepareInstallation: handleUnaryCall<OsInstallationRequest, Empty>;
+  /** Read from that disk, once the machine has ended, how the script did. An error unless it ended well. */
+  finishInstallation: handleUnaryCall<OsInstallationRequest, Empty>;
 }
 
 export interface OsServiceClient extends Client {
@@ -1446,6 +1567,38 @@ export interface OsServiceClient extends Client {
   ): ClientUnaryCall;
   rename(
     request: OsRenameRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Write what a machine needs to run the untrusted create script onto the disk that is to be its last. */
+  prepareInstallation(
+    request: OsInstallationRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  prepareInstallation(
+    request: OsInstallationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  prepareInstallation(
+    request: OsInstallationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Read from that disk, once the machine has ended, how the script did. An error unless it ended well. */
+  finishInstallation(
+    request: OsInstallationRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishInstallation(
+    request: OsInstallationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  finishInstallation(
+    request: OsInstallationRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
