@@ -2,47 +2,28 @@
  * Debian's python3-ganeti-rapi, unchanged, changes the cluster, its groups and its networks; then what the remote API
  * has no resource for (verification) is submitted as a standby's process submits it. Real agents, simulated LVM and DRBD.
  */
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import path from "node:path";
 import { BullWakeQueue, type Job, RedisJobLedger } from "@gannet/job-ledger";
 import { parseOpcode, wireOpcode } from "@gannet/opcodes";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { hasPythonClient, runClientSteps } from "./client-script.ts";
 
-const PYTHON = "/usr/bin/python3";
-const CLIENT = "/usr/lib/python3/dist-packages/ganeti/rapi/client.py";
 const INSTANCE = "net1.gannet.test";
-
-if (!existsSync(CLIENT)) console.log("skipped: python3-ganeti-rapi is not installed");
 
 interface FinishedStep {
   readonly ok: boolean;
   readonly job: { readonly opresult: readonly unknown[] };
 }
 
-describe.skipIf(!existsSync(CLIENT))("cluster, groups and networks", () => {
+describe.skipIf(!hasPythonClient())("cluster, groups and networks", () => {
   let cluster: OneMachineCluster;
-  const steps = new Map<string, unknown>();
+  let steps: ReadonlyMap<string, unknown>;
 
   beforeAll(async () => {
     cluster = await OneMachineCluster.start({ nodes: 3, env: { GANNET_STORAGE: "simulated" } });
-    const script = path.join(import.meta.dirname, "cluster_life.py");
-    const child = spawn(PYTHON, [script, String(cluster.port), cluster.user, cluster.password]);
-    let [stdout, stderr] = ["", ""];
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString();
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    const code = await new Promise((resolve) => child.once("close", resolve));
-    for (const line of stdout.split("\n").filter((each) => each !== "")) {
-      const { step, value } = JSON.parse(line) as { step: string; value: unknown };
-      steps.set(step, value);
-    }
-    expect(code, `after step "${[...steps.keys()].at(-1)}":\n${stderr}`).toBe(0);
+    steps = await runClientSteps(cluster, "cluster_life.py");
   }, 300_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();

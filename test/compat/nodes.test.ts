@@ -1,15 +1,9 @@
 /** Debian's python3-ganeti-rapi, unchanged, gives nodes other roles and lets instances leave them. */
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { hasPythonClient, runClientSteps } from "./client-script.ts";
 
-const PYTHON = "/usr/bin/python3";
-const CLIENT = "/usr/lib/python3/dist-packages/ganeti/rapi/client.py";
 const [NODE1, NODE2, NODE3] = ["node1.gannet.test", "node2.gannet.test", "node3.gannet.test"];
-
-if (!existsSync(CLIENT)) console.log("skipped: python3-ganeti-rapi is not installed");
 
 interface FinishedStep {
   readonly ok: boolean;
@@ -20,30 +14,16 @@ interface FinishedStep {
   };
 }
 
-describe.skipIf(!existsSync(CLIENT))("nodes", () => {
+describe.skipIf(!hasPythonClient())("nodes", () => {
   let cluster: OneMachineCluster;
-  const steps = new Map<string, unknown>();
+  let steps: ReadonlyMap<string, unknown>;
 
   beforeAll(async () => {
     cluster = await OneMachineCluster.start({
       nodes: 3,
       env: { GANNET_STORAGE: "simulated" },
     });
-    const script = path.join(import.meta.dirname, "node_life.py");
-    const child = spawn(PYTHON, [script, String(cluster.port), cluster.user, cluster.password]);
-    let [stdout, stderr] = ["", ""];
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString();
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    const code = await new Promise((resolve) => child.once("close", resolve));
-    for (const line of stdout.split("\n").filter((each) => each !== "")) {
-      const { step, value } = JSON.parse(line) as { step: string; value: unknown };
-      steps.set(step, value);
-    }
-    expect(code, `after step "${[...steps.keys()].at(-1)}":\n${stderr}`).toBe(0);
+    steps = await runClientSteps(cluster, "node_life.py");
   }, 300_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();

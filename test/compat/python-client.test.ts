@@ -1,42 +1,14 @@
 /** Debian's python3-ganeti-rapi, unchanged, takes an instance through its whole life. */
-import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { hasPythonClient, runClientSteps } from "./client-script.ts";
 
-const PYTHON = "/usr/bin/python3";
-const CLIENT = "/usr/lib/python3/dist-packages/ganeti/rapi/client.py";
 const QEMU = "/usr/bin/qemu-system-x86_64";
-
-if (!existsSync(CLIENT)) console.log("skipped: python3-ganeti-rapi is not installed");
 
 interface FinishedStep {
   readonly ok: boolean;
   readonly job: { readonly status: string; readonly opresult: readonly unknown[]; readonly summary: readonly string[] };
-}
-
-async function lifeCycle(cluster: OneMachineCluster, hypervisor: string): Promise<Map<string, unknown>> {
-  const script = path.join(import.meta.dirname, "life_cycle.py");
-  const child = spawn(PYTHON, [script, String(cluster.port), cluster.user, cluster.password, hypervisor]);
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    stdout += chunk.toString();
-  });
-  child.stderr.on("data", (chunk: Buffer) => {
-    stderr += chunk.toString();
-  });
-  const code = await new Promise((resolve) => child.once("close", resolve));
-  const lines = stdout.split("\n").filter((line) => line !== "");
-  const steps = new Map(
-    lines.map((line) => {
-      const { step, value } = JSON.parse(line) as { step: string; value: unknown };
-      return [step, value];
-    }),
-  );
-  expect(code, `after step "${[...steps.keys()].at(-1)}":\n${stderr}`).toBe(0);
-  return steps;
 }
 
 /** Command lines of this cluster's qemu processes. */
@@ -59,18 +31,18 @@ function diskFiles(cluster: OneMachineCluster): string[] {
   );
 }
 
-describe.skipIf(!existsSync(CLIENT)).each([
+describe.skipIf(!hasPythonClient()).each([
   { hypervisor: "fake", possible: true },
   { hypervisor: "kvm", possible: existsSync(QEMU) },
 ])("with $hypervisor", ({ hypervisor, possible }) => {
   if (!possible) console.log(`skipped: ${QEMU} is not installed`);
   let cluster: OneMachineCluster;
-  let steps: Map<string, unknown>;
+  let steps: ReadonlyMap<string, unknown>;
 
   beforeAll(async () => {
     if (!possible) return;
     cluster = await OneMachineCluster.start({ hypervisors: hypervisor === "kvm" ? "kvm,fake" : "fake" });
-    steps = await lifeCycle(cluster, hypervisor);
+    steps = await runClientSteps(cluster, "life_cycle.py", hypervisor);
   }, 300_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();

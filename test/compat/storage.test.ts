@@ -1,18 +1,14 @@
 /** Debian's python3-ganeti-rapi, unchanged, on plain and mirrored disks: after each job, what is on the nodes. */
-import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { cp, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { layoutOf } from "../../deploy/one-machine/layout.ts";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { hasPythonClient, runClientSteps } from "./client-script.ts";
 
-const PYTHON = "/usr/bin/python3";
-const CLIENT = "/usr/lib/python3/dist-packages/ganeti/rapi/client.py";
 const NODES = 3;
 const [NODE1, NODE2, NODE3] = ["node1.gannet.test", "node2.gannet.test", "node3.gannet.test"];
-
-if (!existsSync(CLIENT)) console.log("skipped: python3-ganeti-rapi is not installed");
 
 interface FinishedStep {
   readonly job: { readonly opresult: readonly unknown[]; readonly oplog: readonly (readonly unknown[][])[] };
@@ -40,30 +36,16 @@ function end(sizeMib: number, ...mirrors: NodeLook["mirrors"]): NodeLook {
 }
 const plain = (sizeMib: number): NodeLook => ({ volumes: [["disk0", sizeMib]], mirrors: [] });
 
-describe.skipIf(!existsSync(CLIENT))("disks on simulated LVM and DRBD", () => {
+describe.skipIf(!hasPythonClient())("disks on simulated LVM and DRBD", () => {
   let cluster: OneMachineCluster;
-  const steps = new Map<string, unknown>();
+  let steps: ReadonlyMap<string, unknown>;
 
   beforeAll(async () => {
     cluster = await OneMachineCluster.start({ nodes: NODES, env: { GANNET_STORAGE: "simulated" } });
     const { nodes, osDir } = layoutOf(cluster.stateDir, NODES);
     await failingOs(path.join(osDir, "failing"));
     const folders = nodes.map(({ simulatedStorageDir }) => simulatedStorageDir);
-    const script = path.join(import.meta.dirname, "storage_life.py");
-    const child = spawn(PYTHON, [script, String(cluster.port), cluster.user, cluster.password, ...folders]);
-    let [stdout, stderr] = ["", ""];
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString();
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    const code = await new Promise((resolve) => child.once("close", resolve));
-    for (const line of stdout.split("\n").filter((each) => each !== "")) {
-      const { step, value } = JSON.parse(line) as { step: string; value: unknown };
-      steps.set(step, value);
-    }
-    expect(code, `after step "${[...steps.keys()].at(-1)}":\n${stderr}`).toBe(0);
+    steps = await runClientSteps(cluster, "storage_life.py", ...folders);
   }, 600_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();

@@ -8,6 +8,7 @@ import type { JsonSchema, OpenApiResponse, Operation, Reference, RequestBody } f
 
 /** Answers that many operations have, by their names among the components. */
 export const SHARED_RESPONSES = {
+  NotModified: { description: "Nothing has changed since the answer whose `ETag` came in `If-None-Match`." },
   Job: {
     description: "The number of the job that was submitted.",
     content: { "application/json": { schema: { $ref: "#/components/schemas/JobId" } } },
@@ -70,6 +71,7 @@ function responsesOf(method: ResourceMethod, schemas: SchemaCollection): Operati
   const refer = (name: keyof typeof SHARED_RESPONSES): Reference => ({ $ref: `#/components/responses/${name}` });
   return {
     "200": method.kind === "job" ? refer("Job") : success(method, schemas),
+    ...(method.kind === "direct" && method.bulkResult !== undefined ? { "304": refer("NotModified") } : {}),
     "401": refer("Unauthorized"),
     default: refer("Error"),
   };
