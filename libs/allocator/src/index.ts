@@ -3,5 +3,8 @@ export * from "./capacity.ts";
 export * from "./checked-result.ts";
 export * from "./cluster-message.ts";
 export * from "./protocol.ts";
+export * from "./reboot-groups.ts";
 export type { SoftErrors } from "./refusals.ts";
+export * from "./repair-plan.ts";
 export * from "./solve.ts";
+export * from "./squeeze-plan.ts";
