@@ -1,5 +1,4 @@
 /** One agent by itself, as a package ships it and a leader uses it: what a call costs beyond its command, and what an idle agent costs. */
-import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -12,7 +11,7 @@ import { silentLogger } from "@gannet/telemetry";
 import { AGENT_NODE_FLAGS, type Run, runService } from "../../deploy/one-machine/daemon.ts";
 import { bundleAgent } from "../../deploy/packages/agent-bundle.ts";
 import { eventually } from "../e2e/conditions.ts";
-import { median, print, residentKib, timed } from "./figures.ts";
+import { median, print, processorMs, residentKib, timed } from "./figures.ts";
 
 const NODE = "node1.gannet.test";
 const GUESTS = 100;
@@ -20,8 +19,6 @@ const CALLS = 200;
 /** The master's default. */
 const HEARTBEAT_MS = 2_000;
 const IDLE_MS = 30_000;
-/** USER_HZ. */
-const TICKS_PER_SECOND = 100;
 
 const runner = createCommandRunner({ logger: silentLogger() });
 
@@ -64,12 +61,12 @@ async function benchIdle(agent: BenchAgent): Promise<void> {
   const watching = new AbortController();
   const watched = drain(agent, watching.signal);
   await delay(HEARTBEAT_MS);
-  const before = processorTicks(agent.pid);
+  const before = processorMs(agent.pid);
   await delay(IDLE_MS);
-  const used = (processorTicks(agent.pid) - before) / TICKS_PER_SECOND;
+  const usedMs = processorMs(agent.pid) - before;
   print({
     name: `processor of an idle agent with ${GUESTS} guests`,
-    value: (100 * used * 1000) / IDLE_MS,
+    value: (100 * usedMs) / IDLE_MS,
     unit: "% of a core",
     goal: "value <= 1",
   });
@@ -89,13 +86,6 @@ async function drain(agent: BenchAgent, signal: AbortSignal): Promise<void> {
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-/** User and system time of all threads so far (proc_pid_stat(5), fields 14 and 15). */
-function processorTicks(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return Number(fields[11]) + Number(fields[12]);
 }
 
 class BenchAgent {

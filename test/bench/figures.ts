@@ -43,6 +43,16 @@ export async function timed(repetitions: number, work: () => Promise<unknown>): 
   return times;
 }
 
+/** USER_HZ. */
+const TICKS_PER_SECOND = 100;
+
+/** User and system time of all threads of a process so far, in ms (proc_pid_stat(5), fields 14 and 15). */
+export function processorMs(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
+}
+
 /** Resident memory of a process. */
 export function residentKib(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

@@ -1,7 +1,6 @@
 /** Lists of clusters of three sizes: how long they take, and how that grows. */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { Agent, request } from "node:https";
 import { RedisConfigStore } from "@gannet/config-store";
@@ -10,7 +9,7 @@ import { connectRedis, EPOCH_KEY } from "@gannet/redis";
 import { silentLogger } from "@gannet/telemetry";
 import { eventually } from "../e2e/conditions.ts";
 import type { OneMachineCluster } from "../one-machine-cluster.ts";
-import { median, print, timed } from "./figures.ts";
+import { median, print, processorMs, timed } from "./figures.ts";
 import { disklessInstance } from "./instances.ts";
 import { redisSocket } from "./jobs.ts";
 import { SimulatedAgents } from "./simulated-agents.ts";
@@ -27,8 +26,6 @@ const RESOURCES = [
 ];
 const REQUESTS = 15;
 const ROWS_PER_COMMIT = 500;
-/** USER_HZ. */
-const TICKS_PER_SECOND = 100;
 const MODEL = "model.gannet.test";
 
 export async function benchLargeClusters(cluster: OneMachineCluster): Promise<void> {
@@ -147,17 +144,17 @@ function stateOf({ name, uuid, hypervisor }: Instance) {
 async function costOf(cluster: OneMachineCluster, resource: string) {
   const master = await cluster.pid("master");
   let last = await get(cluster, resource);
-  const ticks = processorTicks(master);
+  const before = processorMs(master);
   const times = await timed(REQUESTS, async () => {
     last = await get(cluster, resource);
   });
-  const processorMs = ((processorTicks(master) - ticks) * 1000) / TICKS_PER_SECOND / REQUESTS;
+  const used = (processorMs(master) - before) / REQUESTS;
   const { bytes, etag } = last;
   const unchangedMs =
     etag === undefined
       ? undefined
       : median(await timed(REQUESTS, () => get(cluster, resource, { "if-none-match": etag })));
-  return { ms: median(times), bytes, processorMs, unchangedMs };
+  return { ms: median(times), bytes, processorMs: used, unchangedMs };
 }
 
 const connections = new Agent({ keepAlive: true, rejectUnauthorized: false });
@@ -176,10 +173,4 @@ async function get(
   const { statusCode } = answer;
   if (statusCode !== 200 && statusCode !== 304) throw new Error(`GET ${path}: ${statusCode}`);
   return { bytes, etag: answer.headers.etag };
-}
-
-function processorTicks(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return Number(fields[11]) + Number(fields[12]);
 }
