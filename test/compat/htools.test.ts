@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
+import { type DocumentedProxy, startDocumentedProxy } from "./documented-proxy.ts";
 
 const HTOOLS = "/usr/bin/hbal";
 const INSTANCES = ["a", "b", "c", "d"].map((name) => `${name}.gannet.test`);
@@ -17,11 +18,13 @@ if (!existsSync(HTOOLS)) console.log("skipped: ganeti-htools is not installed");
 
 describe.skipIf(!existsSync(HTOOLS))("Debian's htools over the remote API", () => {
   let cluster: OneMachineCluster;
+  let proxy: DocumentedProxy;
   let folder: string;
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "gannet-htools-"));
     cluster = await OneMachineCluster.start({ nodes: 3, env: { GANNET_STORAGE: "simulated" } });
+    proxy = await startDocumentedProxy(cluster);
     // All on two of three nodes.
     for (const name of INSTANCES)
       await cluster.succeed("POST", "/2/instances", {
@@ -38,11 +41,12 @@ describe.skipIf(!existsSync(HTOOLS))("Debian's htools over the remote API", () =
       });
   }, 300_000);
   afterAll(async () => {
+    await proxy?.[Symbol.asyncDispose]();
     await cluster?.[Symbol.asyncDispose]();
     if (folder !== undefined) await rm(folder, { recursive: true });
   });
 
-  const address = () => `https://${cluster.user}:${cluster.password}@127.0.0.1:${cluster.port}`;
+  const address = () => `https://${cluster.user}:${cluster.password}@127.0.0.1:${proxy.port}`;
 
   /** @returns what it printed */
   async function htool(name: string, ...args: readonly string[]): Promise<string> {
@@ -56,6 +60,7 @@ describe.skipIf(!existsSync(HTOOLS))("Debian's htools over the remote API", () =
     });
     const code = await new Promise((resolve) => child.once("close", resolve));
     expect(code, `${name}: ${stdout}${stderr}`).toBe(0);
+    expect(proxy.faults).toEqual(new Set());
     return stdout;
   }
 

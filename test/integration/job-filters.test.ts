@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type DocumentedProxy, startDocumentedProxy } from "../compat/documented-proxy.ts";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
 
 const PYTHON = "/usr/bin/python3";
@@ -28,15 +29,21 @@ const CREATE = {
 
 describe.skipIf(!possible)("the Python client's filters", () => {
   let cluster: OneMachineCluster;
+  let proxy: DocumentedProxy;
   beforeAll(async () => {
     cluster = await OneMachineCluster.start({ nodes: 1, hypervisors: "fake" });
+    proxy = await startDocumentedProxy(cluster);
   });
-  afterAll(() => cluster?.[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await proxy?.[Symbol.asyncDispose]();
+    await cluster?.[Symbol.asyncDispose]();
+  });
 
   async function client(method: string, ...args: readonly unknown[]): Promise<unknown> {
     const script = path.join(import.meta.dirname, "rapi_call.py");
-    const argv = [script, String(cluster.port), cluster.user, cluster.password, method, JSON.stringify(args)];
+    const argv = [script, String(proxy.port), cluster.user, cluster.password, method, JSON.stringify(args)];
     const { stdout } = await promisify(execFile)(PYTHON, argv);
+    expect(proxy.faults).toEqual(new Set());
     const { answer, ...refusal } = JSON.parse(stdout) as { answer?: unknown };
     return answer === undefined ? refusal : answer;
   }

@@ -1,4 +1,5 @@
 /** The methods of the remote API that answer at once, without a job (spec/rapi.json, `kind` static and direct). */
+import { DISK_TEMPLATES } from "@gannet/objects";
 import { z } from "zod";
 import type { Access, HttpMethod, QueryArguments } from "../define.ts";
 import * as r from "../results.ts";
@@ -6,11 +7,14 @@ import { flag } from "../route.ts";
 import * as a from "./answers.ts";
 import { filterRuleBody, jobPriorityBody, jobQueueBody, jobWaitBody, queryBody } from "./bodies.ts";
 import type { DirectCall, DirectMethod } from "./methods.ts";
+import * as plan from "./plan-answers.ts";
 
 const bulk = { bulk: flag };
 const lock = { lock: flag };
 /** Gannet's own: at most `limit` jobs, those whose ids follow `after`. */
 const page = { limit: { type: "count", atLeast: 1 }, after: { type: "count" } } as const satisfies QueryArguments;
+const group = { type: "repeated" } as const satisfies QueryArguments[string];
+const templates = Object.fromEntries(DISK_TEMPLATES.map((template) => [template, template]));
 type Options = Partial<Omit<DirectMethod, "kind" | "method" | "path" | "call" | "doc" | "result">>;
 
 /** Unless the options say otherwise a method needs no access right. */
@@ -140,6 +144,60 @@ export const DIRECT_METHODS = [
     "Archive the jobs that have been over for longer than `age` seconds; all that are over when it is absent.",
     z.object({ archived: z.int(), left: z.int() }),
     { access: "write", query: { age: { type: "count" } }, extension: true },
+  ),
+
+  // What htools compute beside Ganeti, from the cluster as it is now. Nothing of a plan is carried out by asking for it.
+  direct(
+    "GET",
+    "/2/plans/balance",
+    "balancePlan",
+    "Moves that make the load of a group's nodes more even, with the score before and after, as hbal gives them.",
+    z.array(plan.balanceAnswer),
+    {
+      access: "read",
+      extension: true,
+      query: {
+        group,
+        max_moves: { type: "count" },
+        select: { type: "list" },
+        exclude: { type: "list" },
+        evacuate: flag,
+        no_disk_moves: flag,
+        no_instance_moves: flag,
+      },
+    },
+  ),
+  direct(
+    "GET",
+    "/2/plans/capacity",
+    "capacityPlan",
+    "How many more instances of the policy's standard size fit, by group and disk template, as hspace counts them.",
+    z.array(plan.capacityAnswer),
+    { access: "read", extension: true, query: { group, disk_template: { type: "string", values: templates } } },
+  ),
+  direct(
+    "GET",
+    "/2/plans/reboots",
+    "rebootPlan",
+    "Nodes that can be rebooted at the same time, in their order, as hroller plans it.",
+    z.array(plan.rebootAnswer),
+    { access: "read", extension: true, query: { group, node_tags: { type: "list" }, offline: flag } },
+  ),
+  direct(
+    "GET",
+    "/2/plans/squeeze",
+    "squeezePlan",
+    "Standby nodes that can be emptied and switched off, or the one to be switched on, as hsqueeze plans it.",
+    plan.squeezeAnswer,
+    { access: "read", extension: true, query: { target: { type: "count" }, minimal: { type: "count" } } },
+  ),
+  direct(
+    "GET",
+    "/2/plans/repairs",
+    "repairPlan",
+    "What instances need whose nodes fail them, and the job that their tags allow, as harep does it.",
+    z.array(plan.repairAnswer),
+    { access: "read", extension: true, query: { iallocator: { type: "string" } } },
   ),
 
   direct("GET", "/2/query/:resource", "query", "List objects of one kind by fields.", r.queryResponse, {

@@ -11,6 +11,7 @@ import { networkHandlers } from "./networks.ts";
 import { nodeHandlers } from "./nodes.ts";
 import { openApiHandlers } from "./openapi.ts";
 import { osHandlers } from "./os.ts";
+import { planHandlers } from "./plans.ts";
 import { queryHandlers } from "./query.ts";
 import { rootHandlers } from "./root.ts";
 import { tagHandlers } from "./tags.ts";
@@ -29,6 +30,7 @@ export function directHandlers(context: DirectContext): Handlers {
     ...tagHandlers(context),
     ...jobHandlers(context),
     ...filterHandlers(context),
+    ...planHandlers(context),
     ...queryHandlers(context),
   };
 }
