@@ -11,7 +11,9 @@ export const TestDelay = defineOpcode({
     on_nodes: p.list(p.hostName, "Nodes to wait on."),
     on_node_uuids: p.uuids,
     repeat: p.withDefault(p.nonNegative, 0, "How many times; 0: once."),
-    interruptible: p.flag("End early when somebody connects to the socket that the job names."),
+    interruptible: p.flag(
+      "Wait on the master only, and end early when somebody connects to the socket that the job's log names.",
+    ),
     no_locks: p.flag("Take no locks.", { default: true }),
   },
   result: r.nothing,

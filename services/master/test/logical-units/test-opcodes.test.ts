@@ -1,6 +1,9 @@
 /** The opcodes that try the machinery itself, the queries that run as jobs, and what is refused for now. */
+import { existsSync } from "node:fs";
+import { connect } from "node:net";
+import path from "node:path";
 import type { AllocatorInput } from "@gannet/allocator";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { LOGICAL_UNITS, unavailableIn } from "../../src/logical-units/registry.ts";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "./logical-unit-bed.ts";
 
@@ -25,6 +28,28 @@ test("OP_TEST_DELAY waits on nodes that are named by their names or their UUIDs"
   await bed.succeed("OP_TEST_DELAY", { ...delay, on_nodes: [NODE2] });
   await bed.succeed("OP_TEST_DELAY", { ...delay, on_node_uuids: [bed.uuidOf(NODE1), bed.uuidOf(NODE2)] });
   expect(bed.nodes.story("node.delay").map((line) => line.split(" ")[0])).toEqual([NODE2, NODE1, NODE2]);
+});
+
+test("OP_TEST_DELAY that is interruptible ends when somebody connects to its socket, and leaves no socket", async () => {
+  const running = bed.succeed("OP_TEST_DELAY", { duration: 3_600, interruptible: true });
+  const socket = await vi.waitFor(async () => {
+    const jobs = await bed.ledger.list({ archived: false });
+    const [entry] = jobs.flatMap(({ opcodes }) => opcodes[0]?.log ?? []).filter(([, , type]) => type === "delay-test");
+    if (entry === undefined) throw new Error("the delay has not begun");
+    return String(entry[3]);
+  });
+  const connection = connect(socket);
+  connection.on("error", () => undefined);
+  await running;
+  connection.destroy();
+  expect(existsSync(path.dirname(socket))).toBe(false);
+});
+
+test("OP_TEST_DELAY that is interruptible waits nowhere but on the master", async () => {
+  for (const params of [{ on_nodes: [NODE2] }, { on_master: false }, { repeat: 2 }])
+    expect(await refusal("OP_TEST_DELAY", { duration: 1, interruptible: true, ...params })).toEqual(
+      prereq(/on the master only/, "wrong_input"),
+    );
 });
 
 describe("OP_TEST_JQUEUE", () => {
