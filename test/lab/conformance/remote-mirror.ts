@@ -66,9 +66,11 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
       seeded.add(disk.uuid);
     },
     async grow(disk, newSizeMib, signal) {
-      // The kernel cannot resize without a primary.
-      if (seeded.has(disk.uuid)) await near.assemble(disk, signal);
-      await settled(disk);
+      // The kernel cannot resize without a primary, nor while it synchronises.
+      if (seeded.has(disk.uuid)) {
+        await near.assemble(disk, signal);
+        await settled(disk);
+      }
       await far.grow(mirrored(disk), newSizeMib, signal);
       await near.grow(disk, newSizeMib, signal);
     },
