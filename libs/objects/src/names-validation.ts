@@ -49,6 +49,11 @@ export function checkDeviceName(name: string): void {
     );
 }
 
+/** A device's name as it was asked for: `none`, in any case, for a device without one (Ganeti's move-instance says `None`). */
+export function askedDeviceName(asked: string | null | undefined): string | null {
+  return asked == null || asked.toLowerCase() === "none" ? null : asked;
+}
+
 /** An OS as instances name it: its definition, and the variant where it has some. */
 export interface OsName {
   readonly name: string;

@@ -7,6 +7,8 @@ import { configuration, inPrivateFolder, NEW_KEY, openssl, randomSerial, seal, s
 export interface SelfSignedRequest {
   /** Of the owner, a host name. Left out when longer than X.509 allows. */
   readonly commonName: string;
+  /** Further host names by which the owner is known. */
+  readonly alternativeNames?: readonly string[];
   /** Rounded up to whole days, as openssl takes it. */
   readonly validitySeconds: number;
   /** Receives `cert.pem` and `key.pem`; must not exist, its parent must. */
@@ -20,7 +22,7 @@ const COMMON_NAME_CHARS = 64;
 
 /** For both sides of a connection. @returns the certificate, PEM */
 export async function createSelfSignedCertificate(request: SelfSignedRequest): Promise<string> {
-  const { commonName, validitySeconds, dir, runner } = request;
+  const { commonName, alternativeNames = [], validitySeconds, dir, runner } = request;
   return inPrivateFolder(`${dir}.new-`, async (folder) => {
     const config = path.join(folder, "openssl.cnf");
     const made = path.join(folder, "made");
@@ -31,7 +33,7 @@ export async function createSelfSignedCertificate(request: SelfSignedRequest): P
         extensions: {
           basicConstraints: "critical, CA:FALSE",
           extendedKeyUsage: "serverAuth, clientAuth",
-          subjectAltName: `DNS:${commonName}`,
+          subjectAltName: [commonName, ...alternativeNames].map((name) => `DNS:${name}`).join(", "),
         },
       }),
     );

@@ -46,7 +46,7 @@ const COMPONENT = /^[A-Za-z0-9_-]{1,60}$/;
 export async function createTransfers(options: TransfersOptions): Promise<Transfers> {
   const { stateDir, nodeName, runner } = options;
   await rm(foldersOf(stateDir), { recursive: true, force: true });
-  const keys = new TransferKeys({ folder: path.join(stateDir, "transfer-keys"), commonName: nodeName, runner });
+  const keys = new TransferKeys({ folder: path.join(stateDir, "transfer-keys"), nodeName, runner });
   await keys.removeExpired();
   return new NodeTransfers(options, keys, new Exports(options.exportDir, stateDir));
 }

@@ -12,16 +12,21 @@ export interface TransferKey {
   readonly certFile: string;
 }
 
+/**
+ * By which Ganeti's socat knows any node; a later Ganeti asks for the node's own name instead. Without it a Ganeti that
+ * sends here refuses the connection.
+ */
+const GANETI_COMMON_NAME = "ganeti.example.com";
 const NAME = /^x509-[0-9a-f]{16}$/;
 
 export class TransferKeys {
   readonly #folder: string;
-  readonly #commonName: string;
+  readonly #nodeName: string;
   readonly #runner: CommandRunner;
 
-  constructor(parts: { readonly folder: string; readonly commonName: string; readonly runner: CommandRunner }) {
+  constructor(parts: { readonly folder: string; readonly nodeName: string; readonly runner: CommandRunner }) {
     this.#folder = parts.folder;
-    this.#commonName = parts.commonName;
+    this.#nodeName = parts.nodeName;
     this.#runner = parts.runner;
   }
 
@@ -29,7 +34,8 @@ export class TransferKeys {
     const name = `x509-${randomBytes(8).toString("hex")}`;
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const pem = await createSelfSignedCertificate({
-      commonName: this.#commonName,
+      commonName: GANETI_COMMON_NAME,
+      alternativeNames: [this.#nodeName],
       validitySeconds,
       dir: path.join(this.#folder, name),
       runner: this.#runner,

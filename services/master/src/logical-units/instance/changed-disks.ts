@@ -3,6 +3,7 @@ import path from "node:path";
 import type { ConfigChange } from "@gannet/config-store";
 import { OpPrereqError } from "@gannet/errors";
 import {
+  askedDeviceName,
   type ConfigView,
   DISK_TEMPLATE_TRAITS,
   type Disk,
@@ -21,7 +22,7 @@ import type { HotplugOutcomes } from "./device-hotplug.ts";
 import type { PlacedDisk } from "./disk-ends.ts";
 import { type DiskIdentity, type DiskSite, newDiskIdentity } from "./disk-rows.ts";
 import { removeDiskRows } from "./instance-rows.ts";
-import { type AskedDisk, type PlannedDisk, plannedDisks } from "./planned-disks.ts";
+import { type PlannedDisk, plannedDisks } from "./planned-disks.ts";
 
 type Settings = SetParamsOp["disks"][number][2];
 
@@ -55,7 +56,6 @@ export interface DiskChangePlan {
 
 /** Settings that every disk can be given anew. */
 const MODIFIABLE: readonly string[] = ["mode", "name"];
-const NONE = "none";
 
 interface DiskContext {
   readonly view: ConfigView;
@@ -136,17 +136,12 @@ function newDraft(context: DiskContext, settings: Settings, index: number): Disk
   const { view, instance, primary, template, op } = context;
   if (settings.adopt !== undefined)
     throw new OpPrereqError(`Disk ${index}: devices are adopted when an instance is created, not later`, "wrong_input");
-  const asked = settings.name === NONE ? withoutName(settings) : settings;
-  const [planned] = plannedDisks(view, [asked], { template, instanceName: instance.name, primary, files: op });
+  const [planned] = plannedDisks(view, [settings], { template, instanceName: instance.name, primary, files: op });
   if (planned === undefined) throw new Error(`disk ${index} was not planned`);
   const disk = { ...planned, index: freeNumber(context, index), site: siteBeside(context, planned.site) };
   const identity = newDiskIdentity();
   const { name, mode, params, sizeMib } = disk;
   return { uuid: identity.uuid, name, mode, params, sizeMib, made: { disk, identity } };
-}
-
-function withoutName({ name: _none, ...settings }: AskedDisk): AskedDisk {
-  return settings;
 }
 
 /** A new file lies beside those that the instance has. */
@@ -232,7 +227,7 @@ function modifiedDraft(disk: DiskDraft, settings: Settings, template: DiskTempla
   return {
     ...disk,
     mode: settings.mode ?? disk.mode,
-    name: settings.name === undefined ? disk.name : settings.name === NONE ? null : settings.name,
+    name: settings.name === undefined ? disk.name : askedDeviceName(settings.name),
     params,
   };
 }

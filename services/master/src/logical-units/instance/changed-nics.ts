@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import type { ConfigChange } from "@gannet/config-store";
 import { OpPrereqError } from "@gannet/errors";
 import {
+  askedDeviceName,
   type ConfigView,
   checkNicParameters,
   filledNicparams,
@@ -49,7 +50,7 @@ export interface NicPlan {
 
 /** In place of an address: one of the network's pool. */
 const POOL = "pool";
-/** In place of a name, a network or an address: none. */
+/** In place of a network or an address: none. */
 const NONE = "none";
 const GENERATED_MAC = ["auto", "generate"];
 
@@ -91,7 +92,7 @@ export function changedNic(context: NicContext, nic: NicDraft | undefined, asked
     checkForeignAddress(view, primary.group, ip, where);
   return {
     uuid: nic?.uuid ?? randomUUID(),
-    name: asked.name == null ? (nic?.name ?? null) : noneAsNull(asked.name),
+    name: asked.name == null ? (nic?.name ?? null) : askedDeviceName(asked.name),
     mac: macAfter(view, nic, asked, network, where),
     ...after,
     nicparams,
@@ -181,10 +182,6 @@ function macAfter(
 
 function prefixOf({ cluster }: ConfigView, network: Network | null | undefined): string {
   return network?.macPrefix || cluster.macPrefix;
-}
-
-function noneAsNull(asked: string): string | null {
-  return asked === NONE ? null : asked;
 }
 
 /** @throws OpPrereqError (resource_not_unique) */

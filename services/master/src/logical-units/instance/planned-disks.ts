@@ -2,6 +2,7 @@
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
 import {
+  askedDeviceName,
   type ConfigView,
   checkDeviceName,
   DISK_PARAMETERS,
@@ -78,7 +79,7 @@ function plannedDisk(view: ConfigView, asked: AskedDisk, index: number, plan: Di
     throw new OpPrereqError(`Disk ${index}: its size is missing`, "wrong_input");
   return {
     index,
-    name: asked.name ?? null,
+    name: askedDeviceName(asked.name),
     // Of an adopted device it is found out.
     sizeMib: adopt === null ? (asked.size ?? 0) : 0,
     mode: asked.mode ?? "rw",
@@ -90,7 +91,7 @@ function plannedDisk(view: ConfigView, asked: AskedDisk, index: number, plan: Di
 }
 
 function checkNames(asked: readonly AskedDisk[]): void {
-  const names = asked.flatMap(({ name }) => name ?? []);
+  const names = asked.flatMap(({ name }) => askedDeviceName(name) ?? []);
   for (const name of names) checkDeviceName(name);
   const twice = names.find((name, position) => names.indexOf(name) !== position);
   if (twice !== undefined) throw new OpPrereqError(`The disk name '${twice}' is used twice`, "wrong_input");
