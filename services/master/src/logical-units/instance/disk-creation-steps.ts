@@ -7,6 +7,7 @@ import {
   type Instance,
   type LogicalId,
 } from "@gannet/objects";
+import { allEnded } from "../../executor/all-ended.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { onDevice, undoStep } from "../../executor/undo-actions.ts";
 import { type DiskEnd, endsOf, type PlacedDisk } from "./disk-ends.ts";
@@ -34,13 +35,14 @@ export async function createDisks(
 ): Promise<void> {
   for (const placed of disks) {
     ctx.feedback.step(`disk ${placed.index}, size ${placed.disk.sizeMib}M`);
-    // The secondary first: once the primary's end is there, its peer is.
     const ends = endsOf(view, owner, placed).toReversed();
-    for (const end of ends) {
-      await ctx.undo(undoStep(undo, onDevice(end.node, end.device)));
-      const request = { step: ctx.step(`create-disk/${end.device.uuid}/${end.node}`), device: end.device };
-      await ctx.node(end.node).blockDevices.create(request, { signal: ctx.signal });
-    }
+    for (const { node, device } of ends) await ctx.undo(undoStep(undo, onDevice(node, device)));
+    await allEnded(
+      ends.map(({ node, device }) => {
+        const request = { step: ctx.step(`create-disk/${device.uuid}/${node}`), device };
+        return ctx.node(node).blockDevices.create(request, { signal: ctx.signal });
+      }),
+    );
     if (DISK_TEMPLATE_TRAITS[placed.disk.template].mirroring === "internal") await pairEnds(ctx, ends);
   }
 }

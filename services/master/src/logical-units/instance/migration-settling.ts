@@ -5,6 +5,7 @@
 import { HypervisorError } from "@gannet/errors";
 import { type ConfigView, DISK_TEMPLATE_TRAITS, type Instance, type NodeUuid } from "@gannet/objects";
 import type { InstanceState } from "@gannet/rpc";
+import { allEnded } from "../../executor/all-ended.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { type DiskEnd, endsOf, placedDisks } from "./disk-ends.ts";
 import { withInstance } from "./instance-rows.ts";
@@ -98,7 +99,7 @@ async function letOneUseDisks(
   const ends = mirroredEnds(view, instance);
   if (ends.length > 0) ctx.feedback.step("changing disks into single-master mode");
   for (const end of ends.filter(({ node }) => node === other)) await standBy(ctx, end, steps);
-  for (const end of ends) await connect(ctx, end, { dualPrimary: false }, steps);
+  await allEnded(ends.map((end) => connect(ctx, end, { dualPrimary: false }, steps)));
   for (const { disk, index } of placedDisks(view, instance)) {
     if (DISK_TEMPLATE_TRAITS[disk.template].mirroring !== "external") continue;
     const device = blockDeviceMessage(view, instance, disk, index, other);

@@ -2,6 +2,7 @@
 import { OpExecError } from "@gannet/errors";
 import type { ConfigView } from "@gannet/objects";
 import type { MigrationProgress } from "@gannet/rpc";
+import { allEnded } from "../../executor/all-ended.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { instanceMessage } from "./messages.ts";
@@ -84,8 +85,14 @@ async function followed(ctx: ExecContext, sending: AsyncIterable<MigrationProgre
 
 /** Both copies must be whole: from the moment of the switch the target's is the one that is used. */
 async function checkInSync(ctx: ExecContext, { instance, source, target }: Relocation): Promise<void> {
-  for (const node of [source, target])
-    for (const { index, status, problem } of await mirrorReports(ctx, ctx.config, instance, { node: node.uuid })) {
+  const told = await allEnded(
+    [source, target].map(async (node) => ({
+      node,
+      reports: await mirrorReports(ctx, ctx.config, instance, { node: node.uuid }),
+    })),
+  );
+  for (const { node, reports } of told)
+    for (const { index, status, problem } of reports) {
       if (status !== undefined && !status.degraded) continue;
       const how = status === undefined ? problem : `${status.localDisk}, its peer ${status.peerDisk}`;
       throw new OpExecError(
@@ -120,7 +127,7 @@ async function letBothUseDisks(ctx: ExecContext, view: ConfigView, migration: Mi
   if (ends.length === 0) return;
   for (const end of ends.filter(({ node }) => node === migration.target)) await standBy(ctx, end, steps);
   ctx.feedback.step("changing disks into dual-master mode");
-  for (const end of ends) await connect(ctx, end, { dualPrimary: true }, steps);
+  await allEnded(ends.map((end) => connect(ctx, end, { dualPrimary: true }, steps)));
   if (!(await waitForSync(ctx, view, migration.instance)))
     throw new OpExecError(`The disks of ${migration.instance.name} do not come into sync`);
 }
