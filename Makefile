@@ -10,7 +10,7 @@ NODE := $(CURDIR)/node_modules/.bin/node
 
 STAMP := node_modules/.gannet-installed
 
-.PHONY: help setup system-packages run tour test check features bench faults lab generate format
+.PHONY: help setup system-packages run tour test check features bench faults ha lab packages generate format
 
 help: ## Print every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,15 @@ bench: setup ## Measure, and print the figures as JSON lines
 faults: setup ## Kill and freeze daemons under load a hundred times, and print what was lost (GANNET_FAULT_SEED repeats a run)
 	@$(NODE) test/faults/run.ts
 
+ha: setup ## Let machines die, networks part and servers fail in a cluster of three (network namespaces, as root)
+	@$(NODE) test/ha/run.ts
+
 lab: setup ## Run the hardware lab (node VMs with real LVM, DRBD and Xen)
 	@$(NODE) test/lab/run.ts
+
+packages: setup ## Build the Debian packages into dist/; as root, install, upgrade and purge them in a clean Debian, too
+	@deploy/one-machine/install-system-packages mmdebstrap
+	@$(NODE) test/packages/run.ts
 
 generate: $(STAMP) ## Generate libs/rpc/src/generated from proto/, and the derived sections of README
 	$(NODE) libs/rpc/generate.ts

@@ -55,6 +55,8 @@ export class OneMachineCluster extends RapiClient implements AsyncDisposable {
         GANNET_NODES: String(options.nodes ?? 3),
         GANNET_HYPERVISORS: options.hypervisors ?? "fake",
         GANNET_LOG_FORMAT: "json",
+        // Tests end guests on purpose, and count jobs.
+        GANNET_WATCHER: "off",
         ...options.env,
       },
       stdio: ["ignore", "pipe", "pipe"],

@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
-import type { CommandRunner } from "@gannet/exec";
 import { createCa, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
 import { installSimulatedIp, type SimulatedStorageTools } from "../../test/simulated-tools/install.ts";
 import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "./initial-configuration.ts";
@@ -25,10 +24,10 @@ const OS_SEARCH_PATH = [
 const ALLOCATOR_SEARCH_PATH = ["/usr/local/lib/ganeti/iallocators", "/usr/lib/ganeti/iallocators"];
 
 /** Keys and certificates of all daemons; those that are there and valid stay. */
-export async function ensureIdentities(layout: Layout, runner: CommandRunner): Promise<void> {
-  const ca = await createCa({ dir: layout.caDir, runner });
+export async function ensureIdentities(layout: Layout): Promise<void> {
+  const ca = await createCa({ dir: layout.caDir });
   const issue = (name: string, usage: "node" | "master" | "rapi", dir: string, sans: readonly string[]) =>
-    issueCertificate({ ca, name, usage, dir, sans, runner });
+    issueCertificate({ ca, name, usage, dir, sans });
   await issue("master", "master", layout.masterIdentityDir, []);
   await issue("localhost", "rapi", layout.rapiIdentityDir, ["127.0.0.1"]);
   for (const node of layout.nodes) await issue(node.name, "node", node.identityDir, [node.ip]);
@@ -71,7 +70,7 @@ function freePort(host: string): Promise<number> {
 
 export async function writeMasterConfiguration(
   layout: Layout,
-  settings: Pick<Settings, "rapiPort" | "logFormat">,
+  settings: Pick<Settings, "rapiPort" | "logFormat" | "watcher" | "metricsPort">,
 ): Promise<void> {
   await mkdir(layout.masterDir, { recursive: true, mode: 0o700 });
   await writeAtomically(layout.masterConfigFile, {
@@ -79,6 +78,7 @@ export async function writeMasterConfiguration(
     redis: `unix:${layout.redisSocket}`,
     stateDir: layout.masterStateDir,
     identityDir: layout.masterIdentityDir,
+    caDir: layout.caDir,
     domainSecretFile: layout.domainSecretFile,
     rapi: {
       host: "127.0.0.1",
@@ -87,6 +87,8 @@ export async function writeMasterConfiguration(
       certificateFile: path.join(layout.rapiIdentityDir, IDENTITY_FILES.cert),
       keyFile: path.join(layout.rapiIdentityDir, IDENTITY_FILES.key),
     },
+    watcher: { enabled: settings.watcher === "on" },
+    metrics: settings.metricsPort === undefined ? false : { port: settings.metricsPort },
     logFormat: settings.logFormat,
   });
 }
@@ -128,6 +130,7 @@ export async function writeAgentConfiguration(
     powercycle: false,
     addressTools: await installSimulatedIp(node.simulatedAddressesDir),
     hostsFile: path.join(node.dir, "hosts"),
+    metrics: settings.metricsPort === undefined ? false : { host: node.ip, port: settings.metricsPort },
     log: { format: settings.logFormat },
     stopTimeoutMs: 5_000,
   });

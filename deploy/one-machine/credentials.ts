@@ -22,8 +22,8 @@ export async function adminCredentials(file: string): Promise<Credentials> {
 /** A users file that holds the admin, unless the operator has one already. */
 export async function ensureUsersFile(file: string, { user, password }: Credentials): Promise<void> {
   const text = [
-    "# Users of the remote API, one a line: name, password, options (read, write). Read again on each change.",
-    `${user} {cleartext}${password} write`,
+    "# Users of the remote API, one a line: name, password, options (read, write, root). Read again on each change.",
+    `${user} {cleartext}${password} write,root`,
     "",
   ].join("\n");
   await writeFile(file, text, { mode: 0o600, flag: "wx" }).catch((error: NodeJS.ErrnoException) => {

@@ -59,7 +59,7 @@ async function main(): Promise<void> {
   const network = await makeGuestNetwork(settings.stateDir, runner, logger);
   const daemons: Daemon[] = [];
   try {
-    await ensureIdentities(layout, runner);
+    await ensureIdentities(layout);
     await ensureDomainSecret(layout);
     const ports = await ensurePorts(layout);
     const credentials = await adminCredentials(layout.credentialsFile);

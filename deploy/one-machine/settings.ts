@@ -9,6 +9,8 @@ export const QEMU = "/usr/bin/qemu-system-x86_64";
 /** Those that agents have drivers for and that one machine can run. */
 const HYPERVISORS: readonly HypervisorName[] = ["kvm", "fake"];
 
+const METRICS_PORTS = { standard: 0, min: 1, max: 65_535 };
+
 export interface Settings {
   /** Absolute; everything the cluster is lives below it. */
   readonly stateDir: string;
@@ -18,6 +20,9 @@ export interface Settings {
   readonly hypervisors: readonly HypervisorName[];
   readonly storage: "real" | "simulated";
   readonly logFormat: "pretty" | "json";
+  readonly watcher: "on" | "off";
+  /** Of figures for Prometheus: the master's at 127.0.0.1, each agent's at its node's address. None when absent. */
+  readonly metricsPort?: number;
 }
 
 /** @throws OpPrereqError (wrong_input) naming the variable that is not usable */
@@ -29,6 +34,8 @@ export function settingsFrom(env: NodeJS.ProcessEnv): Settings {
     hypervisors: hypervisors(env.GANNET_HYPERVISORS),
     storage: oneOf(env, "GANNET_STORAGE", ["real", "simulated"]),
     logFormat: oneOf(env, "GANNET_LOG_FORMAT", ["pretty", "json"]),
+    watcher: oneOf(env, "GANNET_WATCHER", ["on", "off"]),
+    ...(env.GANNET_METRICS_PORT ? { metricsPort: wholeNumber(env, "GANNET_METRICS_PORT", METRICS_PORTS) } : {}),
   };
 }
 

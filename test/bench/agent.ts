@@ -101,11 +101,11 @@ class BenchAgent {
   }
 
   static async start(root: string): Promise<BenchAgent> {
-    const ca = await createCa({ dir: path.join(root, "ca"), runner });
+    const ca = await createCa({ dir: path.join(root, "ca") });
     const pkiDir = path.join(root, "pki");
-    await issueCertificate({ ca, name: NODE, sans: ["127.0.0.1"], usage: "node", dir: pkiDir, runner });
+    await issueCertificate({ ca, name: NODE, sans: ["127.0.0.1"], usage: "node", dir: pkiDir });
     const masterDir = path.join(root, "master");
-    await issueCertificate({ ca, name: "master", sans: ["127.0.0.1"], usage: "master", dir: masterDir, runner });
+    await issueCertificate({ ca, name: "master", sans: ["127.0.0.1"], usage: "master", dir: masterDir });
     const binFolder = path.join(root, "bin");
     await writeStorageTools(binFolder);
     const configuration = {

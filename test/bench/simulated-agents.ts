@@ -1,6 +1,5 @@
 /** Agents that tell of guests and can do nothing else: many of them in one process, for clusters of hundreds of nodes. */
 import path from "node:path";
-import { createCommandRunner } from "@gannet/exec";
 import { createCa, issueCertificate, loadIdentity } from "@gannet/pki";
 import {
   type AgentHandlers,
@@ -10,7 +9,6 @@ import {
   type LiveStateUpdate,
   SERVICES,
 } from "@gannet/rpc";
-import { silentLogger } from "@gannet/telemetry";
 
 const MEMORY_MIB = 1_048_576;
 const PROCESSORS = 512;
@@ -38,8 +36,7 @@ export class SimulatedAgents implements AsyncDisposable {
 
   /** @param stateDir - of a one-machine cluster, whose authority issues one certificate for all of them */
   static async start(stateDir: string, names: readonly string[]): Promise<SimulatedAgents> {
-    const runner = createCommandRunner({ logger: silentLogger() });
-    const ca = await createCa({ dir: path.join(stateDir, "ca"), runner });
+    const ca = await createCa({ dir: path.join(stateDir, "ca") });
     const dir = path.join(stateDir, "simulated-agents");
     await issueCertificate({
       ca,
@@ -47,7 +44,6 @@ export class SimulatedAgents implements AsyncDisposable {
       sans: [...names, "127.0.0.1"],
       usage: "node",
       dir,
-      runner,
     });
     const identity = await loadIdentity(dir);
     const guests = new Map<string, readonly InstanceState[]>();

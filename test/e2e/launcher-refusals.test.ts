@@ -35,6 +35,7 @@ test.each<[string, Record<string, string>]>([
   ["GANNET_HYPERVISORS", { GANNET_HYPERVISORS: "fake,vmware" }],
   ["GANNET_HYPERVISORS (of a kind that one machine cannot try out)", { GANNET_HYPERVISORS: "fake,xen-pvm" }],
   ["GANNET_LOG_FORMAT", { GANNET_LOG_FORMAT: "xml" }],
+  ["GANNET_WATCHER", { GANNET_WATCHER: "maybe" }],
 ])("a wrong %s ends with exit code 2 and one line that names it", async (name, environment) => {
   const stateDir = path.join(folder, name);
   const { code, output }: Ended = await endOf(launch({ GANNET_STATE_DIR: stateDir, ...environment }));

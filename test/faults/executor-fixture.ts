@@ -25,6 +25,7 @@ import { SYSTEM_STORAGE_TOOLS } from "../../services/node-agent/src/block-device
 import { SiteHooks } from "../../services/node-agent/src/hooks/site-hooks.ts";
 import { HostsFile } from "../../services/node-agent/src/hosts-file/hosts-file.ts";
 import { FakeHypervisor } from "../../services/node-agent/src/hypervisors/fake/fake-hypervisor.ts";
+import { NodeIdentity } from "../../services/node-agent/src/identity/node-identity.ts";
 import {
   MasterAddressSetup,
   SYSTEM_ADDRESS_TOOLS,
@@ -133,9 +134,9 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
   const layout = layoutOf(root, 1);
   const [plan] = layout.nodes;
   if (plan === undefined) throw new Error("a layout of one node has none");
-  const ca = await createCa({ dir: layout.caDir, runner });
-  await issueCertificate({ ca, name: plan.name, usage: "node", dir: plan.identityDir, sans: [plan.ip], runner });
-  await issueCertificate({ ca, name: "master", usage: "master", dir: layout.masterIdentityDir, sans: [], runner });
+  const ca = await createCa({ dir: layout.caDir });
+  await issueCertificate({ ca, name: plan.name, usage: "node", dir: plan.identityDir, sans: [plan.ip] });
+  await issueCertificate({ ca, name: "master", usage: "master", dir: layout.masterIdentityDir, sans: [] });
   const stateDir = path.join(plan.dir, "state");
   const leadersFolder = path.join(stateDir, "leaders");
   await mkdir(leadersFolder, { recursive: true });
@@ -147,7 +148,7 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
   const agent: Agent = await startAgent({
     nodeName: plan.name,
     listen: { host: plan.ip, port: 0 },
-    identity: await loadIdentity(plan.identityDir),
+    identity: await NodeIdentity.open({ nodeName: plan.name, pkiDir: plan.identityDir, logger }),
     leadersFolder,
     executionsFile,
     hypervisors,

@@ -86,16 +86,58 @@ test("a standby answers reads, and takes jobs that the leader runs", async () =>
 
   const resource = "/2/instances/through-standby.gannet.test";
   expect((await cluster.rapi("GET", resource)).body).toMatchObject({ admin_state: "up", oper_state: true });
-  // Agents report to the leader: what only they know is unknown to a standby.
-  expect((await second.rapi("GET", resource)).body).toMatchObject({ admin_state: "up", oper_state: null });
+  // Agents report to standbys, too.
+  await until("the standby knows that it runs", async () => {
+    const { body } = await second.rapi("GET", resource);
+    return (body as { oper_state: unknown }).oper_state === true;
+  });
   const deleted = await second.rapi("DELETE", resource, { body: { shutdown_timeout: 0 } });
   expect(await cluster.finished(Number(deleted.body))).toMatchObject({ status: "success" });
 });
 
-test("a standby refuses secrets, which it could not hand to the leader", async () => {
-  const body = { ...create("secret.gannet.test"), osparams_secret: { password: "x" } };
-  const answer = await second.rapi("POST", "/2/instances", { body });
-  expect(answer).toMatchObject({ status: 503, body: { message: expect.stringContaining("by the leader only") } });
+test("a standby hands on to the leader what only that one can do: secrets, and changes without a job", async () => {
+  const secret = { ...create("secret.gannet.test"), osparams_secret: { password: "x" } };
+  const submitted = await second.rapi("POST", "/2/instances", { body: secret });
+  expect(submitted.status).toBe(200);
+  // It has reached the leader whole: this OS definition has no such parameter, and only the leader can tell.
+  const { opresult } = await cluster.finished(Number(submitted.body));
+  expect(JSON.stringify(opresult)).toContain("password");
+
+  const paused = await second.rapi("PUT", "/2/watcher/pause", { body: { duration: 60 } });
+  expect(paused).toMatchObject({ status: 200, body: { paused_until: expect.any(Number) } });
+  expect(await second.rapi("PUT", "/2/watcher/continue")).toMatchObject({ status: 200, body: { paused_until: null } });
+  expect(await second.rapi("PUT", "/2/watcher/pause", { body: { duration: -1 } })).toMatchObject({ status: 400 });
+});
+
+test("all masters are shown, and one is made the leader by plan", async () => {
+  await leaderIs(FIRST);
+  await until("both are shown", async () => {
+    const { body } = await cluster.rapi("GET", "/2/master");
+    const { masters } = body as { masters: readonly { health: string }[] };
+    return masters.length === 2 && masters.every(({ health }) => health === "ok");
+  });
+  expect(await second.rapi("GET", "/2/master")).toMatchObject({
+    body: {
+      leader: FIRST,
+      masters: [
+        { name: FIRST, role: "leader" },
+        { name: second.holder, role: "standby" },
+      ],
+    },
+  });
+  const nobody = await second.rapi("POST", "/2/master/failover", { body: { node: "node9.gannet.test" } });
+  expect(nobody).toMatchObject({ status: 404 });
+
+  for (const [asked, node] of [[second, second.holder] as const, [cluster, FIRST] as const]) {
+    const { body: before } = await cluster.rapi("GET", "/2/master");
+    const answer = await asked.rapi("POST", "/2/master/failover", { body: { node, timeout: 5 } });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { leader: node, epoch: (before as { epoch: number }).epoch + 1 },
+    });
+    await jobDone();
+    expect((await cluster.rapi("GET", "/2/info")).body).toMatchObject({ master: node });
+  }
 });
 
 test("a leader that is stopped hands over at once", async () => {

@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { createCommandRunner } from "@gannet/exec";
 import { BullWakeQueue, RedisJobLedger } from "@gannet/job-ledger";
 import { parseOpcode, summaryOf, wireOpcode } from "@gannet/opcodes";
 import { createCa, issueCertificate } from "@gannet/pki";
@@ -22,7 +21,6 @@ const INSTANCE = "web1.gannet.test";
 const isRoot = process.getuid?.() === 0;
 
 const logger = silentLogger();
-const runner = createCommandRunner({ logger });
 let cluster: OneMachineCluster;
 let layout: Layout;
 let master: NodePlan;
@@ -58,12 +56,12 @@ async function job(id: string, params: Readonly<Record<string, unknown>>): Promi
 
 /** An agent on the standard port of an address of its own, with a certificate of the given authority. */
 async function startAgent(caDir: string, more: object = {}): Promise<void> {
-  const ca = await createCa({ dir: caDir, runner });
+  const ca = await createCa({ dir: caDir });
   const { name, identityDir, ip, configFile } = newcomer;
-  await issueCertificate({ ca, name, usage: "node", dir: identityDir, sans: [ip], runner });
+  await issueCertificate({ ca, name, usage: "node", dir: identityDir, sans: [ip] });
   const settings = { stateDir: "", rapiPort: 0, nodeCount: 2, hypervisors: ["fake"], storage: "real" } as const;
   const facts = { port: AGENT_PORT, userNetworking: false };
-  await writeAgentConfiguration(layout, newcomer, { ...settings, logFormat: "json" }, facts);
+  await writeAgentConfiguration(layout, newcomer, { ...settings, logFormat: "json", watcher: "off" }, facts);
   const configuration: unknown = JSON.parse(await readFile(configFile, "utf8"));
   await writeFile(configFile, JSON.stringify({ ...(configuration as object), ...more }));
   agent = spawn(process.execPath, [AGENT, "--config", configFile], { stdio: ["ignore", "pipe", "inherit"] });

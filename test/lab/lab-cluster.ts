@@ -2,7 +2,6 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { initialiseConfiguration } from "@gannet/config-store";
-import type { CommandRunner } from "@gannet/exec";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { connectRedis, type EmbeddedRedis, startEmbeddedRedis } from "@gannet/redis";
 import type { Logger } from "@gannet/telemetry";
@@ -22,7 +21,6 @@ export interface LabClusterOptions {
   /** The first is the default of new instances. */
   readonly hypervisors: readonly HypervisorName[];
   readonly diskTemplates: readonly DiskTemplate[];
-  readonly runner: CommandRunner;
   readonly logger: Logger;
 }
 
@@ -38,8 +36,8 @@ export class LabCluster {
   }
 
   /** Certificates of all daemons; before the nodes start. */
-  static async makeIdentities({ plan, runner }: Pick<LabClusterOptions, "plan" | "runner">): Promise<void> {
-    await ensureIdentities(plan.layout, runner);
+  static async makeIdentities({ plan }: Pick<LabClusterOptions, "plan">): Promise<void> {
+    await ensureIdentities(plan.layout);
   }
 
   /** Start Redis and the master, which looks for the agents by itself. */
@@ -48,7 +46,7 @@ export class LabCluster {
     const credentials = await adminCredentials(layout.credentialsFile);
     await ensureUsersFile(layout.usersFile, credentials);
     await mkdir(layout.runDir, { recursive: true, mode: 0o700 });
-    await writeMasterConfiguration(layout, { rapiPort: RAPI_PORT, logFormat: "json" });
+    await writeMasterConfiguration(layout, { rapiPort: RAPI_PORT, logFormat: "json", watcher: "off" });
     const redis = await startEmbeddedRedis({
       directory: layout.redisDir,
       socketPath: layout.redisSocket,

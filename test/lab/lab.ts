@@ -75,7 +75,7 @@ export class Lab {
       plan.nodes.map(({ dir }) => dir),
       runner,
     );
-    await LabCluster.makeIdentities({ plan, runner });
+    await LabCluster.makeIdentities({ plan });
     const cluster = await LabCluster.start({
       ...options,
       plan,

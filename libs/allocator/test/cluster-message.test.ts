@@ -105,6 +105,7 @@ function viewOf({ nodes = [node1, node2], instances = [], disks = [] }: Rows): C
     instances: new Map(instances.map((row, index) => [uuid<InstanceUuid>(50 + index), row])),
     disks: new Map(disks.map((row) => [row.uuid, row])),
     filters: new Map(),
+    tokens: new Map(),
     findNode: () => undefined,
     findGroup: () => undefined,
     findInstance: () => undefined,

@@ -1,5 +1,6 @@
 /** The rows of a configuration: apart by kind, and as changes that lead from one configuration to another. */
 import type {
+  ApiToken,
   Cluster,
   ConfigView,
   Disk,
@@ -22,6 +23,7 @@ export interface ConfigRows {
   readonly instances?: readonly Instance[];
   readonly disks?: readonly Disk[];
   readonly filters?: readonly FilterRule[];
+  readonly tokens?: readonly ApiToken[];
 }
 
 /** Where the rows of each kind stand in {@link ConfigRows} and {@link ConfigView}; the cluster is one row. */
@@ -32,6 +34,7 @@ export const TABLES = {
   instance: "instances",
   disk: "disks",
   filter: "filters",
+  token: "tokens",
 } as const satisfies Record<Exclude<EntityKind, "cluster">, keyof ConfigRows & keyof ConfigView>;
 export type TableKind = keyof typeof TABLES;
 export const TABLE_KINDS = Object.keys(TABLES) as readonly TableKind[];
@@ -69,6 +72,7 @@ export function rowsOf(view: ConfigView): Required<ConfigRows> {
     instances: sorted(view.instances),
     disks: sorted(view.disks),
     filters: sorted(view.filters),
+    tokens: sorted(view.tokens),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The configuration in memory: an immutable picture whose next version shares all that did not change. */
 import type {
+  ApiToken,
   Cluster,
   ConfigView,
   Disk,
@@ -32,6 +33,7 @@ interface Tables {
   readonly instances: LayeredMap<InstanceUuid, Instance>;
   readonly disks: LayeredMap<DiskUuid, Disk>;
   readonly filters: LayeredMap<string, FilterRule>;
+  readonly tokens: LayeredMap<string, ApiToken>;
 }
 
 /** Derived from the tables. Names are in lower case; a label is a host name's first part. */
@@ -53,6 +55,7 @@ const NO_TABLES: Tables = {
   instances: LayeredMap.empty(),
   disks: LayeredMap.empty(),
   filters: LayeredMap.empty(),
+  tokens: LayeredMap.empty(),
 };
 const NO_INDEXES: Indexes = {
   nodeLabels: GroupedIndex.empty(),
@@ -93,6 +96,7 @@ export class MemoryConfigView implements ConfigView {
       instances: this.#tables.instances.with(edits.of("instance") as Map<InstanceUuid, Instance>),
       disks: this.#tables.disks.with(edits.of("disk") as Map<DiskUuid, Disk>),
       filters: this.#tables.filters.with(edits.of("filter")),
+      tokens: this.#tables.tokens.with(edits.of("token")),
     };
     const newCluster = cluster !== undefined && "put" in cluster ? cluster.put : this.cluster;
     return new MemoryConfigView(serial, newCluster, tables, reindexed(this.#tables, this.#indexes, tables, edits));
@@ -115,6 +119,9 @@ export class MemoryConfigView implements ConfigView {
   }
   get filters(): ReadonlyMap<string, FilterRule> {
     return this.#tables.filters;
+  }
+  get tokens(): ReadonlyMap<string, ApiToken> {
+    return this.#tables.tokens;
   }
 
   findNode(nameOrUuid: string): Node | undefined {

@@ -5,6 +5,7 @@ import { ConfigurationConflict, ConfigurationError } from "@gannet/errors";
 import { FENCE_PRELUDE } from "@gannet/locking";
 import type { ConfigView } from "@gannet/objects";
 import {
+  confirmed,
   connectRedis,
   defineScript,
   EPOCH_KEY,
@@ -64,6 +65,7 @@ const commitChanges = defineScript({
   name: "config-store/commit",
   lua: FENCE_PRELUDE + luaFile(import.meta.dirname, "lua/config-commit.lua"),
   keys: 2,
+  confirmed: true,
 });
 
 export class RedisConfigStore implements ConfigStore {
@@ -199,6 +201,8 @@ export class RedisConfigStore implements ConfigStore {
   async #followOnce(): Promise<void> {
     const from = `${this.#view.serial}-0`;
     const reply = await this.#feed.xread("COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", STREAM_KEY, from);
+    // Nobody is told of what a failover could take back.
+    if (reply !== null) await confirmed(this.#feed);
     const trusted = this.#losses === this.#lossesMadeGood;
     if (!trusted || !this.#takeIn(reply?.[0]?.[1] ?? [])) await this.#reload();
   }

@@ -14,7 +14,7 @@ import {
   type RedisConfigStoreOptions,
   rowsOf,
 } from "../src/index.ts";
-import { cluster, disk, group, instance, manyRows, node, uuidOf } from "./rows.ts";
+import { cluster, disk, group, instance, manyRows, node, token, uuidOf } from "./rows.ts";
 
 const FENCE = { epoch: 3 };
 const ROWS = { cluster, groups: [group], nodes: [node("n1.test"), node("n2.test")] };
@@ -413,6 +413,7 @@ describe("an export", () => {
       () => [
         { kind: "instance", put: instance("a.test", { disks: [uuidOf("d1")] }) },
         { kind: "disk", put: disk("d1", ["n1.test", "n2.test"]) },
+        { kind: "token", put: token("0123456789abcdef") },
       ],
       FENCE,
     );
@@ -424,6 +425,14 @@ describe("an export", () => {
     const again = await open();
     expect(exportConfiguration(again.view)).toBe(text);
     expect(again.view.secondaryInstances(uuidOf("n2.test")).map(({ name }) => name)).toEqual(["a.test"]);
+    expect(again.view.tokens.get("0123456789abcdef")).toMatchObject({ owner: "admin", serialNo: 1 });
+  });
+
+  test("an export from before there were API tokens has none", async () => {
+    const store = await openNew();
+    const { tokens, ...older } = JSON.parse(exportConfiguration(store.view));
+    expect(tokens).toEqual([]);
+    expect(parseConfiguration(JSON.stringify(older)).rows.tokens).toEqual([]);
   });
 
   test.each([

@@ -1,6 +1,7 @@
 /** Rows for the tests: a small cluster, and instances in any number. */
 import { createHash } from "node:crypto";
 import {
+  type ApiToken,
   type Cluster,
   type Disk,
   type DiskUuid,
@@ -95,4 +96,9 @@ export function manyRows(count: number) {
     return instance(`i${index}.test`, { primaryNode: uuidOf(primary), disks: [own.uuid], diskTemplate: "drbd" });
   });
   return { cluster, groups: [group], nodes, instances, disks };
+}
+
+export function token(uuid: string): ApiToken {
+  const rights = { instances: "write" } as const;
+  return { ...CREATED, uuid, name: "ci", owner: "admin", rights, root: false, digest: "x", expires: 1, lastUsed: null };
 }

@@ -157,6 +157,11 @@ export interface MirroringDriver {
   /** Take its volumes away; the end goes on diskless, over the network. */
   detachVolumes(device: BlockDeviceSpec, signal: AbortSignal): Promise<void>;
   pauseSync(device: BlockDeviceSpec, paused: boolean, signal: AbortSignal): Promise<void>;
+  /**
+   * When no guest of this node runs any more and its disks are to be used at their other ends: none of them is open for
+   * writing here from then on. Does nothing where there are none.
+   */
+  demoteAll(signal: AbortSignal): Promise<void>;
   /** Minors in use on this node. */
   minors(signal: AbortSignal): Promise<readonly number[]>;
   /** The helper program that the kernel calls, to be compared with the cluster's. */

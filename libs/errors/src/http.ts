@@ -3,6 +3,7 @@ import type { ErrorCode } from "./error-codes.ts";
 import {
   ConfigurationError,
   FileStoragePathError,
+  GannetError,
   HttpError,
   JobLost,
   JobQueueDrainError,
@@ -79,11 +80,19 @@ function statusOf(error: unknown): number {
  */
 export function httpErrorBody(error: unknown): HttpErrorBody {
   const code = statusOf(error);
-  return { code, message: messageOf(error, code), explain: EXPLANATIONS[code] ?? "Cannot fulfill request" };
+  return { code, message: messageOf(error, code), explain: explanationOf(error, code) };
+}
+
+const NOT_FOUND = "Not Found";
+
+/** What was not found, where that is known, has no other place than this. */
+function explanationOf(error: unknown, code: number): string {
+  if (code === 404 && error instanceof GannetError && error.message !== NOT_FOUND) return error.message;
+  return EXPLANATIONS[code] ?? "Cannot fulfill request";
 }
 
 function messageOf(error: unknown, code: number): string {
-  if (code === 404) return "Not Found";
+  if (code === 404) return NOT_FOUND;
   if (code === 500) return "Internal error; the master's log tells more";
   return error instanceof Error ? error.message : String(error);
 }

@@ -15,8 +15,19 @@ import { runPipeline } from "./pipeline.ts";
 import type { PipelineRunner } from "./pipeline-contract.ts";
 import { endProcessGroup } from "./process-group.ts";
 
+/** How one command went, for measurements. */
+export interface CommandRun {
+  /** As in its argv: an absolute path. */
+  readonly program: string;
+  readonly durationMs: number;
+  /** `refused`: it was never started. */
+  readonly outcome: "ok" | "failed" | "timeout" | "aborted" | "refused";
+}
+
 export interface CommandRunnerOptions {
   readonly logger: Logger;
+  /** Told of each command that ended; those of pipelines, which last as long as what they carry, excepted. */
+  readonly onCommandEnd?: (run: CommandRun) => void;
   /** Between SIGTERM and SIGKILL of a command that ran too long or was aborted. Default 2 seconds. */
   readonly killGraceMs?: number;
   /**
@@ -26,6 +37,13 @@ export interface CommandRunnerOptions {
   readonly recordFolder?: string;
 }
 
+const OUTCOMES = {
+  exit: "failed",
+  signal: "failed",
+  "not started": "refused",
+  timeout: "timeout",
+  aborted: "aborted",
+} as const satisfies Record<CommandEnd["kind"], CommandRun["outcome"]>;
 const DEFAULT_KILL_GRACE_MS = 2_000;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 1024 * 1024;
 /** A process left in the background may hold the outputs open: they are read this long after the program's end. */
@@ -53,7 +71,9 @@ async function run(command: Command, options: CommandRunnerOptions): Promise<Com
   const stdout = outputs.stdout.text();
   const stderr = outputs.stderr.text();
   options.logger.debug({ command: formatCommand(command), end, durationMs }, "command ended");
-  if (end.kind === "exit" && (command.okExitCodes ?? [0]).includes(end.exitCode)) {
+  const isOk = end.kind === "exit" && (command.okExitCodes ?? [0]).includes(end.exitCode);
+  options.onCommandEnd?.({ program: command.argv[0], durationMs, outcome: isOk ? "ok" : OUTCOMES[end.kind] });
+  if (end.kind === "exit" && isOk) {
     const truncated = outputs.stdout.truncated || outputs.stderr.truncated;
     return { exitCode: end.exitCode, stdout, stderr, truncated, durationMs };
   }

@@ -1,7 +1,7 @@
 /** One process at a time for a folder of state. */
 import { createHash } from "node:crypto";
 import { realpath } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createConnection, createServer } from "node:net";
 import { ConfigurationError } from "@gannet/errors";
 
 /**
@@ -13,9 +13,7 @@ import { ConfigurationError } from "@gannet/errors";
  */
 export async function holdFolder(folder: string, role: string): Promise<() => void> {
   const socket = createServer((connection) => connection.destroy());
-  const name = createHash("sha256")
-    .update(await realpath(folder))
-    .digest("hex");
+  const name = await socketName(folder, role);
   await new Promise<void>((resolve, reject) => {
     socket.once("error", (error: NodeJS.ErrnoException) =>
       reject(
@@ -24,8 +22,31 @@ export async function holdFolder(folder: string, role: string): Promise<() => vo
           : error,
       ),
     );
-    socket.listen(`\0gannet-${role}-${name}`, resolve);
+    socket.listen(name, resolve);
   });
   socket.unref();
   return () => socket.close();
+}
+
+/** Whether a process holds the folder in this role, and is not standing still: it answers within `timeoutMs`. */
+export async function isHeld(folder: string, role: string, timeoutMs: number): Promise<boolean> {
+  const connection = createConnection(await socketName(folder, role));
+  return await new Promise((resolve) => {
+    const answer = (held: boolean) => {
+      clearTimeout(timer);
+      connection.destroy();
+      resolve(held);
+    };
+    const timer = setTimeout(answer, timeoutMs, false);
+    // The holder closes each connection: the kernel alone would only open it.
+    connection.resume().once("end", () => answer(true));
+    connection.once("error", (error: NodeJS.ErrnoException) => answer(error.code === "ECONNRESET"));
+  });
+}
+
+async function socketName(folder: string, role: string): Promise<string> {
+  const name = createHash("sha256")
+    .update(await realpath(folder))
+    .digest("hex");
+  return `\0gannet-${role}-${name}`;
 }

@@ -1,7 +1,7 @@
 /** Follows the ledger's stream of changes: one reader for a whole process, however many listen. */
 import { setTimeout as delay } from "node:timers/promises";
 import { Unavailable } from "@gannet/errors";
-import { type Redis, redisUnavailable } from "@gannet/redis";
+import { confirmed, type Redis, redisUnavailable } from "@gannet/redis";
 import type { Logger } from "@gannet/telemetry";
 import type { JobChange, JobStatus } from "./job.ts";
 
@@ -9,6 +9,11 @@ export interface ChangeFeedOptions {
   /** A connection of its own, on which reads wait (`blocking: true`). The feed closes it. */
   readonly redis: Redis;
   readonly stream: string;
+  /**
+   * After a lost connection another server may answer, which need not have had the last changes: then its changes of
+   * the same numbers are other ones. True where there are replicas.
+   */
+  readonly anotherMayFollow: boolean;
   /** The present status of every job that is not archived. */
   readonly survey: () => AsyncIterable<JobChange>;
   readonly logger: Logger;
@@ -38,12 +43,17 @@ export class ChangeFeed {
   readonly #expecting = new Set<{ readonly serial: number; readonly resolve: () => void }>();
   /** The last change delivered; undefined before the first survey and after a gap. */
   #last: number | undefined;
+  /** How often the connection was lost. */
+  #losses = 0;
   #reading: Promise<void> | undefined;
   readonly #closing = Promise.withResolvers<undefined>();
   #closed = false;
 
   constructor(options: ChangeFeedOptions) {
     this.#options = options;
+    options.redis.on("close", () => {
+      if (options.anotherMayFollow) this.#losses += 1;
+    });
   }
 
   subscribe(listener: ChangeListener): () => void {
@@ -93,15 +103,19 @@ export class ChangeFeed {
 
   /** Deliver the changes after number `last`, waiting for some. @returns the last one delivered; undefined after a gap */
   async #advance(last: number | undefined): Promise<number | undefined> {
+    const losses = this.#losses;
     if (last === undefined) {
       const newest = await this.#newest();
       this.#tell((listener) => listener.onGap());
       for await (const change of this.#options.survey()) this.#deliver(change);
-      return newest;
+      return losses === this.#losses ? newest : undefined;
     }
     const { redis, stream } = this.#options;
     const reply = await redis.xread("COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", stream, `0-${last}`);
     const entries = reply?.[0]?.[1] ?? [];
+    // Nobody is told of what a failover could take back.
+    if (entries.length > 0 && losses === this.#losses) await confirmed(redis);
+    if (losses !== this.#losses) return this.#gap(last);
     if (entries.length === 0) return (await this.#newest()) < last ? this.#gap(last) : last;
     if (serialOf(entries[0]) !== last + 1) return this.#gap(last);
     for (const [, [id, status]] of entries) this.#deliver({ id: Number(id), status: status as JobStatus });

@@ -14,6 +14,7 @@ const skip = defineScript({
   name: "job-ledger/skip-ids",
   lua: luaFile(import.meta.dirname, "lua/skip-ids.lua"),
   keys: 1,
+  confirmed: true,
 });
 
 /** @throws Unavailable */

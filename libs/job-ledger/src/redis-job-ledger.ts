@@ -4,6 +4,7 @@ import { type EncodedError, OpPrereqError } from "@gannet/errors";
 import { type LockRequest, lockRequestArguments } from "@gannet/locking";
 import {
   type ChainableCommander,
+  confirmed,
   connectRedis,
   patiently,
   type Redis,
@@ -81,6 +82,7 @@ export class RedisJobLedger implements JobLedger {
       redis: connectRedis(address, { name: `${name}:ledger-changes`, blocking: true, logger }),
       stream: jobsKey("changes"),
       survey: () => this.#survey(),
+      anotherMayFollow: address.kind === "sentinel",
       logger,
     });
   }
@@ -263,6 +265,7 @@ export class RedisJobLedger implements JobLedger {
   async setDrained(drained: boolean): Promise<void> {
     const key = jobsKey("drained");
     await this.#ask<unknown>(() => (drained ? this.#redis.set(key, "1") : this.#redis.del(key)));
+    await confirmed(this.#redis);
   }
 
   async isDrained(): Promise<boolean> {

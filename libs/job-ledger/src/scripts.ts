@@ -35,27 +35,34 @@ const INTAKE = luaFile(import.meta.dirname, "lua/intake.lua");
 
 type Run = (redis: Redis, ...args: (string | number)[]) => Promise<unknown>;
 
-function verb(name: string, further = ""): Run {
+function verb(name: string, { further = "", confirmed = false } = {}): Run {
   const lua = PRELUDE + further + luaFile(import.meta.dirname, `lua/${name}.lua`);
-  const script = defineScript({ name: `job-ledger/${name}`, lua, keys: KEYS.length, errors: ERRORS });
+  const script = defineScript({ name: `job-ledger/${name}`, lua, keys: KEYS.length, errors: ERRORS, confirmed });
   return (redis, ...args) => script.run(redis, KEYS, args);
 }
 
+/**
+ * What a client or a node is going to act on outlives the server that took it: that a job was taken, that an opcode
+ * has begun (nodes are called next), each undo before its step, every end. A log entry may be lost, and archiving by
+ * age does itself again.
+ */
+const CONFIRMED = { confirmed: true } as const;
+
 export const scripts = {
-  submit: verb("submit", INTAKE),
-  abandonSubmission: verb("abandon-submission"),
-  begin: verb("begin"),
-  park: verb("park"),
-  succeed: verb("succeed", INTAKE),
-  fail: verb("fail"),
-  finishCancel: verb("finish-cancel"),
+  submit: verb("submit", { further: INTAKE, ...CONFIRMED }),
+  abandonSubmission: verb("abandon-submission", CONFIRMED),
+  begin: verb("begin", CONFIRMED),
+  park: verb("park", CONFIRMED),
+  succeed: verb("succeed", { further: INTAKE, ...CONFIRMED }),
+  fail: verb("fail", CONFIRMED),
+  finishCancel: verb("finish-cancel", CONFIRMED),
   log: verb("log"),
-  pushUndo: verb("push-undo"),
-  clearUndo: verb("clear-undo"),
-  cancel: verb("cancel"),
-  changePriority: verb("change-priority"),
-  archive: verb("archive"),
+  pushUndo: verb("push-undo", CONFIRMED),
+  clearUndo: verb("clear-undo", CONFIRMED),
+  cancel: verb("cancel", CONFIRMED),
+  changePriority: verb("change-priority", CONFIRMED),
+  archive: verb("archive", CONFIRMED),
   autoArchive: verb("auto-archive"),
   readyJobs: verb("ready-jobs"),
-  takeOver: verb("take-over"),
+  takeOver: verb("take-over", CONFIRMED),
 } as const;

@@ -5,6 +5,7 @@ const raise = defineScript({
   name: "locking/leader-raise-epoch",
   lua: luaFile(import.meta.dirname, "lua/leader-raise-epoch.lua"),
   keys: 1,
+  confirmed: true,
 });
 
 /** Of the present leader, or the last one; 0 when there has been none. @throws Unavailable */

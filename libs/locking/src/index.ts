@@ -5,5 +5,6 @@ export * from "./lock.ts";
 export * from "./lock-manager-contract.ts";
 export * from "./lock-model.ts";
 export { LOCK_FUNCTIONS, LOCK_KEYS, lockRequestArguments } from "./lock-scripts.ts";
+export * from "./master-roster.ts";
 export * from "./redis-leader-election.ts";
 export * from "./redis-lock-manager.ts";

@@ -3,13 +3,15 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { Unavailable } from "@gannet/errors";
 import { defineScript, EPOCH_KEY, luaFile, type Redis, redisKey, redisUnavailable } from "@gannet/redis";
-import type { LeaderElection, Leadership } from "./leader-contract.ts";
+import type { LeaderElection, Leadership, PresentLeader } from "./leader-contract.ts";
 
 export interface LeaderElectionOptions {
   /** This candidate's name, for people: the node's name. */
   readonly holder: string;
   /** How long a leader that fell silent keeps others waiting. */
   readonly leaseMs?: number;
+  /** Where this candidate is reached when it leads, for the others; asked anew with each renewal. */
+  readonly contact?: () => string;
 }
 
 const DEFAULT_LEASE_MS = 5_000;
@@ -24,20 +26,25 @@ const RETRY_AFTER = 1 / 20;
 const SAFETY_MARGIN = 1 / 10;
 
 const LEADER_KEY = redisKey("leader");
-const acquireLease = leaderScript("acquire", 2);
+const SUCCESSOR_KEY = redisKey("leader", "successor");
+/** A successor looks again after a part of the lease, and then others may stand. */
+const RESERVED_LEASES = 2;
+const acquireLease = leaderScript("acquire", 3);
 const renewLease = leaderScript("renew", 1);
-const resignLease = leaderScript("resign", 1);
+const resignLease = leaderScript("resign", 2);
 
 /** The connection stays the caller's to close. */
 export class RedisLeaderElection implements LeaderElection {
   readonly #redis: Redis;
   readonly #holder: string;
   readonly #leaseMs: number;
+  readonly #contact: () => string;
 
-  constructor(redis: Redis, { holder, leaseMs = DEFAULT_LEASE_MS }: LeaderElectionOptions) {
+  constructor(redis: Redis, { holder, leaseMs = DEFAULT_LEASE_MS, contact = () => "" }: LeaderElectionOptions) {
     this.#redis = redis;
     this.#holder = holder;
     this.#leaseMs = leaseMs;
+    this.#contact = contact;
   }
 
   /** @throws the signal's reason when it ends the wait; trouble with Redis only prolongs it */
@@ -48,7 +55,11 @@ export class RedisLeaderElection implements LeaderElection {
       const sentAtMs = performance.now();
       const epoch = await this.#tryAcquire(token);
       if (epoch !== undefined) {
-        const leadership = new LeaseHolder(this.#redis, { token, epoch, leaseMs: this.#leaseMs, sentAtMs });
+        const leadership = new LeaseHolder(this.#redis, {
+          ...{ token, epoch, sentAtMs },
+          leaseMs: this.#leaseMs,
+          contact: this.#contact,
+        });
         if (!signal.aborted && !leadership.lost.aborted) return leadership;
         // Told to end meanwhile, or heard of the lease when it was as good as over.
         await leadership.resign();
@@ -57,17 +68,19 @@ export class RedisLeaderElection implements LeaderElection {
     }
   }
 
-  async current(): Promise<{ readonly holder: string; readonly epoch: number } | undefined> {
-    const [holder, epoch] = await this.#redis.hmget(LEADER_KEY, "holder", "epoch").catch((error: unknown) => {
+  async current(): Promise<PresentLeader | undefined> {
+    const fields = ["holder", "epoch", "contact"] as const;
+    const [holder, epoch, contact] = await this.#redis.hmget(LEADER_KEY, ...fields).catch((error: unknown) => {
       throw redisUnavailable(error);
     });
-    return holder == null ? undefined : { holder, epoch: Number(epoch) };
+    return holder == null ? undefined : { holder, epoch: Number(epoch), contact: contact ?? "" };
   }
 
   async #tryAcquire(token: string): Promise<number | undefined> {
     try {
-      const keys = [EPOCH_KEY, LEADER_KEY];
-      const epoch = await acquireLease.run(this.#redis, keys, [token, this.#holder, this.#leaseMs]);
+      const keys = [EPOCH_KEY, LEADER_KEY, SUCCESSOR_KEY];
+      const args = [token, this.#holder, this.#leaseMs, this.#contact()];
+      const epoch = await acquireLease.run(this.#redis, keys, args);
       return epoch === 0 ? undefined : Number(epoch);
     } catch (error) {
       if (error instanceof Unavailable) return undefined;
@@ -83,6 +96,7 @@ interface Lease {
   readonly leaseMs: number;
   /** When it was asked for, by the monotonic clock: it cannot have begun earlier, so it does not end earlier. */
   readonly sentAtMs: number;
+  readonly contact: () => string;
 }
 
 class LeaseHolder implements Leadership {
@@ -91,24 +105,27 @@ class LeaseHolder implements Leadership {
   readonly #redis: Redis;
   readonly #token: string;
   readonly #leaseMs: number;
+  readonly #contact: () => string;
   readonly #end = new AbortController();
   readonly #renewing: Promise<void>;
   #trustedUntilMs = 0;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(redis: Redis, { token, epoch, leaseMs, sentAtMs }: Lease) {
+  constructor(redis: Redis, { token, epoch, leaseMs, sentAtMs, contact }: Lease) {
     this.epoch = epoch;
     this.lost = this.#end.signal;
     this.#redis = redis;
     this.#token = token;
     this.#leaseMs = leaseMs;
+    this.#contact = contact;
     this.#trustFrom(sentAtMs);
     this.#renewing = this.#keepRenewing();
   }
 
-  async resign(): Promise<void> {
+  async resign(successor = ""): Promise<void> {
     this.#lose("it was resigned");
-    const resigned = resignLease.run(this.#redis, [LEADER_KEY], [this.#token]).catch((error: unknown) => {
+    const args = [this.#token, successor, this.#leaseMs * RESERVED_LEASES];
+    const resigned = resignLease.run(this.#redis, [LEADER_KEY, SUCCESSOR_KEY], args).catch((error: unknown) => {
       // Without Redis the lease ends by itself.
       if (!(error instanceof Unavailable)) throw error;
     });
@@ -131,7 +148,7 @@ class LeaseHolder implements Leadership {
 
   async #renew(): Promise<"renewed" | "not ours" | "failed"> {
     try {
-      const renewed = await renewLease.run(this.#redis, [LEADER_KEY], [this.#token, this.#leaseMs]);
+      const renewed = await renewLease.run(this.#redis, [LEADER_KEY], [this.#token, this.#leaseMs, this.#contact()]);
       return renewed === 1 ? "renewed" : "not ours";
     } catch {
       // Whatever it was, the deadline decides: it must not depend on this loop.
@@ -158,10 +175,17 @@ class LeaseHolder implements Leadership {
   }
 }
 
+/**
+ * A lease counts, with its epoch, once enough replicas have it: else a failover could bring back a Redis that knows
+ * nothing of it, and the next leader would get the same epoch. The same for each renewal: a leader in the smaller
+ * part of a divided network trusts its lease no longer than its last confirmed renewal lasts, and by then the larger
+ * part has not let another lead.
+ */
 function leaderScript(verb: string, keys: number) {
   return defineScript({
     name: `locking/leader-${verb}`,
     lua: luaFile(import.meta.dirname, `lua/leader-${verb}.lua`),
     keys,
+    confirmed: true,
   });
 }

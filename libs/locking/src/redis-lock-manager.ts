@@ -28,12 +28,12 @@ const AGING_PAGE = 200;
 const HELD_KEY = redisKey("lock", "held");
 const UNCLAIMED_KEY = redisKey("lock", "unclaimed");
 
-const requestLocks = lockScript("request");
-const releaseLocks = lockScript("release");
-const downgradeLocks = lockScript("downgrade");
+const requestLocks = lockScript("request", { confirmed: true });
+const releaseLocks = lockScript("release", { confirmed: true });
+const downgradeLocks = lockScript("downgrade", { confirmed: true });
 const reprioritizeRequest = lockScript("reprioritize");
 const ageRequests = lockScript("age");
-const retainLockOwners = lockScript("retain-owners");
+const retainLockOwners = lockScript("retain-owners", { confirmed: true });
 const explainRequest = lockScript("explain");
 const listLocks = lockScript("list");
 
@@ -133,8 +133,9 @@ export class RedisLockManager implements LockManager {
   }
 }
 
-function lockScript(verb: string): Script {
-  return defineScript({ name: `locking/${verb}`, lua: lockLua(verb), keys: LOCK_KEYS.length });
+/** Who has a lock must outlive the server; in which order the others wait need not. */
+function lockScript(verb: string, { confirmed = false } = {}): Script {
+  return defineScript({ name: `locking/${verb}`, lua: lockLua(verb), keys: LOCK_KEYS.length, confirmed });
 }
 
 function fail(error: unknown): never {

@@ -35,7 +35,7 @@ test("one of two leads; the other takes over at once when it resigns, under a gr
   // Long enough that a busy machine does not keep the first from renewing.
   const leaseMs = 4_000;
   const first = await candidate("m1", leaseMs).campaign(NEVER);
-  expect(await candidate("m1").current()).toEqual({ holder: "m1", epoch: first.epoch });
+  expect(await candidate("m1").current()).toMatchObject({ holder: "m1", epoch: first.epoch });
 
   let second: Leadership | undefined;
   const campaign = candidate("m2", leaseMs)
@@ -67,7 +67,7 @@ test("a leader frozen for longer than its lease is replaced, and knows it when i
   child.kill("SIGSTOP");
   const successor = await candidate("m2").campaign(NEVER);
   expect(successor.epoch).toBe(leading + 1);
-  expect(await candidate("m2").current()).toEqual({ holder: "m2", epoch: leading + 1 });
+  expect(await candidate("m2").current()).toMatchObject({ holder: "m2", epoch: leading + 1 });
 
   const over = once(child, "message");
   child.kill("SIGCONT");
@@ -101,7 +101,7 @@ test("a restart of Redis shorter than the lease costs nobody the leadership", as
   await server.client.pexpire("gannet:leader", 4_000);
   await vi.waitFor(renewed, { timeout: 10_000 });
   expect(leadership.lost.aborted).toBe(false);
-  expect(await candidate("m2").current()).toEqual({ holder: "m1", epoch: leadership.epoch });
+  expect(await candidate("m2").current()).toMatchObject({ holder: "m1", epoch: leadership.epoch });
   await leadership.resign();
 });
 

@@ -2,7 +2,7 @@
  * The configuration as logical units and queries read it: a complete, consistent, typed picture of one
  * moment. The config store implements it; tests build it from plain rows.
  */
-import type { Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup } from "./model.ts";
+import type { ApiToken, Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup } from "./model.ts";
 import type { DiskUuid, GroupUuid, InstanceUuid, NetworkUuid, NodeUuid } from "./names.ts";
 
 /** Lookups never throw: what is not there is `undefined`. Maps are in no particular order. */
@@ -16,6 +16,8 @@ export interface ConfigView {
   readonly instances: ReadonlyMap<InstanceUuid, Instance>;
   readonly disks: ReadonlyMap<DiskUuid, Disk>;
   readonly filters: ReadonlyMap<string, FilterRule>;
+  /** Tokens of the remote API, by id. */
+  readonly tokens: ReadonlyMap<string, ApiToken>;
 
   /** By full name, short name where it is unique, or UUID. */
   findNode(nameOrUuid: string): Node | undefined;

@@ -53,6 +53,14 @@ export const instancePolicy = z.object({
 });
 export type InstancePolicy = z.infer<typeof instancePolicy>;
 
+/** A certificate of the cluster's authority, as far as it is remembered. */
+export const issuedCertificate = z.object({
+  /** In upper-case hexadecimal digits. */
+  serial: z.string(),
+  /** Seconds since 1970. */
+  expires: z.number(),
+});
+
 export const cluster = z.object({
   ...stamped,
   uuid: z.string(),
@@ -116,6 +124,21 @@ export const cluster = z.object({
   rapiAnonymousReads: z.boolean(),
   /** It was ended by OP_CLUSTER_DESTROY: nothing of it is changed any more. */
   destroyed: z.boolean().default(false),
+  /** The certificate authorities that the cluster has changed to; absent: it has the one that it was made with. */
+  authority: z
+    .object({
+      /** PEM, the newest first: all that are trusted; a second one while the cluster changes from one to the other. */
+      trusted: z.array(z.string()).min(1),
+      /** SHA-256 of the one that issues. */
+      issuer: z.string(),
+      /** The newest one's key, which only those can open who have the one before. */
+      sealedKey: z.string(),
+    })
+    .optional(),
+  /** Certificates that are refused although they have not expired: of nodes that were removed. */
+  revokedCertificates: z.array(issuedCertificate.extend({ name: z.string() })).optional(),
+  /** Until when the watcher does nothing, in seconds since 1970; absent: it is not paused. */
+  watcherPausedUntil: z.number().optional(),
   tags,
 });
 export type Cluster = z.infer<typeof cluster>;
@@ -138,6 +161,8 @@ export const node = z.object({
   diskState: z.record(z.string(), z.unknown()),
   /** `host:port` of the node's agent, where it differs from the primary address and the standard port. */
   agentAddress: z.string().optional(),
+  /** Those that its daemons have: they are revoked when the node is removed. */
+  certificates: z.array(issuedCertificate).optional(),
   tags,
 });
 export type Node = z.infer<typeof node>;
@@ -243,6 +268,31 @@ export const filterRule = z.object({
 });
 export type FilterRule = z.infer<typeof filterRule>;
 
+/** Kinds of resources of the remote API, to which a token's rights are given one by one (@gannet/opcodes tells which). */
+export const RESOURCE_KINDS = ["cluster", "filters", "groups", "instances", "jobs", "networks", "nodes"] as const;
+export type ResourceKind = (typeof RESOURCE_KINDS)[number];
+
+/** A secret by which a program uses the remote API in place of the user who made it. */
+export const apiToken = z.object({
+  ...stamped,
+  /** Its id, which stands in the token itself. */
+  uuid: z.string(),
+  name: z.string(),
+  /** The user of the users file who made it; it never gives more than this user has. */
+  owner: z.string(),
+  /** Who may write may read. A kind that is not named cannot be reached. */
+  rights: z.partialRecord(z.enum(RESOURCE_KINDS), z.enum(["read", "write"])),
+  /** Whether it may set parameters that let a node run any program, where its owner may. */
+  root: z.boolean(),
+  /** SHA-256 of its secret, in base64url. The secret is random, so that nothing slower is needed. */
+  digest: z.string(),
+  /** Seconds since 1970. */
+  expires: z.number(),
+  /** Seconds since 1970, to the hour; null: never. */
+  lastUsed: z.number().nullable(),
+});
+export type ApiToken = z.infer<typeof apiToken>;
+
 /** Each kind of row the configuration holds, with its type. */
 export interface Entities {
   readonly cluster: Cluster;
@@ -252,6 +302,7 @@ export interface Entities {
   readonly instance: Instance;
   readonly disk: Disk;
   readonly filter: FilterRule;
+  readonly token: ApiToken;
 }
 export type EntityKind = keyof Entities;
 
@@ -264,4 +315,5 @@ export const ENTITY_SCHEMAS = {
   instance,
   disk,
   filter: filterRule,
+  token: apiToken,
 } as const satisfies Record<EntityKind, z.ZodType>;

@@ -27,6 +27,12 @@ export interface ParameterDefinition {
   readonly syntax?: ParameterSyntax;
   /** What the path must be on the node where the guest starts; the node's driver checks it. URLs are exempt. */
   readonly onNode?: "file" | "directory";
+  /**
+   * Who sets it can have a node run programs of his choice, or read its files, as root: it takes a right of its own.
+   * `any-value` but the default does; or a `foreign-path`, one below none of the folders that the cluster's
+   * administrator has named for such files.
+   */
+  readonly needsRoot?: "any-value" | "foreign-path";
 }
 
 export type ParameterTable = Readonly<Record<string, ParameterDefinition>>;

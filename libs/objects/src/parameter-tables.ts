@@ -37,6 +37,7 @@ export const NODE_PARAMETERS = {
     default: "",
     syntax: "absolute-path",
     doc: "Program that switches the node's power and tells its health",
+    needsRoot: "any-value",
   },
   ovs: { type: "bool", default: false, doc: "Whether an Open vSwitch is set up on the node" },
   ovs_link: { type: "maybe-string", default: "", doc: "Interface that connects the Open vSwitch to the outside" },

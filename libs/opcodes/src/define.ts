@@ -83,6 +83,8 @@ export interface JobRoute {
   readonly path: string;
   /** Parts of the path that set a parameter of another name. */
   readonly pathParams?: Readonly<Record<string, string>>;
+  /** Gannet's own: Ganeti's remote API has no such method. */
+  readonly extension?: true;
   readonly access: Access;
   readonly query?: QueryArguments;
   /**
@@ -128,6 +130,10 @@ export interface CliCommand {
   readonly words: string;
   /** Parameters taken by position; the last may repeat when it is a list. */
   readonly args: readonly string[];
+  /** Parameters that this command always sets, where several commands stand for one method. */
+  readonly fixed?: RawParams;
+  /** What this command does, where that is not all that its declaration says. */
+  readonly doc?: string;
 }
 
 export interface OpcodeDeclaration<
@@ -166,7 +172,7 @@ export function defineOpcode<Params extends ParamShape, Result extends z.ZodType
   return { ...declaration, schema: schema as unknown as z.ZodType<OpcodeParams<Params>> };
 }
 
-/** Name an opcode's command line. */
-export function command(words: string, { args }: { readonly args: readonly string[] } = { args: [] }): CliCommand {
-  return { words, args };
+/** Name the command line of an opcode, or of a method that answers at once. */
+export function command(words: string, { args = [], ...more }: Partial<Omit<CliCommand, "words">> = {}): CliCommand {
+  return { words, args, ...more };
 }

@@ -12,7 +12,7 @@ import {
   wireOpcode,
 } from "../src/index.ts";
 
-const SUBMITTED = [...OPCODES.values()].filter(({ rapi }) => rapi.length > 0);
+const SUBMITTED = [...OPCODES.values()].filter(({ rapi, cli }) => rapi.length > 0 || cli !== null);
 /** What the example of a schema cannot guess. */
 const NEEDED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   OP_INSTANCE_QUERY_DATA: { instances: ["web1"], static: true },

@@ -162,8 +162,13 @@ describe("what stands where", () => {
   });
 
   test("access is security", () => {
-    expect(operation("GET", "/2/info").security).toEqual([{ basic: [] }, {}]);
-    expect(operation("GET", "/2/query/{resource}").security).toEqual([{ basic: ["read"] }, { basic: ["write"] }]);
-    expect(operation("PUT", "/2/modify").security).toEqual([{ basic: ["write"] }]);
+    expect(operation("GET", "/2/info").security).toEqual([{ basic: [] }, { bearer: [] }, {}]);
+    const readers = [{ basic: ["read"] }, { basic: ["write"] }];
+    expect(operation("GET", "/2/query/{resource}").security).toEqual([
+      ...readers,
+      ...[{ bearer: ["read"] }, { bearer: ["write"] }],
+    ]);
+    expect(operation("PUT", "/2/modify").security).toEqual([{ basic: ["write"] }, { bearer: ["write"] }]);
+    expect(operation("GET", "/2/tokens").security).toEqual(readers);
   });
 });

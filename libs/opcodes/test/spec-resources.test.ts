@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { DIRECT_CALLS, findResource, type JobMethod, RESOURCES, type ResourceMethod } from "../src/index.ts";
+import { DIRECT_CALLS, findResource, type JobMethod, OPCODES, RESOURCES, type ResourceMethod } from "../src/index.ts";
 
 interface SpecMethod {
   readonly access: readonly string[];
@@ -55,20 +55,45 @@ function jobOf(path: string, name: string): JobMethod {
 
 test("resources and methods are the specification's, and what else there is says so", () => {
   const methods = RESOURCES.flatMap((resource) => [...resource.methods.values()]);
-  const isExtension = (method: ResourceMethod) => method.kind === "direct" && method.extension === true;
+  const isExtension = (method: ResourceMethod) =>
+    (method.kind === "direct" ? method.extension : method.route.extension) === true;
   const ours = methods.filter((method) => !isExtension(method));
   const names = (some: readonly ResourceMethod[]) => some.map(({ method, path }) => `${method} ${path}`).sort();
   expect(names(ours)).toEqual(CASES.map(({ name }) => name).sort());
   expect([new Set(ours.map(({ path }) => path)).size, ours.length]).toEqual([61, 84]);
-  expect(names(methods.filter(isExtension))).toEqual([
+  const [opcodes = [], others = []] = [true, false].map((wanted) =>
+    methods.filter((method) => isExtension(method) && (method.kind === "job") === wanted),
+  );
+  expect(names(opcodes)).toEqual(
+    [...OPCODES.values()].flatMap(({ id, cli }) => (cli === null ? [] : [`POST /2/opcodes/${id}`])),
+  );
+  expect(names(others)).toEqual([
+    "DELETE /2/join-tokens/:token_id",
+    "DELETE /2/tokens/:token_id",
     "GET /2/jobs/:job_id/blockers",
+    "GET /2/join-tokens",
+    "GET /2/master",
     "GET /2/openapi",
     "GET /2/openapi.json",
+    "GET /2/plans/balance",
+    "GET /2/plans/capacity",
+    "GET /2/plans/reboots",
+    "GET /2/plans/repairs",
+    "GET /2/plans/squeeze",
     "GET /2/queue",
+    "GET /2/tokens",
+    "GET /2/watcher",
     "POST /2/jobs/:job_id/archive",
+    "POST /2/join",
+    "POST /2/join-tokens",
+    "POST /2/join/complete",
+    "POST /2/master/failover",
     "POST /2/queue/archive",
+    "POST /2/tokens",
     "PUT /2/jobs/:job_id/priority",
     "PUT /2/queue",
+    "PUT /2/watcher/continue",
+    "PUT /2/watcher/pause",
   ]);
 });
 

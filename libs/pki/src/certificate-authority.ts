@@ -1,19 +1,26 @@
 /** The cluster's one certificate authority: everything that talks to anything inside a cluster trusts only it. */
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { mkdir, readFile, rename } from "node:fs/promises";
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
-import type { CommandRunner } from "@gannet/exec";
-import { configuration, inPrivateFolder, NEW_KEY, openssl, randomSerial, seal, sync, writePrivate } from "./openssl.ts";
+import { finishReplacement, replaceFiles } from "./private-files.ts";
+import { createAuthority, signingKey } from "./signing.ts";
 
 const VALID_DAYS = 3650;
+const FILES = { cert: "ca.pem", key: "ca.key" } as const;
 
 export interface CertificateAuthority {
   /** The authority's certificate, readable by all. */
   readonly certFile: string;
-  /** Its private key, mode 0600; stays on the machine that issues. */
+  /** Its private key, mode 0600; stays on the machines that issue. */
   readonly keyFile: string;
   readonly certificate: X509Certificate;
+}
+
+/** An authority as it is handed from one place to another, PEM. */
+export interface AuthorityPair {
+  readonly certificate: string;
+  readonly key: string;
 }
 
 /**
@@ -21,59 +28,59 @@ export interface CertificateAuthority {
  * would cut off every node.
  * @throws ConfigurationError when what is there is incomplete, damaged or expired
  */
-export async function createCa(options: {
-  readonly dir: string;
-  readonly runner: CommandRunner;
-}): Promise<CertificateAuthority> {
-  const files = { certFile: path.join(options.dir, "ca.pem"), keyFile: path.join(options.dir, "ca.key") };
-  const [cert, key] = await Promise.all([readIfThere(files.certFile), readIfThere(files.keyFile)]);
-  if (cert === undefined && key === undefined) {
-    await makeCa(options.dir, options.runner);
-    return { ...files, certificate: new X509Certificate(await readFile(files.certFile)) };
-  }
-  if (cert === undefined || key === undefined)
-    throw new ConfigurationError(
-      `The certificate authority in ${options.dir} is incomplete: ${cert === undefined ? "ca.pem" : "ca.key"} is missing; restore it from a backup`,
-    );
-  return { ...files, certificate: checkCa(options.dir, cert, key) };
+export async function createCa(options: { readonly dir: string }): Promise<CertificateAuthority> {
+  const there = await findCa(options.dir);
+  if (there !== undefined) return there;
+  return await storeCa(options.dir, await newAuthority());
 }
 
-/** Both files appear at once, by the rename of their folder. */
-async function makeCa(dir: string, runner: CommandRunner): Promise<void> {
-  await inPrivateFolder(`${path.resolve(dir)}.new-`, async (folder) => {
-    const config = path.join(folder, "openssl.cnf");
-    const files = path.join(folder, "files");
-    await writePrivate(
-      config,
-      configuration({
-        subject: [
-          ["OU", "authority"],
-          ["CN", "Gannet cluster authority"],
-        ],
-        extensions: {
-          basicConstraints: "critical, CA:TRUE, pathlen:0",
-          keyUsage: "critical, keyCertSign, cRLSign",
-          subjectKeyIdentifier: "hash",
-        },
-      }),
+/**
+ * The authority kept in `dir`, if there is one.
+ * @throws ConfigurationError when what is there is incomplete, damaged or expired
+ */
+export async function findCa(dir: string): Promise<CertificateAuthority | undefined> {
+  await finishReplacement(dir);
+  const files = filesIn(dir);
+  const [cert, key] = await Promise.all([readIfThere(files.certFile), readIfThere(files.keyFile)]);
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined)
+    throw new ConfigurationError(
+      `The certificate authority in ${dir} is incomplete: ${cert === undefined ? "ca.pem" : "ca.key"} is missing; restore it from a backup`,
     );
-    await mkdir(files, { mode: 0o700 });
-    await openssl(runner, [
-      ...["req", "-x509", "-config", config, "-extensions", "extensions", ...NEW_KEY, "-sha256"],
-      ...["-days", String(VALID_DAYS), "-set_serial", randomSerial()],
-      ...["-keyout", path.join(files, "ca.key"), "-out", path.join(files, "ca.pem")],
-    ]);
-    await seal(path.join(files, "ca.key"), 0o600);
-    await seal(path.join(files, "ca.pem"), 0o644);
-    await sync(files);
-    await rename(files, dir);
-    await sync(path.dirname(path.resolve(dir)));
+  return { ...files, certificate: checkCa(dir, cert, key) };
+}
+
+/** An authority that is nowhere yet. */
+export async function newAuthority(): Promise<AuthorityPair> {
+  return await createAuthority(
+    [
+      ["OU", "authority"],
+      ["CN", "Gannet cluster authority"],
+    ],
+    VALID_DAYS,
+  );
+}
+
+/**
+ * Keep an authority in `dir`, in the place of the one that is there.
+ * @throws ConfigurationError when its parts do not fit each other
+ */
+export async function storeCa(dir: string, { certificate, key }: AuthorityPair): Promise<CertificateAuthority> {
+  const checked = checkCa(dir, Buffer.from(certificate), Buffer.from(key));
+  await replaceFiles(dir, {
+    [FILES.key]: { content: key, mode: 0o600 },
+    [FILES.cert]: { content: certificate, mode: 0o644 },
   });
+  return { ...filesIn(dir), certificate: checked };
+}
+
+function filesIn(dir: string): { readonly certFile: string; readonly keyFile: string } {
+  return { certFile: path.join(dir, FILES.cert), keyFile: path.join(dir, FILES.key) };
 }
 
 function checkCa(dir: string, cert: Buffer, key: Buffer): X509Certificate {
   const certificate = parse(dir, () => new X509Certificate(cert));
-  const privateKey = parse(dir, () => createPrivateKey(key));
+  const privateKey = parse(dir, () => signingKey(key));
   if (!certificate.ca || !certificate.checkPrivateKey(privateKey))
     throw new ConfigurationError(
       `The certificate authority in ${dir} is damaged: its key and certificate do not match`,

@@ -1,13 +1,23 @@
 /** Certificates of daemons, issued by the cluster's authority. */
-import { X509Certificate } from "node:crypto";
-import { copyFile, mkdir, readFile, rename } from "node:fs/promises";
+import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
-import type { CommandRunner } from "@gannet/exec";
 import type { CertificateAuthority } from "./certificate-authority.ts";
-import { IDENTITY_FILES, type Identity, problemOf } from "./identity.ts";
-import { configuration, inPrivateFolder, NEW_KEY, openssl, randomSerial, seal, sync, writePrivate } from "./openssl.ts";
+import { IDENTITY_FILES, type Identity, installIdentity, problemOf } from "./identity.ts";
+import { finishReplacement } from "./private-files.ts";
+import {
+  COMMON_NAME_CHARS,
+  certificatesIn,
+  createSigningRequest,
+  DAY_MS,
+  type ExtendedKeyUsage,
+  requestedKey,
+  signCertificate,
+  signingKey,
+  USAGE_OIDS,
+} from "./signing.ts";
 
 /**
  * What a certificate may be used for. The organizational unit names the daemon's role, which the other side
@@ -20,119 +30,158 @@ export const CERTIFICATE_USAGES = {
   master: { unit: "master", extendedKeyUsages: ["clientAuth"] },
   /** The remote API's HTTPS server. */
   rapi: { unit: "rapi", extendedKeyUsages: ["serverAuth"] },
-} as const satisfies Record<string, { unit: string; extendedKeyUsages: readonly (keyof typeof USAGE_OIDS)[] }>;
+  /** Redis and Sentinel: they serve masters and each other, and connect to each other. */
+  redis: { unit: "redis", extendedKeyUsages: ["serverAuth", "clientAuth"] },
+} as const satisfies Record<string, { unit: string; extendedKeyUsages: readonly ExtendedKeyUsage[] }>;
 export type CertificateUsage = keyof typeof CERTIFICATE_USAGES;
 
-export interface CertificateRequest {
-  readonly ca: CertificateAuthority;
+/** For whom a certificate is. */
+export interface CertificateSubject {
   /** The daemon's name: its common name and its first alternative name. */
   readonly name: string;
   /** Further host names and IP addresses by which it is reached. */
   readonly sans: readonly string[];
   readonly usage: CertificateUsage;
-  /** Receives `ca.pem`, `cert.pem` and `key.pem`. */
-  readonly dir: string;
-  readonly runner: CommandRunner;
 }
 
-/** As certificates name them (RFC 5280, 4.2.1.12). */
-const USAGE_OIDS = { serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2" } as const;
+export interface CertificateRequest extends CertificateSubject {
+  readonly ca: CertificateAuthority;
+  /** Receives `ca.pem`, `cert.pem` and `key.pem`. */
+  readonly dir: string;
+  /** PEM of the authorities that its owner trusts; the one that issues and those that are trusted there when absent. */
+  readonly trusted?: string;
+}
+
+/** A certificate that was issued. */
+export interface IssuedCertificate {
+  /** PEM. */
+  readonly certificate: string;
+  /** In upper-case hexadecimal digits, as node:tls and node:crypto show it. */
+  readonly serial: string;
+  /** Milliseconds since 1970. */
+  readonly notAfterMs: number;
+}
+
 /** As long as Ganeti's; the authority's own end comes first. */
 const VALID_DAYS = 5 * 365;
 /** A certificate that ends sooner is issued anew. */
-const RENEW_DAYS = 90;
-const DAY_MS = 24 * 60 * 60 * 1000;
-/** The longest common name X.509 allows (RFC 5280, ub-common-name). A longer name stands in the SANs alone. */
-const COMMON_NAME_CHARS = 64;
+export const RENEW_DAYS = 90;
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
 /**
  * Give a daemon its certificate and key. What is there and fits the request is kept; a request that changed, a
  * certificate that ends within 90 days and a damaged one are replaced by a new pair.
+ * @returns whether anything has changed there
  * @throws ConfigurationError when the name is no host name
  */
-export async function issueCertificate(request: CertificateRequest): Promise<void> {
+export async function issueCertificate(request: CertificateRequest): Promise<boolean> {
   const names = subjectNames(request);
   await mkdir(request.dir, { recursive: true, mode: 0o700 });
-  if (await isCurrent(request, names)) return;
-  await inPrivateFolder(path.join(request.dir, ".new-"), async (folder) => {
-    const made = {
-      config: path.join(folder, "openssl.cnf"),
-      request: path.join(folder, "request.pem"),
-      ca: path.join(folder, IDENTITY_FILES.ca),
-      cert: path.join(folder, IDENTITY_FILES.cert),
-      key: path.join(folder, IDENTITY_FILES.key),
-    };
-    await writePrivate(made.config, requestConfiguration(request, names));
-    await openssl(request.runner, [
-      ...["req", "-new", "-config", made.config, ...NEW_KEY, "-sha256"],
-      ...["-keyout", made.key, "-out", made.request],
-    ]);
-    await openssl(request.runner, [
-      ...["x509", "-req", "-in", made.request, "-CA", request.ca.certFile, "-CAkey", request.ca.keyFile, "-sha256"],
-      ...["-days", String(validDays(request.ca)), "-set_serial", randomSerial()],
-      ...["-extfile", made.config, "-extensions", "extensions", "-out", made.cert],
-    ]);
-    await copyFile(request.ca.certFile, made.ca);
-    await seal(made.ca, 0o644);
-    await seal(made.cert, 0o644);
-    await seal(made.key, 0o600);
-    // Stopped in between, the parts do not fit each other and the next call issues again.
-    for (const part of ["key", "cert", "ca"] as const)
-      await rename(made[part], path.join(request.dir, IDENTITY_FILES[part]));
-    await sync(request.dir);
-  });
+  await finishReplacement(request.dir);
+  const before = await readIdentity(request.dir);
+  const trusted = await trustedBy(request, before);
+  if (before !== undefined && isCurrent(request, names, { ...before, ca: trusted })) {
+    if (before.ca.equals(trusted)) return false;
+    await installIdentity(request.dir, { ca: trusted });
+    return true;
+  }
+  const { key, csr } = await createSigningRequest();
+  const { certificate } = await sign(request.ca, await requestedKey(csr), request);
+  await installIdentity(request.dir, { ca: trusted, cert: certificate, key });
+  return true;
 }
 
-function subjectNames(request: CertificateRequest): readonly string[] {
-  const names = [...new Set([request.name, ...request.sans])];
-  const wrong = names.find((name) => isIP(name) === 0 && !HOST_NAME.test(name));
-  if (wrong !== undefined || isIP(request.name) !== 0)
-    throw new ConfigurationError(
-      `No certificate can be issued for ${JSON.stringify(wrong ?? request.name)}: not a host name`,
-    );
+/**
+ * Certify the key of a request (PKCS #10) under the name that the signer gives; what the request says of itself does not
+ * count.
+ * @throws OpPrereqError (wrong_input) when the request cannot be used; ConfigurationError when a name is no host name
+ */
+export async function signRequest(
+  ca: CertificateAuthority,
+  csr: string,
+  subject: CertificateSubject,
+): Promise<IssuedCertificate> {
+  return await sign(ca, await requestedKey(csr), subject);
+}
+
+async function sign(
+  ca: CertificateAuthority,
+  owner: KeyObject,
+  subject: CertificateSubject,
+): Promise<IssuedCertificate> {
+  const { unit, extendedKeyUsages } = CERTIFICATE_USAGES[subject.usage];
+  const signer = { certificate: ca.certificate, key: signingKey(await readFile(ca.keyFile)) };
+  const certificate = await signCertificate(signer, owner, {
+    subject: [["OU", unit], ...commonName(subject.name)],
+    names: subjectNames(subject),
+    extendedKeyUsages,
+    validDays: VALID_DAYS,
+  });
+  const { serialNumber: serial, validToDate } = new X509Certificate(certificate);
+  return { certificate, serial, notAfterMs: validToDate.getTime() };
+}
+
+/** Whether a certificate is for the key of this PEM. */
+export function fitsKey(certificate: X509Certificate, key: string | Buffer): boolean {
+  const spki = (of: KeyObject) => of.export({ type: "spki", format: "der" });
+  return spki(certificate.publicKey).equals(spki(createPublicKey(key)));
+}
+
+/** Host names and IP addresses of a certificate. */
+export function namesOf(cert: X509Certificate): readonly string[] {
+  // Node shows them as `DNS:a.test, IP Address:10.0.0.1`.
+  return (cert.subjectAltName ?? "").split(", ").map((name) => name.replace(/^(DNS|IP Address):/, ""));
+}
+
+function subjectNames({ name, sans }: CertificateSubject): readonly string[] {
+  const names = [...new Set([name, ...sans])];
+  const wrong = names.find((each) => isIP(each) === 0 && !HOST_NAME.test(each));
+  if (wrong !== undefined || isIP(name) !== 0)
+    throw new ConfigurationError(`No certificate can be issued for ${JSON.stringify(wrong ?? name)}: not a host name`);
   return names;
 }
 
-function requestConfiguration(request: CertificateRequest, names: readonly string[]): string {
-  const usage = CERTIFICATE_USAGES[request.usage];
-  return configuration({
-    subject: [["OU", usage.unit], ...commonName(request.name)],
-    extensions: {
-      basicConstraints: "critical, CA:FALSE",
-      keyUsage: "critical, digitalSignature",
-      extendedKeyUsage: usage.extendedKeyUsages.join(", "),
-      subjectKeyIdentifier: "hash",
-      authorityKeyIdentifier: "keyid",
-      subjectAltName: names.map((name) => `${isIP(name) === 0 ? "DNS" : "IP"}:${name}`).join(", "),
-    },
-  });
-}
-
-function commonName(name: string): readonly (readonly [string, string])[] {
+function commonName(name: string): readonly (readonly ["CN", string])[] {
   return name.length <= COMMON_NAME_CHARS ? [["CN", name]] : [];
 }
 
-function validDays(ca: CertificateAuthority): number {
-  return Math.max(1, Math.min(VALID_DAYS, Math.floor((ca.certificate.validToDate.getTime() - Date.now()) / DAY_MS)));
+/** While the authority is changed, both are trusted: whoever has both keeps both. */
+async function trustedBy({ ca, trusted }: CertificateRequest, before: Identity | undefined): Promise<Buffer> {
+  if (trusted !== undefined) return Buffer.from(trusted);
+  return before !== undefined && trusts(before.ca, ca.certificate) ? before.ca : await readFile(ca.certFile);
 }
 
-async function isCurrent(request: CertificateRequest, names: readonly string[]): Promise<boolean> {
-  const identity = await readIdentity(request.dir);
-  if (identity === undefined || problemOf(identity) !== undefined) return false;
-  if (!identity.ca.equals(await readFile(request.ca.certFile))) return false;
+function trusts(bundle: Buffer, { fingerprint256 }: X509Certificate): boolean {
+  try {
+    return certificatesIn(bundle).some((each) => each.fingerprint256 === fingerprint256);
+  } catch {
+    return false;
+  }
+}
+
+function isCurrent(request: CertificateRequest, names: readonly string[], identity: Identity): boolean {
+  if (problemOf(identity) !== undefined) return false;
   const cert = new X509Certificate(identity.cert);
   const usage = CERTIFICATE_USAGES[request.usage];
   const subject = [`OU=${usage.unit}`, ...commonName(request.name).map(([field, value]) => `${field}=${value}`)];
   return (
+    cert.verify(request.ca.certificate.publicKey) &&
     cert.subject === subject.join("\n") &&
     isSameSet(
       cert.keyUsage,
       usage.extendedKeyUsages.map((name) => USAGE_OIDS[name]),
     ) &&
-    isSameSet(alternativeNames(cert), names) &&
-    cert.validToDate.getTime() - Date.now() > Math.min(RENEW_DAYS, validDays(request.ca) - 1) * DAY_MS
+    isSameSet(namesOf(cert), names) &&
+    !endsSoon(cert, request.ca)
   );
+}
+
+/** Whether a certificate is to be issued anew: it ends within 90 days, and a new one would last longer. */
+export function endsSoon(cert: Pick<X509Certificate, "validToDate">, ca: CertificateAuthority): boolean {
+  const caEndsMs = ca.certificate.validToDate.getTime();
+  const leftDays = (cert.validToDate.getTime() - Date.now()) / DAY_MS;
+  const caLeftDays = Math.floor((caEndsMs - Date.now()) / DAY_MS);
+  return leftDays <= Math.min(RENEW_DAYS, Math.max(1, Math.min(VALID_DAYS, caLeftDays)) - 1);
 }
 
 async function readIdentity(dir: string): Promise<Identity | undefined> {
@@ -143,11 +192,6 @@ async function readIdentity(dir: string): Promise<Identity | undefined> {
     read(IDENTITY_FILES.key),
   ]);
   return ca === undefined || cert === undefined || key === undefined ? undefined : { ca, cert, key };
-}
-
-/** Node shows them as `DNS:a.test, IP Address:10.0.0.1`. */
-function alternativeNames(cert: X509Certificate): readonly string[] {
-  return (cert.subjectAltName ?? "").split(", ").map((name) => name.replace(/^(DNS|IP Address):/, ""));
 }
 
 function isSameSet(some: readonly string[], others: readonly string[]): boolean {

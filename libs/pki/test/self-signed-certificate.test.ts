@@ -2,13 +2,10 @@ import { X509Certificate } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { createCommandRunner } from "@gannet/exec";
-import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createSelfSignedCertificate } from "../src/index.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const runner = createCommandRunner({ logger: silentLogger() });
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "gannet-self-signed-"));
@@ -17,7 +14,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 test("is its owner's alone, for both sides of a connection, and ends", async () => {
   const dir = path.join(folder, "first");
-  const pem = await createSelfSignedCertificate({ commonName: "node1.test", validitySeconds: 3600, dir, runner });
+  const pem = await createSelfSignedCertificate({ commonName: "node1.test", validitySeconds: 3600, dir });
   const certificate = new X509Certificate(pem);
   expect(certificate.subject).toBe("CN=node1.test");
   expect(certificate.verify(certificate.publicKey)).toBe(true);
@@ -34,6 +31,6 @@ test("is its owner's alone, for both sides of a connection, and ends", async () 
 test("of an owner with a name too long for X.509 has it as an alternative name", async () => {
   const name = `${"x".repeat(60)}.${"y".repeat(60)}.test`;
   const dir = path.join(folder, "long");
-  const pem = await createSelfSignedCertificate({ commonName: name, validitySeconds: 60, dir, runner });
+  const pem = await createSelfSignedCertificate({ commonName: name, validitySeconds: 60, dir });
   expect(new X509Certificate(pem).checkHost(name)).toBe(name);
 });

@@ -17,3 +17,4 @@ export * from "./rapi-rows.ts";
 export { type QuerySource, RESOURCES, type ResourceName, resourceName } from "./resources.ts";
 export * from "./result-status.ts";
 export * from "./run-query.ts";
+export * from "./status-of-instance.ts";

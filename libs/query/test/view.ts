@@ -42,6 +42,7 @@ export function viewOf(rows: Rows): ConfigView {
     instances: new Map(instances.map((instance) => [instance.uuid, instance])),
     disks: new Map(disks.map((disk) => [disk.uuid, disk])),
     filters: new Map(),
+    tokens: new Map(),
     findNode: (name) => find(nodes, name),
     findGroup: (name) => find(groups, name),
     findInstance: (name) => find(instances, name),

@@ -2,11 +2,15 @@
 import { Agent, request } from "node:https";
 import { HttpError, Unavailable } from "@gannet/errors";
 
-export interface RapiAccess {
+/** Who asks: a user with a password, or whoever has a token. */
+export type RapiCredentials = { readonly user: string; readonly password: string } | { readonly token: string };
+
+export type RapiAccess = RapiCredentials & RapiAddress;
+
+/** Where the remote API is, and whose certificates it may have. */
+export interface RapiAddress {
   readonly host: string;
   readonly port: number;
-  readonly user: string;
-  readonly password: string;
   /** PEM of the only authority whose certificates are trusted; absent: those that the system trusts. */
   readonly ca?: string | Buffer;
   /** The name that the certificate must have; absent: the host. */
@@ -31,6 +35,12 @@ export interface SentRequest {
 
 /** No answer came, or not all of it: what the request did is unknown. */
 export class AnswerLost extends Unavailable {}
+
+/** Whoever answers there cannot show that it is the cluster. The request was not sent. */
+export class NotTrusted extends Unavailable {}
+
+/** OpenSSL's and Node's words for certificates that prove nothing. */
+const CERTIFICATE_FAULT = /^(CERT_|ERR_TLS_CERT|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|INVALID_CA|HOSTNAME_MISMATCH)/;
 
 export class Connection {
   readonly #access: RapiAccess;
@@ -71,14 +81,21 @@ export class Connection {
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly status: number; readonly text: string }> {
-    const { host, port, user, password, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#access;
+    const { host, port, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#access;
     return new Promise((resolve, reject) => {
-      const lost = (error: Error) =>
-        reject(
-          signal?.aborted
-            ? (signal.reason as Error)
-            : new AnswerLost(`${host}:${port} did not answer ${method} ${target}: ${error.message}`, { cause: error }),
-        );
+      const lost = (error: NodeJS.ErrnoException) => {
+        if (signal?.aborted) reject(signal.reason as Error);
+        else if (CERTIFICATE_FAULT.test(error.code ?? ""))
+          reject(
+            new NotTrusted(`The certificate of ${host}:${port} is not trusted: ${firstPart(error.message)}`, {
+              cause: error,
+            }),
+          );
+        else
+          reject(
+            new AnswerLost(`${host}:${port} did not answer ${method} ${target}: ${error.message}`, { cause: error }),
+          );
+      };
       const sending = request(
         {
           agent: this.#agent,
@@ -87,10 +104,10 @@ export class Connection {
           method,
           path: target,
           timeout: timeoutMs,
-          auth: `${user}:${password}`,
           ...(signal === undefined ? {} : { signal }),
           headers: {
             Accept: "application/json",
+            Authorization: authorizationOf(this.#access),
             ...(payload === undefined
               ? {}
               : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(payload) }),
@@ -117,6 +134,17 @@ export class Connection {
   }
 }
 
+/** Behind a semicolon Node gives advice on its own options. */
+function firstPart(message: string): string {
+  return message.split(";")[0] ?? message;
+}
+
+/** RFC 7617 and RFC 6750. */
+function authorizationOf(credentials: RapiCredentials): string {
+  if ("token" in credentials) return `Bearer ${credentials.token}`;
+  return `Basic ${Buffer.from(`${credentials.user}:${credentials.password}`).toString("base64")}`;
+}
+
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -125,7 +153,14 @@ function parsed(text: string): unknown {
   }
 }
 
+/** Ganeti's explanation of any 404, which says no more than the message. */
+const NOTHING_MORE = "Nothing matches the given URI";
+
+/** Of what is not found the message says nothing else, and the explanation may. */
 function messageOf(body: unknown): string | undefined {
-  if (typeof body !== "object" || body === null || !("message" in body)) return undefined;
-  return typeof body.message === "string" ? body.message : undefined;
+  if (typeof body !== "object" || body === null || !("message" in body) || typeof body.message !== "string")
+    return undefined;
+  const { message } = body;
+  if (message !== "Not Found" || !("explain" in body) || typeof body.explain !== "string") return message;
+  return body.explain === NOTHING_MORE ? message : `${message}: ${body.explain}`;
 }

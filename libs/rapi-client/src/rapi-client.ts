@@ -5,6 +5,7 @@ import { JobCanceled } from "@gannet/errors";
 import {
   encodeJobRequest,
   encodeTarget,
+  type HttpMethod,
   JOB_FINAL_STATUSES,
   type OpcodeDeclaration,
   type OpResult,
@@ -14,10 +15,10 @@ import { AnswerLost, Connection, type RapiAccess, type SentRequest } from "./con
 import type { DirectHttpMethod, DirectInput, DirectResult, OpcodeInput, PathsOf } from "./declared-types.ts";
 import { decodeJobError } from "./job-error.ts";
 
-export interface RapiClientOptions extends RapiAccess {
+export type RapiClientOptions = RapiAccess & {
   /** How long a request whose answer was lost is repeated, where that does no harm; 0: never. */
   readonly repeatMs?: number;
-}
+};
 
 const DEFAULT_REPEAT_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
@@ -85,36 +86,32 @@ export class RapiClient implements Disposable {
     path: Path,
     ...[input, options]: CallArguments<"GET", Path, Input>
   ): Promise<DirectResult<"GET", Path, Input>> {
-    return this.#call("GET", path, input, options) as Promise<DirectResult<"GET", Path, Input>>;
+    return this.call("GET", path, input, options) as Promise<DirectResult<"GET", Path, Input>>;
   }
 
   put<Path extends PathsOf<"PUT">, const Input extends DirectInput<"PUT", Path>>(
     path: Path,
     ...[input, options]: CallArguments<"PUT", Path, Input>
   ): Promise<DirectResult<"PUT", Path, Input>> {
-    return this.#call("PUT", path, input, options) as Promise<DirectResult<"PUT", Path, Input>>;
+    return this.call("PUT", path, input, options) as Promise<DirectResult<"PUT", Path, Input>>;
   }
 
   post<Path extends PathsOf<"POST">, const Input extends DirectInput<"POST", Path>>(
     path: Path,
     ...[input, options]: CallArguments<"POST", Path, Input>
   ): Promise<DirectResult<"POST", Path, Input>> {
-    return this.#call("POST", path, input, options) as Promise<DirectResult<"POST", Path, Input>>;
+    return this.call("POST", path, input, options) as Promise<DirectResult<"POST", Path, Input>>;
   }
 
   delete<Path extends PathsOf<"DELETE">, const Input extends DirectInput<"DELETE", Path>>(
     path: Path,
     ...[input, options]: CallArguments<"DELETE", Path, Input>
   ): Promise<DirectResult<"DELETE", Path, Input>> {
-    return this.#call("DELETE", path, input, options) as Promise<DirectResult<"DELETE", Path, Input>>;
+    return this.call("DELETE", path, input, options) as Promise<DirectResult<"DELETE", Path, Input>>;
   }
 
-  async #call(
-    method: DirectHttpMethod,
-    path: string,
-    input: unknown = {},
-    { signal }: CallOptions = {},
-  ): Promise<unknown> {
+  /** A method that is known at run time only: what `get`, `put`, `post` and `delete` do, without their types. */
+  async call(method: HttpMethod, path: string, input: unknown = {}, { signal }: CallOptions = {}): Promise<unknown> {
     const { query = {}, body, ...pathParams } = input as RawParams;
     const target = encodeTarget(path, pathParams, query as RawParams);
     const request: SentRequest = { method, target, body, ...(signal && { signal }) };

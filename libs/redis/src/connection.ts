@@ -2,21 +2,35 @@
 import { OpPrereqError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { type RedisOptions as AllRedisOptions, Redis } from "ioredis";
+import { FailoverWatch } from "./failover-watch.ts";
 import { patiently } from "./patience.ts";
+import { confirmBy, type ReplicationRule } from "./replication.ts";
 import { redisUnavailable } from "./unavailable.ts";
 
-/** Where Redis is. `ca` is a PEM text and makes the connection TLS; passwords never stand in `url`. */
-export type RedisAddress =
-  | { readonly kind: "socket"; readonly path: string; readonly password?: string }
-  | { readonly kind: "url"; readonly url: string; readonly password?: string; readonly ca?: string }
+/** How a daemon proves who it is, and knows that it speaks with the cluster's own servers. Passwords never stand in an address. */
+export interface RedisSecrets {
+  readonly password?: string;
+  /** PEM text of the authority that signed the servers' certificates; it makes the connection TLS. */
+  readonly ca?: string;
+  /** PEM texts that the client shows to servers which ask for a certificate. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
+}
+
+/** Where Redis is. */
+export type RedisAddress = (
+  | { readonly kind: "socket"; readonly path: string }
+  | { readonly kind: "url"; readonly url: string }
   | {
       readonly kind: "sentinel";
       readonly sentinels: readonly { readonly host: string; readonly port: number }[];
       /** The name by which the sentinels know the Redis they watch. */
       readonly name: string;
-      readonly password?: string;
-      readonly ca?: string;
-    };
+    }
+) &
+  RedisSecrets & {
+    /** Scripts that are declared `confirmed` wait accordingly; without it they wait for nothing but the server's disk. */
+    readonly replication?: ReplicationRule;
+  };
 
 export interface ConnectionOptions {
   /** Shown by `CLIENT LIST` and in logs: `master:ledger`. */
@@ -44,6 +58,10 @@ const SILENCE_LIMIT_MS = 10_000;
 /** Blocking commands are asked to wait less than this (see the ledger's stream reader, and BullMQ's 10 s). */
 const BLOCKING_SILENCE_LIMIT_MS = 30_000;
 const SENTINEL_PORT = 26_379;
+/** Of several servers one may be switched off, and the way to the others must not take as long as a leader's lease. */
+const SENTINEL_CONNECT_TIMEOUT_MS = 1_500;
+/** What a server says that is a replica, loads its data, or has just changed sides. */
+const NOT_THE_PRIMARY = /^(READONLY|LOADING|MASTERDOWN|UNBLOCKED) /;
 
 /**
  * Open a connection that reconnects for ever with a bounded pause. It is usable at once.
@@ -56,9 +74,65 @@ const SENTINEL_PORT = 26_379;
  * The caller closes it with `quit()` or `disconnect()`.
  */
 export function connectRedis(address: RedisAddress, options: ConnectionOptions): Redis {
-  const redis = new Redis({ ...endpointOptions(address), ...behaviour(options, address.kind) });
+  const redis = new SteadyRedis({ ...endpointOptions(address), ...behaviour(options, address.kind) }, watchOf(address));
+  const { replication } = address;
+  if (replication !== undefined && replication.replicas > 0) confirmBy(redis, replication);
   logTransitions(redis, options);
   return redis;
+}
+
+/** A connection that goes on until its owner closes it, whatever happens while it connects. */
+class SteadyRedis extends Redis {
+  readonly #watch: FailoverWatch | undefined;
+  #isClosed = false;
+
+  constructor(options: RedisOptions, watch: FailoverWatch | undefined) {
+    super(options);
+    this.#watch = watch;
+    watch?.add(this);
+    // ioredis gives it up for good when it is told to reconnect while it asks the sentinels (tried with 6.0).
+    this.on("end", () => {
+      if (!this.#isClosed) setTimeout(() => this.#connectAgain(), reconnectDelay(1)).unref();
+    });
+  }
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.#close();
+    super.disconnect(reconnect);
+  }
+
+  override quit(...args: Parameters<Redis["quit"]>): ReturnType<Redis["quit"]> {
+    this.#close();
+    return super.quit(...args);
+  }
+
+  /** BullMQ makes the connections that wait by this. */
+  override duplicate(override: Partial<RedisOptions> = {}): Redis {
+    return new SteadyRedis({ ...this.options, ...override }, this.#watch);
+  }
+
+  #close(): void {
+    this.#isClosed = true;
+    this.#watch?.remove(this);
+  }
+
+  #connectAgain(): void {
+    if (!this.#isClosed && this.status === "end") this.connect().catch(() => undefined);
+  }
+}
+
+function watchOf(address: RedisAddress): FailoverWatch | undefined {
+  if (address.kind !== "sentinel") return undefined;
+  const { sentinels: _, name: __, kind: ___, replication: ____, ...secrets } = address;
+  const scheme = address.ca === undefined ? "redis" : "rediss";
+  return FailoverWatch.of(address, ({ host, port }) => {
+    const url = `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+    const options = { name: "sentinel-watch", blocking: true };
+    const sentinel = new Redis({ ...endpointOptions({ kind: "url", url, ...secrets }), ...behaviour(options, "url") });
+    // A listener must exist: ioredis writes to the console otherwise. The connections themselves tell of trouble.
+    sentinel.on("error", () => undefined);
+    return sentinel;
+  });
 }
 
 /** Wait until Redis answers (it has loaded its data, too). @throws Unavailable after `timeoutMs` */
@@ -76,18 +150,13 @@ export async function redisReady(redis: Redis, { timeoutMs }: { readonly timeout
  * `sentinel://host[:port][,host[:port]…]/name`. The password comes apart, from a file that only the daemon reads.
  * @throws OpPrereqError (wrong_input) naming what is wrong, without repeating a password
  */
-export function parseRedisAddress(
-  text: string,
-  secrets: { readonly password?: string; readonly ca?: string } = {},
-): RedisAddress {
-  const password = secrets.password === undefined ? {} : { password: secrets.password };
-  const ca = secrets.ca === undefined ? {} : { ca: secrets.ca };
+export function parseRedisAddress(text: string, secrets: RedisSecrets = {}): RedisAddress {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
     if (!path.startsWith("/")) throw badAddress("a socket's path must be absolute: unix:/run/gannet/redis.sock");
-    return { kind: "socket", path, ...password };
+    return { kind: "socket", path, ...secrets };
   }
-  if (text.startsWith("sentinel://")) return { kind: "sentinel", ...parseSentinels(text), ...password, ...ca };
+  if (text.startsWith("sentinel://")) return { kind: "sentinel", ...parseSentinels(text), ...secrets };
   const url = URL.parse(text);
   if (url === null || !/^rediss?:$/.test(url.protocol))
     throw badAddress("it must begin with unix:/, redis://, rediss:// or sentinel://");
@@ -95,7 +164,7 @@ export function parseRedisAddress(
   if (url.password !== "") throw badAddress("it holds a password; put the password into the password file");
   if (!/^\/?\d*$/.test(url.pathname) || url.search !== "" || url.hash !== "")
     throw badAddress("after the host only a database number may follow: redis://host:6379/0");
-  return { kind: "url", url: text, ...password, ...ca };
+  return { kind: "url", url: text, ...secrets };
 }
 
 function parseSentinels(text: string): Pick<Extract<RedisAddress, { kind: "sentinel" }>, "sentinels" | "name"> {
@@ -133,7 +202,7 @@ function endpointOptions(address: RedisAddress): RedisOptions {
         port: url.port === "" ? 6379 : Number(url.port),
         db: Number(url.pathname.slice(1)),
         ...(url.username === "" ? {} : { username: decodeURIComponent(url.username) }),
-        ...(secure ? { tls: tlsOptions(address.ca) } : {}),
+        ...(secure ? { tls: tlsOptions(address) } : {}),
         ...password,
       };
     }
@@ -142,28 +211,29 @@ function endpointOptions(address: RedisAddress): RedisOptions {
         sentinels: [...address.sentinels],
         name: address.name,
         sentinelRetryStrategy: reconnectDelay,
-        sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
-        failoverDetector: true,
+        sentinelCommandTimeout: SENTINEL_CONNECT_TIMEOUT_MS,
         ...(address.ca === undefined
           ? {}
-          : { tls: tlsOptions(address.ca), sentinelTLS: tlsOptions(address.ca), enableTLSForSentinelMode: true }),
+          : { tls: tlsOptions(address), sentinelTLS: tlsOptions(address), enableTLSForSentinelMode: true }),
+        // The sentinels have the password of the servers that they watch.
+        ...(address.password === undefined ? {} : { sentinelPassword: address.password }),
         ...password,
       };
   }
 }
 
-function tlsOptions(ca: string | undefined): NonNullable<RedisOptions["tls"]> {
-  return { minVersion: "TLSv1.2", ...(ca === undefined ? {} : { ca }) };
+function tlsOptions({ ca, certificate }: RedisSecrets): NonNullable<RedisOptions["tls"]> {
+  return { minVersion: "TLSv1.2", ...(ca === undefined ? {} : { ca }), ...certificate };
 }
 
 function behaviour(options: ConnectionOptions, kind: RedisAddress["kind"]): RedisOptions {
   return {
     connectionName: options.name,
-    connectTimeout: CONNECT_TIMEOUT_MS,
+    connectTimeout: kind === "sentinel" ? SENTINEL_CONNECT_TIMEOUT_MS : CONNECT_TIMEOUT_MS,
     retryStrategy: reconnectDelay,
     disableClientInfo: true,
-    // A replica answers READONLY: after a failover the address leads to the new one, so ask for it again.
-    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+    // After a failover the address leads to another server: ask for it again.
+    reconnectOnError: (error) => (kind === "sentinel" ? NOT_THE_PRIMARY : /^READONLY/).test(error.message),
     ...(options.blocking === true
       ? { maxRetriesPerRequest: null, socketTimeout: BLOCKING_SILENCE_LIMIT_MS }
       : {

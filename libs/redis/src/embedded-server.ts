@@ -8,6 +8,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { OpPrereqError, Unavailable } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { connectRedis, type RedisAddress, redisReady } from "./connection.ts";
@@ -16,6 +17,11 @@ export interface EmbeddedRedisOptions {
   /** Holds its data, its configuration and nothing else; made when missing, for this user only. */
   readonly directory: string;
   readonly socketPath: string;
+  /**
+   * Name of an RDB file in `directory` that holds its data at first. It is removed when they are in the append-only
+   * file, which must not exist before.
+   */
+  readonly seedFile?: string;
   /** Absolute path; Debian's by default. */
   readonly binary?: string;
   /** Gets the server's own log lines at level debug, and its end. */
@@ -49,6 +55,8 @@ const STOP_TIMEOUT_MS = 10_000;
 /** How long a server that outlived its own launcher may take to go. */
 const PREDECESSOR_TIMEOUT_MS = 5_000;
 const KEPT_LOG_LINES = 20;
+/** Between two looks at how far the first append-only file is. */
+const AOF_PAUSE_MS = 20;
 
 /**
  * Start it and wait until it answers.
@@ -63,7 +71,7 @@ export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise
   const configFile = join(directory, "redis.conf");
   // Removed first: an existing file would keep its mode.
   await rm(configFile, { force: true });
-  await writeFile(configFile, configuration(directory, socketPath), { mode: 0o600 });
+  await writeFile(configFile, configuration(options), { mode: 0o600 });
 
   const child = spawnServer(binary, configFile);
   const log = collectLog(child, options.logger);
@@ -71,6 +79,10 @@ export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise
   const address = { kind: "socket", path: socketPath } as const;
   try {
     await Promise.race([answers(address), endedEarly(exited, binary, log)]);
+    if (options.seedFile !== undefined) {
+      await Promise.race([keepOnDisk(address), endedEarly(exited, binary, log)]);
+      await rm(join(directory, options.seedFile));
+    }
   } catch (error) {
     child.kill("SIGKILL");
     throw error;
@@ -103,7 +115,7 @@ function checkPaths(directory: string, socketPath: string, binary: string): void
 }
 
 /** https://redis.io/docs/latest/operate/oss_and_stack/management/config/ */
-function configuration(directory: string, socketPath: string): string {
+function configuration({ directory, socketPath, seedFile }: EmbeddedRedisOptions): string {
   return [
     "# Written anew at each start.",
     "port 0",
@@ -111,7 +123,8 @@ function configuration(directory: string, socketPath: string): string {
     "unixsocketperm 700",
     `dir "${directory}"`,
     "daemonize no",
-    "appendonly yes",
+    // With it from the start the server would not look at the RDB file.
+    ...(seedFile === undefined ? ["appendonly yes"] : ["appendonly no", `dbfilename "${seedFile}"`]),
     "appendfsync always",
     // The append-only file is the only record; snapshots beside it would only cost disk writes.
     'save ""',
@@ -163,6 +176,23 @@ async function answers(address: RedisAddress): Promise<void> {
   const redis = connectRedis(address, { name: "embedded-server" });
   try {
     await redisReady(redis, { timeoutMs: READY_TIMEOUT_MS });
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** From now on all it has, and each change, is in the append-only file. */
+async function keepOnDisk(address: RedisAddress): Promise<void> {
+  const redis = connectRedis(address, { name: "embedded-server" });
+  try {
+    await redis.config("SET", "appendonly", "yes");
+    for (;;) {
+      const state = await redis.info("persistence");
+      if (/^aof_last_bgrewrite_status:err/m.test(state))
+        throw new Unavailable("redis-server could not write its append-only file; is the disk full?");
+      if (/^aof_rewrite_in_progress:0/m.test(state) && /^aof_rewrite_scheduled:0/m.test(state)) return;
+      await delay(AOF_PAUSE_MS);
+    }
   } finally {
     redis.disconnect();
   }

@@ -1,7 +1,10 @@
 export type { ChainableCommander, Redis } from "ioredis";
 export * from "./connection.ts";
+export * from "./data-copy.ts";
 export * from "./embedded-server.ts";
 export * from "./keys.ts";
 export * from "./patience.ts";
+export { confirmed, type ReplicationRule, Unconfirmed } from "./replication.ts";
 export * from "./script.ts";
+export * from "./server-configuration.ts";
 export * from "./unavailable.ts";

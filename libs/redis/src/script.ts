@@ -22,6 +22,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigurationConflict, LockError, StaleEpoch } from "@gannet/errors";
 import type { Redis } from "ioredis";
+import { confirmed } from "./replication.ts";
 import { redisUnavailable } from "./unavailable.ts";
 
 /** From the first word of an error reply to the error it is. */
@@ -41,6 +42,11 @@ export interface ScriptDefinition {
   readonly keys: number | "any";
   /** Codes of its own, beside STALE_EPOCH, CONFLICT and LOCK. */
   readonly errors?: ScriptErrors;
+  /**
+   * What it wrote must outlive the server: enough replicas have it when `run` resolves. It must be a script that may
+   * be run again when they do not confirm in time, and then answers the same.
+   */
+  readonly confirmed?: boolean;
 }
 
 export interface Script {
@@ -48,13 +54,14 @@ export interface Script {
   /**
    * Run it. Scripts started one after another without waiting go out together and run in that order, save when
    * the server has to be given one of them first.
-   * @throws what its error code stands for; Unavailable when Redis is in trouble
+   * @throws what its error code stands for; Unavailable when Redis is in trouble; Unconfirmed
    */
   run(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
 /** Declare a script. The server is given its text once, when it does not know it. */
-export function defineScript({ name, lua, keys: keyCount, errors = {} }: ScriptDefinition): Script {
+export function defineScript(definition: ScriptDefinition): Script {
+  const { name, lua, keys: keyCount, errors = {} } = definition;
   const sha = createHash("sha1").update(lua).digest("hex");
   const classes: ScriptErrors = { ...COMMON_ERRORS, ...errors };
   return {
@@ -62,18 +69,24 @@ export function defineScript({ name, lua, keys: keyCount, errors = {} }: ScriptD
     async run(redis, keys, args) {
       if (keyCount !== "any" && keys.length !== keyCount)
         throw new Error(`Script ${name} takes ${keyCount} keys, not ${keys.length}`);
-      try {
-        return await redis.evalsha(sha, keys.length, ...keys, ...args);
-      } catch (error) {
-        if (!isNoScript(error)) throw scriptError(error, classes);
-      }
-      try {
-        return await redis.eval(lua, keys.length, ...keys, ...args);
-      } catch (error) {
-        throw scriptError(error, classes);
-      }
+      const reply = await answerOf(redis, keys, args);
+      if (definition.confirmed === true) await confirmed(redis);
+      return reply;
     },
   };
+
+  async function answerOf(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    try {
+      return await redis.evalsha(sha, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!isNoScript(error)) throw scriptError(error, classes);
+    }
+    try {
+      return await redis.eval(lua, keys.length, ...keys, ...args);
+    } catch (error) {
+      throw scriptError(error, classes);
+    }
+  }
 }
 
 /**

@@ -13,16 +13,17 @@ const SERVER_TROUBLE: Readonly<Record<string, string>> = {
   MISCONF: "Redis cannot write to its disk; look at its log and the free space there",
   NOAUTH: "Redis wants a password; set it in the password file",
   NOPERM: "the Redis user may not run this command; give it the rights that deploy/ documents",
-  NOREPLICAS: "Redis has too few replicas to accept writes",
+  NOREPLICAS: "Redis has too few replicas in touch to accept writes; this may be the smaller part of a divided network",
   OOM: "Redis has reached its memory limit; raise maxmemory or archive and remove jobs",
   READONLY: "this Redis is a read-only replica",
+  UNBLOCKED: "Redis has changed from a primary to a replica",
   UNKILLABLE: "Redis is busy with a long script",
   WRONGPASS: "Redis refuses the password; look at the password file",
 };
 
 /** How ioredis and Node say that there was no connection, or none any more. */
 const CONNECTION_TROUBLE =
-  /^(Connection is closed|Reached the max retries per request|Stream isn't writeable|Command aborted|Command timed out|Socket timeout|Socket closed unexpectedly|All sentinels are unreachable|connect |read |write )/;
+  /^(Connection is closed|Reached the max retries per request|Stream isn't writeable|Command aborted|Command timed out|Socket timeout|Socket closed unexpectedly|All sentinels are unreachable|connect |read |write |Client network socket disconnected)/;
 
 /**
  * The error to throw for a failed command: `Unavailable` with a reason when the server or the way to it is in

@@ -14,7 +14,8 @@ import {
 } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { statusOf } from "./call-errors.ts";
-import { masterOnly, serverCredentials, type TlsIdentity } from "./credentials.ts";
+import { masterOnly, serverCredentials } from "./credentials.ts";
+import { LiveIdentity, type TlsIdentity } from "./live-identity.ts";
 import { MESSAGE_LIMIT_BYTES } from "./message-limit.ts";
 import { SERVICES, type ServiceMethods, type ServiceName, type Services } from "./services.ts";
 
@@ -38,7 +39,7 @@ export interface CallEnd {
 }
 
 export interface AgentServerOptions {
-  readonly identity: TlsIdentity;
+  readonly identity: TlsIdentity | LiveIdentity;
   readonly listen: { readonly host: string /** 0 for any free one. */; readonly port: number };
   readonly handlers: AgentHandlers;
   /** Told of each call that ended, for logs and measurements. */
@@ -61,8 +62,9 @@ const LAST_ANSWERS_MS = 2_000;
 
 /** Listens when it resolves. @throws ConfigurationError when it cannot listen there */
 export async function createAgentServer(options: AgentServerOptions): Promise<AgentServer> {
+  const identity = LiveIdentity.of(options.identity);
   const server = new Server({
-    interceptors: [masterOnly],
+    interceptors: [masterOnly(identity)],
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES,
@@ -79,7 +81,7 @@ export async function createAgentServer(options: AgentServerOptions): Promise<Ag
   });
   health.addToServer(server);
   if (options.development) await (await import("./reflection.ts")).addReflection(server);
-  const port = await bind(server, options);
+  const port = await bind(server, options.listen, identity);
   return {
     port,
     stop: async (graceMs) => {
@@ -94,11 +96,14 @@ export async function createAgentServer(options: AgentServerOptions): Promise<Ag
   };
 }
 
-async function bind(server: Server, options: AgentServerOptions): Promise<number> {
-  const { host, port } = options.listen;
+async function bind(
+  server: Server,
+  { host, port }: AgentServerOptions["listen"],
+  identity: LiveIdentity,
+): Promise<number> {
   const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, serverCredentials(options.identity), (error, bound) =>
+    server.bindAsync(address, serverCredentials(identity), (error, bound) =>
       error === null
         ? resolve(bound)
         : reject(new ConfigurationError(`Cannot listen on ${address}: ${reasonOf(error)}`)),

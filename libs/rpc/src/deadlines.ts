@@ -36,7 +36,14 @@ export const DEADLINES_MS: {
     changeMasterNetmask: FAST,
     setHosts: NORMAL,
     configureOpenvswitch: NORMAL,
+    keepConfiguration: URGENT,
+    /** One that is late renews nothing. */
+    renewSelfFence: 5 * SECOND,
     delay: (request) => request.durationMs + MARGIN,
+    setTrust: URGENT,
+    requestCertificate: URGENT,
+    installCertificate: URGENT,
+    forgetCluster: URGENT,
   },
   blockDevices: {
     create: NORMAL,

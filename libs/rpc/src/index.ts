@@ -1,5 +1,4 @@
 export * from "./agent-server.ts";
-export type { TlsIdentity } from "./credentials.ts";
 export * from "./deadlines.ts";
 export * from "./generated/gannet/node/v1/block_device.ts";
 export * from "./generated/gannet/node/v1/common.ts";
@@ -8,6 +7,8 @@ export * from "./generated/gannet/node/v1/node.ts";
 export * from "./generated/gannet/node/v1/os.ts";
 export * from "./generated/gannet/node/v1/storage.ts";
 export * from "./generated/gannet/node/v1/transfer.ts";
+export * from "./live-identity.ts";
 export * from "./node-client.ts";
 export * from "./parameters.ts";
+export * from "./self-fence-lease.ts";
 export * from "./services.ts";

@@ -1,9 +1,11 @@
 /** The master's connection to one node's agent. */
+import type { X509Certificate } from "node:crypto";
 import { NodeUnreachable } from "@gannet/errors";
 import { Client, type ClientOptions, connectivityState, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { callError } from "./call-errors.ts";
-import { channelCredentials, type TlsIdentity } from "./credentials.ts";
+import { channelCredentials } from "./credentials.ts";
 import { DEADLINES_MS } from "./deadlines.ts";
+import type { LiveIdentity, TlsIdentity } from "./live-identity.ts";
 import { MESSAGE_LIMIT_BYTES } from "./message-limit.ts";
 import { type MethodDefinition, SERVICES, type ServiceMethods, type ServiceName, type Services } from "./services.ts";
 
@@ -12,9 +14,22 @@ export interface NodeClientOptions {
   readonly nodeName: string;
   /** `host:port` of the agent. */
   readonly address: string;
-  readonly identity: TlsIdentity;
+  readonly identity: TlsIdentity | LiveIdentity;
+  /** Told at each connection which certificate the agent has shown. */
+  readonly onCertificate?: (certificate: X509Certificate) => void;
+  /** Told of each call that ended, streams excepted, for measurements. */
+  readonly onCallEnd?: (call: ClientCallEnd) => void;
   /** How long a call waits for the connection; a node that cannot be connected to in that time is unreachable. */
   readonly connectTimeoutMs?: number;
+}
+
+/** How one call went. */
+export interface ClientCallEnd {
+  /** `NodeService/Describe` */
+  readonly method: string;
+  readonly durationMs: number;
+  /** `error`: the agent refused it or failed. `unreachable`: it was not asked, or what it did is not known. */
+  readonly outcome: "ok" | "error" | "unreachable" | "canceled";
 }
 
 export interface CallOptions {
@@ -54,7 +69,8 @@ const CHANNEL_OPTIONS: ClientOptions = {
 };
 
 export function createNodeClient(options: NodeClientOptions): NodeClient {
-  const channel = new Client(options.address, channelCredentials(options.identity, options.nodeName), {
+  const credentials = channelCredentials(options.identity, options.nodeName, options.onCertificate);
+  const channel = new Client(options.address, credentials, {
     ...CHANNEL_OPTIONS,
     "grpc.ssl_target_name_override": options.nodeName,
     "grpc.default_authority": options.nodeName,
@@ -66,8 +82,9 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
         Object.entries(methods).map(([name, method]) => {
           const deadline = (DEADLINES_MS as DeadlineTable)[service]?.[name];
           if (deadline === undefined) throw new Error(`${service}.${name} has no deadline`);
-          const { nodeName, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
-          const bound = { channel, nodeName, connectTimeoutMs, method: method as unknown as AnyMethod, deadline };
+          const { nodeName, connectTimeoutMs = CONNECT_TIMEOUT_MS, onCallEnd } = options;
+          const anyMethod = method as unknown as AnyMethod;
+          const bound = { channel, nodeName, connectTimeoutMs, onCallEnd, method: anyMethod, deadline };
           return [name, method.responseStream ? streamingCall(bound) : unaryCall(bound)];
         }),
       ),
@@ -83,6 +100,7 @@ interface BoundMethod {
   readonly channel: Client;
   readonly nodeName: string;
   readonly connectTimeoutMs: number;
+  readonly onCallEnd: NodeClientOptions["onCallEnd"];
   readonly method: AnyMethod;
   readonly deadline: number | ((request: unknown) => number);
 }
@@ -91,6 +109,7 @@ function unaryCall(bound: BoundMethod) {
   const { method } = bound;
   return async (request: unknown, options: CallOptions = {}): Promise<unknown> => {
     options.signal?.throwIfAborted();
+    const startedAt = performance.now();
     const answered = new AbortController();
     const connection = new AbortController();
     return new Promise((resolve, reject) => {
@@ -103,8 +122,13 @@ function unaryCall(bound: BoundMethod) {
         { deadline: deadlineOf(bound, request, options) },
         (error, reply) => {
           answered.abort();
+          const reason =
+            error === null ? undefined : failure(bound, error, { ...options, connection: connection.signal });
+          const outcome = error === null ? "ok" : outcomeOf(reason, options.signal);
+          const [, service = ""] = method.path.split(/gannet\.node\.v1\./);
+          bound.onCallEnd?.({ method: service, outcome, durationMs: performance.now() - startedAt });
           if (error === null) resolve(reply);
-          else reject(failure(bound, error, { ...options, connection: connection.signal }));
+          else reject(reason);
         },
       );
       giveUpUnconnected(bound, connection);
@@ -113,6 +137,11 @@ function unaryCall(bound: BoundMethod) {
         signal?.addEventListener("abort", cancel, { signal: answered.signal });
     });
   };
+}
+
+function outcomeOf(reason: unknown, signal: AbortSignal | undefined): ClientCallEnd["outcome"] {
+  if (signal?.aborted) return "canceled";
+  return reason instanceof NodeUnreachable ? "unreachable" : "error";
 }
 
 function streamingCall(bound: BoundMethod) {

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -16,7 +17,6 @@ import {
   OpPrereqError,
   StaleEpoch,
 } from "@gannet/errors";
-import { createCommandRunner } from "@gannet/exec";
 import {
   type CertificateAuthority,
   type CertificateUsage,
@@ -25,7 +25,6 @@ import {
   issueCertificate,
   loadIdentity,
 } from "@gannet/pki";
-import { silentLogger } from "@gannet/telemetry";
 import { credentials, loadPackageDefinition, type ServiceClientConstructor } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { service as healthService } from "grpc-health-check";
@@ -39,13 +38,13 @@ import {
   DEADLINES_MS,
   decodeParameters,
   encodeParameters,
+  LiveIdentity,
   type LiveStateUpdate,
   type NodeClient,
   SERVICES,
 } from "../src/index.ts";
 
 const run = promisify(execFile);
-const runner = createCommandRunner({ logger: silentLogger() });
 const NODE = "node1.gannet.test";
 let root: string;
 let ca: CertificateAuthority;
@@ -58,7 +57,7 @@ const onWatch = vi.fn<AgentHandlers["node"]["watch"]>();
 
 async function issue(name: string, usage: CertificateUsage, from = ca): Promise<Identity> {
   const dir = path.join(root, name);
-  await issueCertificate({ ca: from, name, sans: ["127.0.0.1"], usage, dir, runner });
+  await issueCertificate({ ca: from, name, sans: ["127.0.0.1"], usage, dir });
   return loadIdentity(dir);
 }
 
@@ -93,7 +92,7 @@ const aborted = (call: CallContext) =>
 
 beforeAll(async () => {
   root = await mkdtemp(path.join(tmpdir(), "gannet-rpc-"));
-  ca = await createCa({ dir: path.join(root, "ca"), runner });
+  ca = await createCa({ dir: path.join(root, "ca") });
   node = await issue(NODE, "node");
   master = await issue("master.gannet.test", "master");
   server = await startServer({ development: false });
@@ -146,7 +145,7 @@ test("a client without a certificate, and one that speaks only TLS 1.2, does not
 });
 
 test("a node's certificate and one of another authority are no master's", async () => {
-  const otherCa = await createCa({ dir: path.join(root, "other-ca"), runner });
+  const otherCa = await createCa({ dir: path.join(root, "other-ca") });
   const stranger = await issue("stranger.gannet.test", "master", otherCa);
   for (const [identity, refusal] of [
     [node, ConfigurationError],
@@ -445,6 +444,31 @@ test("calls made while the agent restarts succeed again soon after it is back", 
   await second.stop(0);
 });
 
+test("each call is told of with what came of it", async () => {
+  const told: string[] = [];
+  const measured = (port: number) =>
+    createNodeClient({
+      ...{ nodeName: NODE, address: `127.0.0.1:${port}`, identity: master, connectTimeoutMs: 200 },
+      onCallEnd: ({ method, outcome }) => told.push(`${method} ${outcome}`),
+    });
+  const reachable = measured(server.port);
+  await delay(reachable);
+  onDelay.mockRejectedValueOnce(new OpPrereqError("no", "wrong_input"));
+  await expect(delay(reachable)).rejects.toThrow(OpPrereqError);
+  const stop = new AbortController();
+  onDelay.mockImplementationOnce(async (_request, call) => {
+    stop.abort(new Error("enough"));
+    await aborted(call);
+    return {};
+  });
+  await expect(delay(reachable, { signal: stop.signal })).rejects.toThrow("enough");
+  reachable.close();
+  const unreachable = measured(1);
+  await expect(delay(unreachable)).rejects.toThrow(NodeUnreachable);
+  unreachable.close();
+  expect(told).toEqual(["ok", "error", "canceled", "unreachable"].map((outcome) => `NodeService/Delay ${outcome}`));
+});
+
 test("an address in use is an error", async () => {
   await expect(
     createAgentServer({
@@ -491,4 +515,88 @@ test("what a request says about its duration counts in its deadline", () => {
   expect(
     typeof delayDeadline === "function" && delayDeadline({ step: undefined, durationMs: 3_600_000 }),
   ).toBeGreaterThan(3_600_000);
+});
+
+test("both sides change their authority and certificates while calls go on, and none fails", async () => {
+  const nextCa = await createCa({ dir: path.join(root, "next-ca") });
+  const both = Buffer.concat([await readFile(nextCa.certFile), await readFile(ca.certFile)]);
+  const issueNext = async (name: string, usage: CertificateUsage) => {
+    const dir = path.join(root, `next-${name}`);
+    await issueCertificate({ ca: nextCa, name, sans: ["127.0.0.1"], usage, dir });
+    return await loadIdentity(dir);
+  };
+  const [nextNode, nextMaster] = [await issueNext(NODE, "node"), await issueNext("master.gannet.test", "master")];
+  const [ofNode, ofMaster] = [new LiveIdentity(node), new LiveIdentity(master)];
+  const changing = await createAgentServer({
+    ...{ identity: ofNode, listen: { host: "127.0.0.1", port: 0 }, handlers: handlers() },
+    ...{ onCallEnd: () => {}, development: false },
+  });
+  const address = `127.0.0.1:${changing.port}`;
+  const steady = createNodeClient({ nodeName: NODE, address, identity: ofMaster });
+  const serials = new Set<string>();
+  let isOver = false;
+  let calls = 0;
+  const failures: unknown[] = [];
+  const work = async (target: () => { client: NodeClient; end: () => void }) => {
+    while (!isOver) {
+      const { client: each, end } = target();
+      await delay(each).catch((error: unknown) => failures.push(error));
+      end();
+      calls += 1;
+    }
+  };
+  const fresh = () => {
+    const onCertificate = ({ serialNumber }: { serialNumber: string }) => void serials.add(serialNumber);
+    const each = createNodeClient({ nodeName: NODE, address, identity: ofMaster, onCertificate });
+    return { client: each, end: () => each.close() };
+  };
+  const load = [work(() => ({ client: steady, end: () => {} })), work(fresh)];
+  const someCalls = async () => {
+    const soon = calls + 20;
+    await vi.waitFor(() => expect(calls).toBeGreaterThan(soon), { timeout: 30_000 });
+  };
+  await someCalls();
+  for (const change of [
+    () => ofNode.change({ ...node, ca: both }),
+    () => ofMaster.change({ ...master, ca: both }),
+    () => ofNode.change({ ...nextNode, ca: both }),
+    () => ofMaster.change({ ...nextMaster, ca: both }),
+    () => ofNode.change(nextNode),
+    () => ofMaster.change(nextMaster),
+  ]) {
+    change();
+    await someCalls();
+  }
+  isOver = true;
+  await Promise.all(load);
+  expect(failures).toEqual([]);
+  expect(serials.size).toBe(2);
+  const replaced = createNodeClient({ nodeName: NODE, address, identity: master });
+  await expect(delay(replaced, { timeoutMs: 5_000 })).rejects.toThrow(NodeUnreachable);
+  replaced.close();
+  steady.close();
+  await changing.stop(0);
+});
+
+test("a revoked certificate is refused at once: the master's on an open connection, the agent's on a new one", async () => {
+  const ofNode = new LiveIdentity(node);
+  const ofMaster = new LiveIdentity(master);
+  const strict = await createAgentServer({
+    ...{ identity: ofNode, listen: { host: "127.0.0.1", port: 0 }, handlers: handlers() },
+    ...{ onCallEnd: () => {}, development: false },
+  });
+  const address = `127.0.0.1:${strict.port}`;
+  const connected = createNodeClient({ nodeName: NODE, address, identity: master });
+  await delay(connected);
+  ofNode.revoke([new X509Certificate(master.cert).serialNumber.toLowerCase()]);
+  await expect(delay(connected)).rejects.toThrow(/refused the call: .*is revoked/);
+  ofNode.revoke([]);
+  await delay(connected);
+  ofNode.retire("it has left");
+  await expect(delay(connected)).rejects.toThrow(/it has left/);
+  ofMaster.revoke([new X509Certificate(node.cert).serialNumber]);
+  const wary = createNodeClient({ nodeName: NODE, address, identity: ofMaster });
+  await expect(delay(wary, { timeoutMs: 5_000 })).rejects.toThrow(/is revoked/);
+  for (const each of [connected, wary]) each.close();
+  await strict.stop(0);
 });

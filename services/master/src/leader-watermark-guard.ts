@@ -1,12 +1,15 @@
 /**
  * Compares Redis with this master's watermark, all the time and anew after each lost connection. While Redis holds
  * less than it did, this master does not lead and answers nobody, until the data are back or an operator accepts.
+ *
+ * After a failover another server answers. It need not have what its predecessor alone had, so the watermark is moved
+ * only to what enough replicas have: a server that has all of that is as good as the one before, another is refused.
  */
 import { isDeepStrictEqual } from "node:util";
 import { Unavailable } from "@gannet/errors";
 import { skipJobIds } from "@gannet/job-ledger";
 import { raiseEpoch } from "@gannet/locking";
-import { connectRedis, type Redis, type RedisAddress } from "@gannet/redis";
+import { confirmed, connectRedis, type Redis, type RedisAddress } from "@gannet/redis";
 import type { Logger } from "@gannet/telemetry";
 import { furthest, type Marks, missing, readMarks, type Watermark, WatermarkFile } from "./leader-watermark.ts";
 
@@ -75,6 +78,11 @@ export class RedisGuard {
     return new RedisGuard(options, file, await file.read());
   }
 
+  /** Whether Redis is there and has all its data. */
+  get isTrusted(): boolean {
+    return this.#isTrusted();
+  }
+
   /** Why nobody is answered now: Redis has lost data. */
   get refusal(): Unavailable | undefined {
     return this.#refusal;
@@ -108,13 +116,13 @@ export class RedisGuard {
     }
   }
 
-  /** Look now. When it resolves, what was seen is on disk, too. @returns whether Redis has all its data */
-  async confirm(): Promise<boolean> {
+  /** Look now. @returns whether Redis has all its data, and the watermark, on disk, has come as far as this epoch */
+  async confirm(epoch = 0): Promise<boolean> {
     await this.#look();
-    return this.#isTrusted();
+    return this.#isTrusted() && (this.#stored?.epoch ?? 0) >= epoch;
   }
 
-  /** What Redis has answered meanwhile: if it does not know that any more, it has lost it. */
+  /** What Redis has answered and its replicas confirmed: if it does not know that any more, it has lost it. */
   saw(seen: Partial<Pick<Marks, "lastJob" | "configurationSerial">>): void {
     if (this.#known !== undefined) this.#known = furthest(this.#known, { ...this.#known, ...seen });
   }
@@ -157,11 +165,13 @@ export class RedisGuard {
     // Taken first: what grows while Redis is asked is not missing.
     const before = await this.#before();
     const held = await readMarks(this.#redis);
+    const unconfirmed = await confirmed(this.#redis).catch((error: unknown) => error);
     const lacks = before === undefined ? [] : missing(before, held);
     if (before !== undefined && lacks.length > 0) {
       if (before.loss?.accepted !== true) await this.#refuse(before, held, lacks);
       else await this.#accept(before);
-    } else await this.#trustIn(held, disconnections);
+    } else if (unconfirmed === undefined) await this.#trustIn(held, disconnections);
+    else await this.#trustIn(before === undefined ? nothing(held) : marksOf(before), disconnections);
   }
 
   /** While data are lost the file has the word, which an operator may have changed. */
@@ -218,6 +228,11 @@ export class RedisGuard {
     this.#changed = Promise.withResolvers<void>();
     resolve();
   }
+}
+
+/** What is known of a Redis that is seen for the first time and whose replicas confirm nothing. */
+function nothing({ runId }: Marks): Marks {
+  return { runId, epoch: 0, configurationSerial: 0, lastJob: 0, jobChanges: 0 };
 }
 
 function marksOf({ loss: _, ...marks }: Watermark): Marks {

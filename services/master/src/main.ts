@@ -3,27 +3,47 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { RedisConfigStore } from "@gannet/config-store";
+import { RedisConfigStore, RedisJoinTokens, RedisLeaderNotes } from "@gannet/config-store";
 import { exitCodeOf, GannetError, OpPrereqError, Unavailable } from "@gannet/errors";
-import { BullWakeQueue, RedisJobLedger } from "@gannet/job-ledger";
-import { type Leadership, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
-import { certificateValidity, IDENTITY_FILES, loadIdentity } from "@gannet/pki";
+import { BullWakeQueue, type JobLedger, RedisJobLedger } from "@gannet/job-ledger";
+import { type Leadership, MasterRoster, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
+import { certificateValidity, IDENTITY_FILES } from "@gannet/pki";
 import { connectRedis, parseRedisAddress, type RedisAddress } from "@gannet/redis";
 import { createNodeClient } from "@gannet/rpc";
-import { createLogger, type Logger } from "@gannet/telemetry";
-import { domainSecretFile, type MasterConfiguration, readConfiguration } from "./configuration.ts";
+import { createLogger, createMetricsRegistry, type Logger, serviceManager, tryMetricsServer } from "@gannet/telemetry";
+import {
+  auditFile,
+  domainSecretFile,
+  loginLimits,
+  type MasterConfiguration,
+  readConfiguration,
+} from "./configuration.ts";
 import { readDomainSecret } from "./domain-secret.ts";
 import { carriesSecrets, SecretVault } from "./executor/secret-vault.ts";
 import { acceptLoss, WatermarkFile } from "./leader-watermark.ts";
 import { RedisGuard } from "./leader-watermark-guard.ts";
+import { Masters } from "./leadership/masters.ts";
+import { hostAndPort, rapiPlaceOf } from "./leadership/rapi-place.ts";
+import { eligible, StandbyWatch } from "./leadership/standby.ts";
 import { MemoryLiveState } from "./live-state/live-state.ts";
 import { LOGICAL_UNITS, unavailableIn } from "./logical-units/registry.ts";
+import { ClusterAuthority } from "./membership/cluster-authority.ts";
+import { Joining } from "./membership/joining.ts";
+import { keepMasterIdentity, MasterIdentity, ownIdentities } from "./membership/master-identity.ts";
+import { masterSecrets } from "./membership/master-secrets.ts";
+import { NodeCertificates } from "./membership/node-certificates.ts";
+import { MasterMetrics } from "./metrics/master-metrics.ts";
+import { readinessOf } from "./metrics/readiness.ts";
 import { instanceConsole } from "./nodes/instance-console.ts";
 import { type AgentTarget, NodeDirectory } from "./nodes/node-directory.ts";
+import { AuditLog } from "./rapi/audit-log.ts";
+import { contactText, LeaderForwarding } from "./rapi/leader-forwarding.ts";
 import type { TlsIdentity } from "./rapi/rapi-deps.ts";
 import { createRapiServer } from "./rapi/rapi-server.ts";
 import { createRefusingServer } from "./rapi/refusing-server.ts";
+import { TlsFiles } from "./rapi/tls-files.ts";
 import { lead } from "./term.ts";
+import { GANNET_VERSION } from "./version.ts";
 
 /** Between the end of one term and the next candidacy. */
 const CANDIDACY_PAUSE_MS = 500;
@@ -31,6 +51,7 @@ const CANDIDACY_PAUSE_MS = 500;
 const START_PATIENCE_MS = 2_000;
 /** After the order to stop; longer than the executor's grace, shorter than supervisors wait before they kill. */
 const STOP_DEADLINE_MS = 15_000;
+const MANAGER = serviceManager();
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -47,6 +68,7 @@ async function main(): Promise<void> {
   const logger = await createLogger({ name: "master", level: configuration.logLevel, format: configuration.logFormat });
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  stop.signal.addEventListener("abort", () => MANAGER.stopping());
   stop.signal.addEventListener("abort", () => setTimeout(() => giveUpStopping(logger), STOP_DEADLINE_MS).unref());
   await serve(configuration, logger, stop.signal);
 }
@@ -59,7 +81,12 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     cert: await readFile(configuration.rapi.certificateFile),
     key: await readFile(configuration.rapi.keyFile),
   };
+  let shown: TlsIdentity = tls;
+  let leadership: Leadership | undefined;
   const guard = await RedisGuard.open({ address, stateDir: configuration.stateDir, logger });
+  const registry = createMetricsRegistry(configuration.metrics);
+  const readiness = () => readinessOf(guard, leadership);
+  const metricsServer = await tryMetricsServer(configuration.metrics, { registry, readiness, logger });
   await untilTrusted(guard, { ...configuration.rapi, tls }, stop);
   if (stop.aborted) return await guard.close();
   const configStore = await RedisConfigStore.open({ address, name: "master", logger });
@@ -74,55 +101,128 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const election = new RedisLeaderElection(connect("election"), {
     holder: configuration.nodeName,
     leaseMs: configuration.leaseMs,
+    contact: () => contactText({ ...rapiPlace(), certificate: shown.cert.toString() }),
   });
-  let leadership: Leadership | undefined;
+  const notes = new RedisLeaderNotes(connect("notes"));
+  const { watcher, automaticFailover } = configuration;
   const live = new MemoryLiveState();
+  const current = () => (leadership?.lost.aborted === false ? { epoch: leadership.epoch } : undefined);
+  const metricsRedis = connect("metrics");
+  const metrics = new MasterMetrics(registry, {
+    ledger,
+    locks,
+    view: () => configStore.view,
+    epoch: () => current()?.epoch,
+    silenceMs: (node) => live.silenceMs(node),
+    pingRedis: () => metricsRedis.ping(),
+    clock: Date.now,
+  });
   const secrets = new SecretVault();
-  const identity = await loadIdentity(configuration.identityDir);
+  const authority = await ClusterAuthority.open(configuration.caDir, logger);
+  const identity = await MasterIdentity.open({ authority, ...ownIdentities(configuration), logger });
+  const nodeCertificates = new NodeCertificates({ authority, identity });
+  void keepMasterIdentity({ identity, configStore, logger }, stop);
   const certificates = [
     ...[IDENTITY_FILES.cert, IDENTITY_FILES.ca].map((file) => path.join(configuration.identityDir, file)),
     configuration.rapi.certificateFile,
   ];
   const connectAgent = ({ name, address: agent }: AgentTarget) =>
-    createNodeClient({ nodeName: name, address: agent, identity });
+    createNodeClient({
+      nodeName: name,
+      address: agent,
+      identity: identity.live,
+      onCallEnd: (call) => metrics.callEnded(call),
+      onCertificate: (certificate) => nodeCertificates.saw(name, certificate),
+    });
   const nodes = new NodeDirectory({ view: () => configStore.view, connect: connectAgent });
   configStore.onChange((view) => {
     nodes.refresh(view);
-    guard.saw({ configurationSerial: view.serial });
+    // Where there are replicas a change may be seen before they have it; the guard itself looks for what they have.
+    if (address.replication === undefined) guard.saw({ configurationSerial: view.serial });
   });
+  const { nodeName } = configuration;
+  const rapiPlace = () => rapiPlaceOf(configuration, configStore.view);
+  const masters = new Masters({
+    roster: new MasterRoster(connect("roster")),
+    election,
+    self: nodeName,
+    tell: () => ({
+      address: hostAndPort(rapiPlace()),
+      version: GANNET_VERSION,
+      serial: configStore.view.serial,
+    }),
+    logger,
+  });
+  void masters.keepAnnouncing(stop);
 
+  const { whenUnwritable } = configuration.rapi.audit;
+  const audit = await AuditLog.open({ file: auditFile(configuration), whenUnwritable, logger });
+  const submit: JobLedger["submit"] = async (jobs, key) => {
+    await guard.admit();
+    if (current() === undefined && carriesSecrets(jobs))
+      throw new Unavailable("Jobs with secret OS parameters are taken by the leader only, and this is a standby");
+    const ids = await secrets.submit(jobs, (stored) => ledger.submit(stored, key));
+    guard.saw({ lastJob: ids.at(-1) ?? 0 });
+    return ids;
+  };
   const rapi = await createRapiServer(
     {
       configStore,
-      leader: { current: () => (leadership?.lost.aborted === false ? { epoch: leadership.epoch } : undefined) },
+      leader: { current },
+      forwarding: new LeaderForwarding({ election, self: nodeName, ca: () => identity.live.identity.ca }),
+      masters,
       ledger,
-      submit: async (jobs, key) => {
-        await guard.admit();
-        if (leadership === undefined && carriesSecrets(jobs))
-          throw new Unavailable("Jobs with secret OS parameters are taken by the leader only, and this is a standby");
-        const ids = await secrets.submit(jobs, (stored) => ledger.submit(stored, key));
-        guard.saw({ lastJob: ids.at(-1) ?? 0 });
-        return ids;
-      },
+      submit,
+      joining: new Joining({
+        tokens: new RedisJoinTokens(connect("join-tokens")),
+        certificates: nodeCertificates,
+        configStore,
+        ledger,
+        submit,
+        masterSecrets: () => masterSecrets(configuration),
+        now: () => Date.now() / 1000,
+        logger,
+      }),
+      joinTls: () => identity.joinTls,
       locks,
       liveState: live,
+      notes,
+      watcher,
+      automaticFailover,
       implemented: new Set(LOGICAL_UNITS.keys()),
       unavailable: unavailableIn,
       logger,
       usersFile: configuration.rapi.usersFile,
+      audit,
+      onRequestEnd: (end) => metrics.requestEnded(end),
       tls,
       console: (name) => instanceConsole(name, { view: configStore.view, live, nodes }),
       exportsOn: async (node) => (await nodes.client(node).transfers.listExports({})).instanceNames,
       refusal: () => guard.refusal,
       clock: Date.now,
     },
-    configuration.rapi,
+    { ...configuration.rapi, loginLimits: loginLimits(configuration) },
   );
+  const showAnother = (changed: TlsIdentity) => {
+    shown = changed;
+    rapi.setTls(changed);
+  };
+  const tlsFiles = new TlsFiles({ ...configuration.rapi, logger, onChange: showAnother }, tls);
+  tlsFiles.start();
+  MANAGER.ready();
+  process.on("SIGHUP", () => {
+    void audit.reopen();
+    void tlsFiles.refresh();
+  });
 
   while (!stop.aborted) {
     try {
       const trust = await guard.trusted(stop);
-      leadership = await election.campaign(AbortSignal.any([stop, trust]));
+      {
+        await using _ = new StandbyWatch({ live, node: (uuid) => nodes.client(uuid), configStore, logger });
+        using mayLead = await eligible(configStore, nodeName, stop);
+        leadership = await election.campaign(AbortSignal.any([stop, trust, mayLead]));
+      }
       await lead(
         {
           leadership,
@@ -135,11 +235,18 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
           node: (uuid) => nodes.client(uuid),
           connectAgent,
           masterCertificates: () => Promise.all(certificates.map(certificateValidity)),
+          certificates: nodeCertificates,
           domainSecret: () => readDomainSecret(domainSecretFile(configuration)),
           logger,
           queue,
           units: LOGICAL_UNITS,
           secrets,
+          notes,
+          watcher,
+          automaticFailover,
+          nodeName,
+          masters,
+          onOpcodeEnd: (end) => metrics.opcodeEnded(end),
         },
         stop,
       );
@@ -152,7 +259,12 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     await delay(CANDIDACY_PAUSE_MS, undefined, { signal: stop }).catch(() => undefined);
   }
 
+  await metricsServer?.stop();
+  metrics.close();
+  metricsRedis.disconnect();
+  tlsFiles.stop();
   await rapi.stop();
+  await audit.close();
   nodes.close();
   await ledger.close();
   await queue.close();
@@ -177,6 +289,7 @@ async function untilTrusted(
   if (await isTrusted(guard, soon)) return;
   const reason = () => guard.refusal ?? new Unavailable("The master waits for Redis, which is not reachable");
   const server = await createRefusingServer({ ...rapi, reason });
+  MANAGER.ready();
   await isTrusted(guard, stop);
   await server.stop();
 }
@@ -193,10 +306,15 @@ async function redisAddress(configuration: MasterConfiguration): Promise<RedisAd
     file === undefined ? undefined : (await readFile(file, "utf8")).trim();
   const password = await text(configuration.redisPasswordFile);
   const ca = await text(configuration.redisCaFile);
-  return parseRedisAddress(configuration.redis, {
+  const cert = await text(configuration.redisCertificateFile);
+  const key = await text(configuration.redisKeyFile);
+  const address = parseRedisAddress(configuration.redis, {
     ...(password === undefined ? {} : { password }),
     ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { certificate: { cert, key } }),
   });
+  const { redisReplicasToWait: replicas, redisWaitMs: timeoutMs } = configuration;
+  return replicas === 0 ? address : { ...address, replication: { replicas, timeoutMs } };
 }
 
 main().then(

@@ -1,7 +1,8 @@
 /** Versions that the remote API reports. */
 
-/** Gannet's own. */
-export const GANNET_VERSION = "0.1.0";
+import { GANNET_VERSION } from "@gannet/objects";
+
+export { GANNET_VERSION };
 
 /** What `/2/info` says of versions: the 3.x contract that clients look for, and who is really answering. */
 export const VERSION_FACTS = {

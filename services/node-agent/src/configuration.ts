@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
-import { HYPERVISORS, METADATA_ADDRESS } from "@gannet/objects";
+import { HYPERVISORS, METADATA_ADDRESS, SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
 import { z } from "zod";
 import { GANETI_ALLOCATOR_SEARCH_PATH } from "./allocators/site-allocators.ts";
 import { SYSTEM_STORAGE_TOOLS } from "./block-devices/storage-tools.ts";
@@ -54,7 +54,7 @@ export const agentConfiguration = z.strictObject({
     .prefault({}),
   /** Exports of instances. */
   exportDir: absolutePath.default("/srv/ganeti/export"),
-  osSearchPath: z.array(absolutePath).default([...GANETI_OS_SEARCH_PATH]),
+  osSearchPath: z.array(absolutePath).default([...GANETI_OS_SEARCH_PATH, SYSTEM_LAYOUT.osDir]),
   /** Holds the site's hooks, `<path>-<phase>.d`. */
   hooksFolder: absolutePath.default(GANETI_HOOKS_FOLDER),
   /** Folders of the allocators that the site has installed; asked on the master's node only. */
@@ -123,6 +123,27 @@ export const agentConfiguration = z.strictObject({
       packageFolder: absolutePath.optional(),
     })
     .prefault({}),
+  /** How this node stops its guests by itself where the cluster has it guard itself (automatic failover). */
+  selfFence: z
+    .strictObject({
+      /** From when its lease ends until no guest runs: the agent has the first quarter, another process the rest. */
+      stopWithinS: z.number().min(1).default(15),
+      /** Restarts the machine when the process that sees to it stands still, such as /dev/watchdog. */
+      watchdogDevice: absolutePath.optional(),
+      /** How long the device waits. */
+      watchdogTimeoutS: z.number().positive().default(60),
+    })
+    .prefault({}),
+  /** Where Prometheus is answered, in plain HTTP; false: nowhere. */
+  metrics: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        host: z.string().default("127.0.0.1"),
+        port: z.int().min(0).max(65_535).default(SYSTEM_PORTS.agentMetrics),
+      }),
+    ])
+    .prefault({}),
   /** In which the names of the cluster's nodes are kept where the cluster is told to (`modify_etc_hosts`). */
   hostsFile: absolutePath.default(SYSTEM_HOSTS_FILE),
   log: z
@@ -145,7 +166,7 @@ export type AgentConfiguration = z.output<typeof agentConfiguration>;
 /** @throws ConfigurationError naming the file and every setting that is wrong */
 export async function readConfiguration(file: string): Promise<AgentConfiguration> {
   const text = await readFile(file, "utf8").catch((error: Error) => {
-    throw new ConfigurationError(`The configuration cannot be read: ${error.message}`);
+    throw new ConfigurationError(`The configuration cannot be read: ${error.message}`, { cause: error });
   });
   const parsed = agentConfiguration.safeParse(parseJson(file, text));
   if (parsed.success) return parsed.data;

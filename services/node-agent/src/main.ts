@@ -7,8 +7,8 @@ import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contrac
 import { ConfigurationError, exitCodeOf, GannetError } from "@gannet/errors";
 import { type CommandRunner, createCommandRunner, endLeftoverCommands } from "@gannet/exec";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
-import { IDENTITY_FILES, loadIdentity } from "@gannet/pki";
-import { createLogger, type Logger } from "@gannet/telemetry";
+import { IDENTITY_FILES } from "@gannet/pki";
+import { createLogger, createMetricsRegistry, type Logger, serviceManager, tryMetricsServer } from "@gannet/telemetry";
 import { setLogger } from "@grpc/grpc-js";
 import { type Agent, startAgent } from "./agent.ts";
 import { SiteAllocators } from "./allocators/site-allocators.ts";
@@ -21,37 +21,51 @@ import { type AgentConfiguration, readConfiguration } from "./configuration.ts";
 import { SiteHooks } from "./hooks/site-hooks.ts";
 import { HostsFile } from "./hosts-file/hosts-file.ts";
 import { HYPERVISOR_DRIVERS, type HypervisorParts } from "./hypervisors/index.ts";
+import { detectGuestScopes } from "./hypervisors/kvm/isolation/guest-scopes.ts";
 import { SYSTEM_SPICE_CERTIFICATE } from "./hypervisors/kvm/spice-certificate.ts";
 import { withUserNetworking } from "./hypervisors/with-user-networking.ts";
 import { xenOptions } from "./hypervisors/xen/xen-options.ts";
+import { NodeIdentity } from "./identity/node-identity.ts";
 import { MasterAddressSetup, siteScriptIn } from "./master-address/master-address.ts";
 import { claimOnLoopback } from "./metadata/claim-address.ts";
 import type { MetadataSettings } from "./metadata/metadata-service.ts";
+import { AgentMetrics } from "./metrics/agent-metrics.ts";
 import { SYSTEM_NETWORK_TOOLS } from "./nics/network-tools.ts";
 import { createOpenvswitchSetup } from "./nics/openvswitch-setup.ts";
 import { type FileStoragePlace, NodeVerification } from "./node-facts/node-verification.ts";
 import { createOsDefinitions } from "./os/index.ts";
 import { KERNEL_TRIGGER, PowerCycle, REBOOT_COMMAND } from "./power-cycle.ts";
+import { FenceFile } from "./self-fence/fence-file.ts";
+import { runFenceProcess } from "./self-fence/fence-process.ts";
+import { createWatchman, detachOutputs } from "./self-fence/watchman.ts";
 import { OobProgram } from "./site-commands/oob-program.ts";
 import { RestrictedCommands } from "./site-commands/restricted-commands.ts";
-import { takeStateFolder } from "./state-folder.ts";
+import { keepLeaders, takeStateFolder } from "./state-folder.ts";
 import { createNodeStorage } from "./storage/create-node-storage.ts";
 import { createTransfers } from "./transfers/create-transfers.ts";
 
 async function main(): Promise<void> {
   const configuration = await readConfiguration(configurationFile());
   const { nodeName, log } = configuration;
+  if (parseArguments().selfFence) return await watchSelfFence(configuration);
   const logger = await createLogger({ name: nodeName, level: log.level, format: log.format });
   logGrpc(logger);
-  const { agent, release } = await start(configuration, logger);
+  const registry = createMetricsRegistry(configuration.metrics);
+  const { agent, release } = await start(configuration, new AgentMetrics(registry), logger);
   logger.info({ host: configuration.listen.host, port: agent.port, pid: process.pid }, "agent ready");
+  const manager = serviceManager();
+  manager.ready();
 
   let stopping = false;
+  const readiness = () => ({ ready: !stopping, state: { node: nodeName, rpcPort: agent.port } });
+  const metricsServer = await tryMetricsServer(configuration.metrics, { registry, readiness, logger });
   const stop = async (signal: string): Promise<void> => {
     if (stopping) return;
     stopping = true;
+    manager.stopping();
     logger.info({ signal }, "agent stopping");
     await agent.stop(configuration.stopTimeoutMs);
+    await metricsServer?.stop();
     release();
     logger.info("agent stopped");
     process.exit(0);
@@ -61,13 +75,23 @@ async function main(): Promise<void> {
 
 async function start(
   configuration: AgentConfiguration,
+  metrics: AgentMetrics,
   logger: Logger,
 ): Promise<{ readonly agent: Agent; readonly release: () => void }> {
   const { stateDir, pkiDir, exportDir, nodeName, listen, development } = configuration;
-  const identity = await loadIdentity(pkiDir, { name: nodeName });
-  const folder = await takeStateFolder(stateDir, identity.ca);
+  const identity = await NodeIdentity.open({
+    nodeName,
+    pkiDir,
+    onAuthorities: (former, authorities) => keepLeaders(stateDir, former, authorities),
+    logger,
+  });
+  const folder = await takeStateFolder(stateDir, identity.live.identity.ca);
   await endLeftoverCommands(folder.commands, logger);
-  const runner = createCommandRunner({ logger, recordFolder: folder.commands });
+  const runner = createCommandRunner({
+    logger,
+    recordFolder: folder.commands,
+    onCommandEnd: (run) => metrics.commandEnded(run),
+  });
   const os = createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger });
   const hypervisors = hypervisorsOf(configuration, { runner, logger });
   const contents = createDiskContents({ runner, tools: configuration.storageTools });
@@ -77,6 +101,7 @@ async function start(
     listen,
     identity,
     leadersFolder: folder.leaders,
+    configurationFile: path.join(stateDir, "configuration.json"),
     hypervisors,
     blockDevices: blockDevicesOf(configuration, { runner, logger }),
     contents,
@@ -108,6 +133,17 @@ async function start(
       logger,
     }),
     metadata: await metadataOf(configuration, runner),
+    selfFence: {
+      file: new FenceFile(stateDir),
+      watchman: createWatchman({
+        stateDir,
+        configFile: configurationFile(),
+        runner,
+        scopes: await detectGuestScopes(stateDir),
+        logger,
+      }),
+      stopWithinMs: stopWithinMsOf(configuration),
+    },
     hostsFile: new HostsFile(configuration.hostsFile),
     verification: new NodeVerification({
       hypervisors,
@@ -123,10 +159,38 @@ async function start(
       masterAddressScript: siteScriptIn(configuration.scriptFolder),
     }),
     logger,
+    metrics,
     development,
     ...(configuration.recordExecutions ? { executionsFile: path.join(stateDir, "executions.log") } : {}),
   });
   return { agent, release: folder.release };
+}
+
+function stopWithinMsOf({ selfFence }: AgentConfiguration): number {
+  const { stopWithinS, watchdogDevice, watchdogTimeoutS } = selfFence;
+  return (stopWithinS + (watchdogDevice === undefined ? 0 : watchdogTimeoutS)) * 1000;
+}
+
+/** The process beside the agent, which the agent itself starts with `--self-fence`. */
+async function watchSelfFence(configuration: AgentConfiguration): Promise<void> {
+  const { stateDir, selfFence, powercycle, nodeName, log } = configuration;
+  detachOutputs(path.join(stateDir, "self-fence.log"));
+  const logger = await createLogger({ name: nodeName, level: log.level, format: "json" });
+  const runner = createCommandRunner({ logger });
+  await runFenceProcess({
+    stateDir,
+    file: new FenceFile(stateDir),
+    drivers: () => ({
+      hypervisors: [...hypervisorsOf(configuration, { runner, logger }).values()],
+      blockDevices: [...blockDevicesOf(configuration, { runner, logger }).values()],
+    }),
+    stopWithinMs: selfFence.stopWithinS * 1000,
+    configFile: configurationFile(),
+    trigger: powercycle ? KERNEL_TRIGGER : undefined,
+    watchdogDevice: selfFence.watchdogDevice,
+    logger,
+  });
+  process.exit(0);
 }
 
 /** What was kept of guests is not left behind where the service is turned off. */
@@ -232,9 +296,12 @@ function configurationFile(): string {
   return config;
 }
 
-function parseArguments(): { readonly config?: string | undefined } {
+function parseArguments(): { readonly config?: string | undefined; readonly selfFence: boolean } {
   try {
-    return parseArgs({ options: { config: { type: "string" } } }).values;
+    const { values } = parseArgs({
+      options: { config: { type: "string" }, "self-fence": { type: "boolean", default: false } },
+    });
+    return { config: values.config, selfFence: values["self-fence"] };
   } catch (error) {
     throw new ConfigurationError(error instanceof Error ? error.message : String(error));
   }

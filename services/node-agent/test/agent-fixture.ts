@@ -16,10 +16,11 @@ import {
 } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
 import { vi } from "vitest";
-import { type Agent, startAgent } from "../src/agent.ts";
+import { type Agent, type AgentParts, startAgent } from "../src/agent.ts";
 import { SiteAllocators } from "../src/allocators/site-allocators.ts";
 import { SiteHooks } from "../src/hooks/site-hooks.ts";
 import { HostsFile } from "../src/hosts-file/hosts-file.ts";
+import { NodeIdentity } from "../src/identity/node-identity.ts";
 import {
   type MasterAddressParts,
   MasterAddressSetup,
@@ -49,7 +50,7 @@ export interface TestCluster {
 
 export async function createTestCluster(): Promise<TestCluster> {
   const root = await mkdtemp(path.join(tmpdir(), "gannet-agent-"));
-  const ca = await createCa({ dir: path.join(root, "ca"), runner });
+  const ca = await createCa({ dir: path.join(root, "ca") });
   const nodePkiDir = path.join(root, "pki-node1");
   return {
     root,
@@ -66,7 +67,7 @@ export async function issue(
   usage: "node" | "master",
   dir: string,
 ): Promise<Identity> {
-  await issueCertificate({ ca, name, sans: ["127.0.0.1"], usage, dir, runner });
+  await issueCertificate({ ca, name, sans: ["127.0.0.1"], usage, dir });
   return loadIdentity(dir);
 }
 
@@ -179,6 +180,8 @@ export async function startTestAgent(
     readonly masterAddress?: Partial<MasterAddressParts>;
     /** Off by default. */
     readonly metadata?: MetadataSettings;
+    /** None by default. */
+    readonly selfFence?: NonNullable<AgentParts["selfFence"]>;
     /** By default of a node without file storage. */
     readonly verification?: (hypervisors: NodeVerificationParts["hypervisors"]) => NodeVerification;
   },
@@ -192,7 +195,7 @@ export async function startTestAgent(
   const agent = await startAgent({
     nodeName: NODE,
     listen: { host: "127.0.0.1", port: 0 },
-    identity: cluster.node,
+    identity: await NodeIdentity.open({ nodeName: NODE, pkiDir: cluster.nodePkiDir, logger: silentLogger() }),
     hypervisors,
     blockDevices: new Map([["file", disks]]),
     os,

@@ -41,6 +41,7 @@ export const KVM_PARAMETERS = {
     syntax: "absolute-path-or-url",
     onNode: "file",
     doc: "Image in the first CD-ROM drive",
+    needsRoot: "foreign-path",
   },
   cdrom2_image_path: {
     type: "string",
@@ -48,6 +49,7 @@ export const KVM_PARAMETERS = {
     syntax: "absolute-path-or-url",
     onNode: "file",
     doc: "Image in the second CD-ROM drive",
+    needsRoot: "foreign-path",
   },
   cdrom_disk_type: {
     type: "string",
@@ -97,6 +99,7 @@ export const KVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Image in the floppy drive",
+    needsRoot: "foreign-path",
   },
   initrd_path: {
     type: "string",
@@ -104,6 +107,7 @@ export const KVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Initial RAM disk for kernel_path",
+    needsRoot: "foreign-path",
   },
   kernel_args: { type: "string", default: "ro", doc: "Command line of the kernel in kernel_path" },
   kernel_path: {
@@ -112,9 +116,15 @@ export const KVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Kernel on the node that is booted directly; the guest boots from its devices when empty",
+    needsRoot: "foreign-path",
   },
   keymap: { type: "string", default: "", doc: "Keyboard layout of the graphical console" },
-  kvm_extra: { type: "string", default: "", doc: "More arguments for qemu, separated by blanks" },
+  kvm_extra: {
+    type: "string",
+    default: "",
+    doc: "More arguments for qemu, separated by blanks",
+    needsRoot: "any-value",
+  },
   kvm_flag: {
     type: "string",
     default: "",
@@ -128,6 +138,7 @@ export const KVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "The qemu program on the node",
+    needsRoot: "any-value",
   },
   kvm_pci_reservations: {
     type: "int",

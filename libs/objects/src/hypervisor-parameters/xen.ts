@@ -39,6 +39,7 @@ const SHARED = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Script that sets up network interfaces",
+    needsRoot: "any-value",
   },
 } as const satisfies ParameterTable;
 
@@ -75,6 +76,7 @@ export const XEN_HVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Image in the CD-ROM drive",
+    needsRoot: "foreign-path",
   },
   cpu_cap: CPU_CAP,
   cpu_weight: { ...CPU_WEIGHT, max: 65_534 },
@@ -85,6 +87,7 @@ export const XEN_HVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "The program that emulates devices",
+    needsRoot: "any-value",
   },
   disk_type: {
     type: "string",
@@ -100,6 +103,7 @@ export const XEN_HVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "The loader that starts the guest's firmware",
+    needsRoot: "foreign-path",
   },
   migration_mode: { ...MIGRATION_MODE, default: "non-live" },
   nic_type: {
@@ -110,7 +114,12 @@ export const XEN_HVM_PARAMETERS = {
     doc: "Model of the network cards",
   },
   pae: { type: "bool", default: true, doc: "Whether the guest sees PAE" },
-  pci_pass: { type: "string", default: "", doc: "PCI devices handed to the guest, separated by semicolons" },
+  pci_pass: {
+    type: "string",
+    default: "",
+    doc: "PCI devices handed to the guest, separated by semicolons",
+    needsRoot: "any-value",
+  },
   use_localtime: { type: "bool", default: false, doc: "Whether the guest's clock shows the node's local time" },
   vif_type: { type: "string", default: "ioemu", choices: ["ioemu", "vif"], doc: "How network cards are attached" },
   viridian: { type: "bool", default: false, doc: "Whether Windows guests see Hyper-V's interface" },
@@ -128,13 +137,14 @@ export const XEN_HVM_PARAMETERS = {
 export const XEN_PVM_PARAMETERS = {
   ...SHARED,
   blockdev_prefix: { type: "string", default: "sd", doc: "How the guest's disk devices begin" },
-  bootloader_args: { type: "string", default: "", doc: "Arguments of the boot loader" },
+  bootloader_args: { type: "string", default: "", doc: "Arguments of the boot loader", needsRoot: "any-value" },
   bootloader_path: {
     type: "string",
     default: "",
     syntax: "absolute-path",
     onNode: "file",
     doc: "Boot loader that finds the kernel in the guest's disk",
+    needsRoot: "any-value",
   },
   /** Not Ganeti's, whose xen-pvm knows pv alone. */
   guest_type: {
@@ -152,6 +162,7 @@ export const XEN_PVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Initial RAM disk for kernel_path",
+    needsRoot: "foreign-path",
   },
   kernel_args: { type: "string", default: "ro", doc: "Command line of the kernel" },
   /** Not `required` here: it may be empty where the boot loader is used, which the cross check knows. */
@@ -161,6 +172,7 @@ export const XEN_PVM_PARAMETERS = {
     syntax: "absolute-path",
     onNode: "file",
     doc: "Kernel on the node that the guest runs",
+    needsRoot: "foreign-path",
   },
   migration_mode: { ...MIGRATION_MODE, default: "live" },
   root_path: { type: "maybe-string", default: "/dev/xvda1", doc: "Root device told to the kernel" },

@@ -9,6 +9,9 @@ export const ClusterRenewCrypto = defineOpcode({
   doc: "Renew the cluster's certificates and keys.",
   params: {
     node_certificates: p.flag("Renew the nodes' certificates."),
+    cluster_certificate: p.flag(
+      "Replace the cluster's authority, and with it all certificates (not in Ganeti's opcode).",
+    ),
     renew_ssh_keys: p.flag("Renew the nodes' SSH keys."),
     ssh_key_type: p.optional(z.enum(SSH_KEY_TYPES), "Type of the new SSH keys."),
     ssh_key_bits: p.optional(p.positive, "Length of the new SSH keys."),

@@ -44,6 +44,12 @@ export function openApiDocument({ version }: { readonly version: string }): Open
       responses: SHARED_RESPONSES,
       securitySchemes: {
         basic: { type: "http", scheme: "basic", description: "A user of the users file, with its options as roles." },
+        bearer: {
+          type: "http",
+          scheme: "bearer",
+          description:
+            "An API token, with its right on this kind of resource as its role; its maker has the role, too.",
+        },
       },
     },
   };

@@ -1,6 +1,7 @@
 /** One method of a resource as a document's operation. */
 import type { Access } from "../define.ts";
 import type { DirectMethod, JobMethod, ResourceMethod } from "../rapi/methods.ts";
+import { methodKind } from "../rapi/resource-kinds.ts";
 import { jobBody, type ParameterSchemas } from "./job-body.ts";
 import { parametersOf, templateOf } from "./parameters.ts";
 import type { SchemaCollection } from "./schemas.ts";
@@ -25,12 +26,20 @@ export const SHARED_RESPONSES = {
   },
 } as const satisfies Readonly<Record<string, OpenApiResponse>>;
 
-/** Roles of which a user needs one, for each kind of access; where none is needed, a cluster may ask no credentials. */
-const SECURITY: Readonly<Record<Access, Operation["security"]>> = {
-  none: [{ basic: [] }, {}],
-  read: [{ basic: ["read"] }, { basic: ["write"] }],
-  write: [{ basic: ["write"] }],
+/** Roles of which a requester needs one, for each kind of access. */
+const ROLES: Readonly<Record<Access, readonly (readonly string[])[]>> = {
+  none: [[]],
+  read: [["read"], ["write"]],
+  write: [["write"]],
 };
+
+/** Where no role is needed, a cluster may ask no credentials; users' own affairs are no token's. */
+function securityOf(method: ResourceMethod): Operation["security"] {
+  if (method.kind === "direct" && method.proof === "body") return [];
+  const schemes = methodKind(method, {}) === "account" ? ["basic"] : ["basic", "bearer"];
+  const ways = schemes.flatMap((scheme) => ROLES[method.access].map((roles) => ({ [scheme]: roles })));
+  return method.access === "none" ? [...ways, {}] : ways;
+}
 
 export function operationOf(method: ResourceMethod, schemas: SchemaCollection): Operation {
   const opcode = method.kind === "job" ? opcodeSchemas(method, schemas) : { properties: {}, required: [] };
@@ -43,7 +52,7 @@ export function operationOf(method: ResourceMethod, schemas: SchemaCollection): 
     parameters: parametersOf(method, opcode.properties),
     ...(requestBody === undefined ? {} : { requestBody }),
     responses: responsesOf(method, schemas),
-    security: SECURITY[method.access],
+    security: securityOf(method),
     ...(method.kind === "job"
       ? { "x-job": { opcode: method.opcode.id, result: schemas.of(method.opcode.result, "output") } }
       : {}),
@@ -56,8 +65,12 @@ function opcodeSchemas({ opcode }: JobMethod, schemas: SchemaCollection): Parame
 }
 
 function descriptionOf(method: ResourceMethod): { readonly description?: string } {
-  if (method.kind === "job") return { description: `Submits a job with ${method.opcode.id}.` };
-  return method.extension === true ? { description: "Gannet's own: Ganeti's remote API has no such method." } : {};
+  const isOwn = method.kind === "job" ? method.route.extension : method.extension;
+  const sentences = [
+    ...(method.kind === "job" ? [`Submits a job with ${method.opcode.id}.`] : []),
+    ...(isOwn === true ? ["Gannet's own: Ganeti's remote API has no such method."] : []),
+  ];
+  return sentences.length === 0 ? {} : { description: sentences.join(" ") };
 }
 
 function directBody({ body }: DirectMethod, schemas: SchemaCollection): RequestBody | undefined {
@@ -110,6 +123,7 @@ export const TAGS: Readonly<Record<string, string>> = {
   filters: "Job filters.",
   query: "Objects of any kind by fields and filter.",
   os: "Operating systems.",
+  opcodes: "Any operation with all its parameters, by its opcode.",
 };
 
 const TAG_OF_WORD: Readonly<Record<string, string>> = { "instances-multi-alloc": "instances", queue: "jobs" };

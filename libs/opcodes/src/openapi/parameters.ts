@@ -97,14 +97,30 @@ const QUERY_ARGUMENTS: Readonly<Record<string, string>> = {
   after: "Only jobs whose ids are greater.",
   age: "Seconds that a job has been over.",
   bulk: "Not zero: whole objects instead of their names.",
+  disk_template: "Only this disk template.",
+  evacuate: "Not zero: only empty the nodes that are drained or offline.",
+  exclude: "Names of instances that stay where they are.",
   fields: "Names of fields, separated by commas.",
+  group: "Only this node group; may be repeated.",
   limit: "At most so many jobs.",
+  max_moves: "At most so many moves.",
+  minimal: "Instances of standard size for which each node must have room before another is switched on; 1 if absent.",
+  no_disk_moves: "Not zero: no copies of disks.",
+  no_instance_moves: "Not zero: no migrations between an instance's two nodes.",
+  node_tags: "Only nodes with all of these tags.",
+  select: "Names of the only instances that may move.",
   lock: "Of older clients; only 0 is accepted.",
   live: "0: non-live, 1: live.",
   nostartup: "Not zero: leave the instance stopped afterwards.",
   os: "The operating system, with its variant.",
   tag: "A tag; may be repeated.",
+  target: "Instances of standard size for which each node that stays on must have room; 2 if absent.",
 };
+
+/** What a query argument means that is no parameter of an opcode; undefined where its name says all. */
+export function queryArgumentDoc(name: string): string | undefined {
+  return QUERY_ARGUMENTS[name];
+}
 
 function querySchema({ type, values, atLeast = 0, default: preset }: QueryArgument, property?: JsonSchema): JsonSchema {
   const withDefault = preset === undefined ? {} : { default: preset };

@@ -212,6 +212,23 @@ export const consoleAnswer = z
   ])
   .meta({ id: "Console", description: "How a console is reached." });
 
+const tokenKeys = {
+  id: text,
+  name: text,
+  owner: text,
+  rights: z.record(text, z.enum(["read", "write"])),
+  root: z.boolean(),
+  ctime: z.number(),
+  expires: z.number(),
+  last_used: z.number().nullable(),
+};
+export const tokens = z.array(
+  z.strictObject(tokenKeys).meta({ id: "ApiToken", description: "An API token; times in seconds since 1970." }),
+);
+export const newTokenAnswer = z
+  .strictObject({ ...tokenKeys, token: text })
+  .meta({ id: "NewApiToken", description: "An API token with the text that proves it." });
+
 const uidRanges = z.array(z.tuple([z.int(), z.int()]));
 export const clusterAnswer = z
   .strictObject({

@@ -1,4 +1,5 @@
 /** Bodies of methods that answer at once. */
+import { RESOURCE_KINDS } from "@gannet/objects";
 import { z } from "zod";
 import * as p from "../params.ts";
 
@@ -50,3 +51,42 @@ export const queryBody = body({
   filter: p.optional(queryFilter, "Older name of `qfilter`."),
 }).transform(({ fields, qfilter, filter }) => ({ fields, qfilter: qfilter ?? filter }));
 export type QueryBody = z.output<typeof queryBody>;
+
+const DAY_S = 86_400;
+const TOKEN_RIGHTS = ["read", "write"] as const;
+
+/** What a new API token may do, and for how long. */
+export const apiTokenBody = body({
+  name: p.required(p.nonEmptyLine.max(100), "What it is for."),
+  rights: p.required(
+    z.partialRecord(z.enum([...RESOURCE_KINDS, "all"]), z.enum(TOKEN_RIGHTS)),
+    "What it may do with each kind of resource; `all` stands for those that are not named.",
+  ),
+  root: p.flag("Whether it may set parameters that let a node run any program, if its maker may."),
+  expires_in: p.withDefault(
+    z
+      .int()
+      .min(60)
+      .max(3650 * DAY_S),
+    90 * DAY_S,
+    "Seconds until it is worth nothing.",
+  ),
+});
+export type ApiTokenBody = z.output<typeof apiTokenBody>;
+
+const LONGEST_GRACE_S = 3600;
+export const masterFailoverBody = body({
+  node: p.required(p.nonEmptyLine, "Node of the master that shall lead."),
+  timeout: p.withDefault(
+    z.number().min(0).max(LONGEST_GRACE_S),
+    60,
+    "Seconds for which running opcodes may go on; what takes longer is undone by the new leader.",
+  ),
+});
+export type MasterFailoverBody = z.output<typeof masterFailoverBody>;
+
+const LONGEST_PAUSE_S = 365 * 24 * 60 * 60;
+export const watcherPauseBody = body({
+  duration: p.required(z.int().min(1).max(LONGEST_PAUSE_S), "Seconds from now."),
+});
+export type WatcherPauseBody = z.output<typeof watcherPauseBody>;

@@ -1,6 +1,7 @@
 /** From an opcode's parameters to the request that asks for it: what `buildJobRequest` reads. Pure. */
 import { OpPrereqError } from "@gannet/errors";
 import type { HttpMethod, JobRoute, OpcodeDeclaration, QueryArgument, RawParams } from "../define.ts";
+import { routesOf } from "./opcode-route.ts";
 
 /** A request as a client sends it. */
 export interface EncodedRequest {
@@ -19,11 +20,12 @@ export interface EncodedRequest {
  */
 export function encodeJobRequest(opcode: OpcodeDeclaration, params: RawParams, reason?: string): EncodedRequest {
   const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined));
-  for (const route of opcode.rapi) {
+  const routes = routesOf(opcode);
+  for (const route of routes) {
     const request = encodeBy(route, given, reason);
     if (request !== undefined) return request;
   }
-  const why = opcode.rapi.length === 0 ? "" : ` with ${Object.keys(given).join(", ") || "no parameters"}`;
+  const why = routes.length === 0 ? "" : ` with ${Object.keys(given).join(", ") || "no parameters"}`;
   throw new OpPrereqError(`The remote API has no request for ${opcode.id}${why}`, "wrong_input");
 }
 

@@ -1,17 +1,30 @@
 /** What a method of a resource is: it submits a job, or it is answered at once. */
 import type { z } from "zod";
-import type { Access, HttpMethod, JobRoute, OpcodeDeclaration, QueryArguments, RawParams } from "../define.ts";
+import type {
+  Access,
+  CliCommand,
+  HttpMethod,
+  JobRoute,
+  OpcodeDeclaration,
+  QueryArguments,
+  RawParams,
+} from "../define.ts";
 
 /** What answers a request; the remote API's service has one handler for each. */
 export const DIRECT_CALLS = [
   "addFilter",
+  "addJoinToken",
+  "addToken",
   "archiveJob",
   "archiveJobs",
   "balancePlan",
   "cancelJob",
   "capacityPlan",
   "changeJobPriority",
+  "completeJoin",
   "deleteFilter",
+  "deleteToken",
+  "failOverMaster",
   "features",
   "getFilter",
   "getGroup",
@@ -25,25 +38,33 @@ export const DIRECT_CALLS = [
   "instanceConsole",
   "jobBlockers",
   "jobQueue",
+  "join",
   "listFilters",
   "listGroups",
   "listInstances",
   "listJobs",
+  "listJoinTokens",
   "listNetworks",
   "listNodes",
   "listOses",
+  "listTokens",
+  "masters",
   "openApiDocument",
   "openApiPage",
+  "pauseWatcher",
   "query",
   "queryFields",
   "rebootPlan",
   "repairPlan",
   "replaceFilter",
+  "resumeWatcher",
+  "revokeJoinToken",
   "root",
   "setJobQueue",
   "squeezePlan",
   "version",
   "waitForJob",
+  "watcher",
 ] as const;
 export type DirectCall = (typeof DIRECT_CALLS)[number];
 
@@ -70,6 +91,10 @@ export interface DirectMethod extends MethodBase {
   readonly call: DirectCall;
   /** Gannet's own: Ganeti's remote API has no such method. */
   readonly extension?: true;
+  /** What proves the right to it in place of a user's credentials: a token in the body. */
+  readonly proof?: "body";
+  /** Its commands; a name in the path that is a command's only argument may repeat. */
+  readonly cli?: readonly CliCommand[];
   readonly pathParams?: Readonly<Record<string, string>>;
   readonly query?: QueryArguments;
   /** Absent: a body means nothing. */

@@ -3,6 +3,7 @@ import type { HttpMethod } from "../define.ts";
 import { OPCODES } from "../registry.ts";
 import { DIRECT_METHODS } from "./direct-methods.ts";
 import type { JobMethod, ResourceMethod } from "./methods.ts";
+import { routesOf } from "./opcode-route.ts";
 
 export interface Resource {
   readonly path: string;
@@ -27,7 +28,7 @@ function patternOf(path: string): RegExp {
 
 function jobMethods(): readonly JobMethod[] {
   return [...OPCODES.values()].flatMap((opcode) =>
-    opcode.rapi.map((route): JobMethod => {
+    routesOf(opcode).map((route): JobMethod => {
       const { method, path, access } = route;
       return { kind: "job", method, path, access, doc: opcode.doc, opcode, route };
     }),

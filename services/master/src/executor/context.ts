@@ -7,6 +7,7 @@ import type { CertificateValidity } from "@gannet/pki";
 import type { NodeClient, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
+import type { NodeCertificates } from "../membership/node-certificates.ts";
 import type { AgentTarget } from "../nodes/node-directory.ts";
 
 /** A prerequisite check reads; it changes nothing, here or on a node. */
@@ -31,6 +32,8 @@ export interface PrereqContext {
    * @throws OpPrereqError (environment_error) when the cluster has none
    */
   domainSecret(): Promise<string>;
+  /** Those of the nodes, as far as this master looks after them. */
+  readonly certificates: NodeCertificates | undefined;
   /** The locks that the opcode holds now. */
   heldLocks(): Promise<readonly LockWish[]>;
   /** Whether the queue takes no new jobs. */
@@ -54,6 +57,8 @@ export interface JobFeedback {
 export interface ExecContext extends PrereqContext {
   readonly jobId: number;
   readonly feedback: JobFeedback;
+  /** The proof of leadership, for calls that are no steps. */
+  readonly epoch: number;
   /** The proof of leadership and the identity of one step, for a call that changes something on a node. */
   step(name: string): Step;
   /** Commit changes of the configuration; see ConfigStore.commit. */

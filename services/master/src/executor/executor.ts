@@ -21,7 +21,15 @@ import { RunningSlots } from "./running-slots.ts";
 import type { SecretVault } from "./secret-vault.ts";
 import { runUndo } from "./undo-actions.ts";
 
+/** How an opcode went from its locks to its result, for measurements. */
+export interface OpcodeEnd {
+  readonly opcode: string;
+  readonly result: "success" | "error";
+  readonly ms: number;
+}
+
 export interface ExecutorOptions extends ExecutionServices {
+  readonly onOpcodeEnd?: (end: OpcodeEnd) => void;
   readonly queue: WakeQueue;
   readonly units: ReadonlyMap<string, LogicalUnit>;
   readonly secrets: SecretVault;
@@ -83,9 +91,9 @@ export class Executor {
    * are: the next leader undoes and ends them. After a loss of leadership it waits for as long as they take to
    * notice, which without Redis is until it is back.
    */
-  async stop(): Promise<void> {
+  async stop({ graceMs = STOP_GRACE_MS } = {}): Promise<void> {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
-    const timer = setTimeout(() => this.#abandon.abort(), STOP_GRACE_MS);
+    const timer = setTimeout(() => this.#abandon.abort(), graceMs);
     // Together: what is woken from here on is for the next leader, who may be there already.
     await Promise.all([this.#scheduling.stop(), this.#options.queue.stop()]);
     await Promise.allSettled(this.#running);
@@ -140,7 +148,7 @@ export class Executor {
           await ledger.park(job.id, index, fence);
           return "parked";
         }
-        result = await execute(unit, op, context);
+        result = await this.#measured(unit, () => execute(unit, op, context));
         return "running";
       });
       if (begun !== "running") return begun;
@@ -165,6 +173,20 @@ export class Executor {
     this.#options.secrets.forget(job.id);
     this.#detached(ended, "the end of a job could not be written; the next leader will end it");
     return "done";
+  }
+
+  async #measured<Result>(unit: LogicalUnit, work: () => Promise<Result>): Promise<Result> {
+    const startedMs = performance.now();
+    const tell = (result: OpcodeEnd["result"]) =>
+      this.#options.onOpcodeEnd?.({ opcode: unit.opcode.id, result, ms: performance.now() - startedMs });
+    try {
+      const answer = await work();
+      tell("success");
+      return answer;
+    } catch (error) {
+      tell("error");
+      throw error;
+    }
   }
 
   /** @throws what keeps the jobs from being submitted: then the opcode has not succeeded */

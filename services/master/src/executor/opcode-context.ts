@@ -7,6 +7,7 @@ import type { CertificateValidity } from "@gannet/pki";
 import type { NodeClient, Step } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
+import type { NodeCertificates } from "../membership/node-certificates.ts";
 import type { AgentTarget } from "../nodes/node-directory.ts";
 import type { ExecContext, JobFeedback } from "./context.ts";
 
@@ -24,6 +25,8 @@ export interface ExecutionServices {
   readonly domainSecret: () => Promise<string>;
   /** See {@link ExecContext.masterCertificates}; none by default. */
   readonly masterCertificates?: () => Promise<readonly CertificateValidity[]>;
+  /** Those of the nodes, and the authority that issues them; nothing is done about certificates when absent. */
+  readonly certificates?: NodeCertificates;
   readonly logger: Logger;
 }
 
@@ -65,6 +68,14 @@ export class OpcodeContext implements ExecContext {
 
   get config(): ConfigView {
     return this.#services.configStore.view;
+  }
+
+  get certificates(): NodeCertificates | undefined {
+    return this.#services.certificates;
+  }
+
+  get epoch(): number {
+    return this.#identity.fence.epoch;
   }
 
   /** The undo list as recorded so far, in the order the steps were taken. */

@@ -10,6 +10,8 @@ type Listener = Parameters<LiveState["onChange"]>[0];
 
 interface NodeEntry {
   reachable: boolean;
+  /** By `performance.now`. */
+  heardMs: number;
   node: NodeState | undefined;
   instances: Map<string, InstanceState>;
   os: readonly OsDefinition[];
@@ -25,6 +27,12 @@ export class MemoryLiveState implements LiveState {
 
   node(uuid: NodeUuid): NodeLiveState {
     return this.#nodes.get(uuid) ?? UNKNOWN;
+  }
+
+  /** How long ago a node's agent was heard, in milliseconds; undefined when it is not reachable. */
+  silenceMs(uuid: NodeUuid): number | undefined {
+    const entry = this.#nodes.get(uuid);
+    return entry?.reachable === true ? performance.now() - entry.heardMs : undefined;
   }
 
   instance(name: string, primary: NodeUuid): { readonly node: NodeUuid; readonly state: InstanceState } | undefined {
@@ -60,6 +68,7 @@ export class MemoryLiveState implements LiveState {
     const entry = this.#entry(node);
     const returned = !entry.reachable;
     entry.reachable = true;
+    entry.heardMs = performance.now();
     switch (update?.$case) {
       case "snapshot":
         this.#replace(node, entry, update.value);
@@ -90,7 +99,7 @@ export class MemoryLiveState implements LiveState {
     if (entry === undefined || !entry.reachable) return;
     const names = [...entry.instances.keys()];
     for (const name of names) this.#unsee(node, name);
-    this.#nodes.set(node, { reachable: false, node: undefined, instances: new Map(), os: [] });
+    this.#nodes.set(node, { reachable: false, heardMs: 0, node: undefined, instances: new Map(), os: [] });
     this.#tell(node, names);
   }
 
@@ -130,7 +139,7 @@ export class MemoryLiveState implements LiveState {
   #entry(node: NodeUuid): NodeEntry {
     let entry = this.#nodes.get(node);
     if (entry === undefined) {
-      entry = { reachable: false, node: undefined, instances: new Map(), os: [] };
+      entry = { reachable: false, heardMs: 0, node: undefined, instances: new Map(), os: [] };
       this.#nodes.set(node, entry);
     }
     return entry;

@@ -1,5 +1,5 @@
-/** A thread that computes one plan and ends. */
-import { parentPort, workerData } from "node:worker_threads";
+/** A thread that computes one plan after the other. */
+import { parentPort } from "node:worker_threads";
 import { computePlan, type PlanOrder } from "./plans.ts";
 
-parentPort?.postMessage(computePlan(workerData as PlanOrder));
+parentPort?.on("message", (order: PlanOrder) => parentPort?.postMessage(computePlan(order)));

@@ -11,6 +11,8 @@ import type { Plan, PlanKind, PlanOrder } from "./plans.ts";
 const LONGEST_PLAN_MS = 60_000;
 /** Requests that wait while a plan is computed; more are refused. */
 const MOST_WAITING = 8;
+/** To begin a thread takes longer than most plans: it is kept for the next one for so long. */
+const IDLE_MS = 30_000;
 
 /** Beside this file in the repository, beside the daemon's one file in a package. */
 const WORKER = path.join(import.meta.dirname, `plan-worker${path.extname(import.meta.filename)}`);
@@ -18,6 +20,8 @@ const WORKER = path.join(import.meta.dirname, `plan-worker${path.extname(import.
 export class Planner {
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  #worker: Worker | undefined;
+  #idle: NodeJS.Timeout | undefined;
 
   /**
    * @param signal - aborted when nobody waits for the plan any more
@@ -27,8 +31,7 @@ export class Planner {
     if (this.#waiting >= MOST_WAITING)
       throw new Unavailable(`${MOST_WAITING} plans are waited for already; ask again in a minute`);
     this.#waiting += 1;
-    const before = this.#turn;
-    const computed = before.then(() => compute(order, signal));
+    const computed = this.#turn.then(() => this.#compute(order, signal));
     this.#turn = computed.catch(() => undefined);
     try {
       return (await computed) as Plan<Kind>;
@@ -36,24 +39,43 @@ export class Planner {
       this.#waiting -= 1;
     }
   }
-}
 
-function compute(order: PlanOrder, signal: AbortSignal): Promise<unknown> {
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(WORKER, { workerData: order });
-    const timer = setTimeout(() => {
-      end(() => reject(new Unavailable(`The plan takes longer than ${LONGEST_PLAN_MS / 1000} s; ask for one group`)));
-    }, LONGEST_PLAN_MS);
-    const abort = () => end(() => reject(signal.reason as Error));
-    const end = (settle: () => void) => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", abort);
-      settle();
-      void worker.terminate();
-    };
-    signal.addEventListener("abort", abort, { once: true });
-    worker.once("message", (plan) => end(() => resolve(plan)));
-    worker.once("error", (error) => end(() => reject(error)));
-  });
+  #compute(order: PlanOrder, signal: AbortSignal): Promise<unknown> {
+    signal.throwIfAborted();
+    clearTimeout(this.#idle);
+    this.#worker ??= new Worker(WORKER);
+    const worker = this.#worker;
+    // While it computes, the thread is waited for; an idle one keeps no process alive.
+    worker.ref();
+    return new Promise<unknown>((resolve, reject) => {
+      const tooLong = new Unavailable(`The plan takes longer than ${LONGEST_PLAN_MS / 1000} s; ask for one group`);
+      const timer = setTimeout(() => fail(tooLong), LONGEST_PLAN_MS);
+      const settle = () => {
+        clearTimeout(timer);
+        worker.off("error", fail).off("message", succeed);
+        signal.removeEventListener("abort", abort);
+      };
+      // What a thread has begun it cannot be told to leave.
+      const fail = (error: unknown) => {
+        settle();
+        this.#end();
+        reject(error);
+      };
+      const abort = () => fail(signal.reason);
+      signal.addEventListener("abort", abort, { once: true });
+      const succeed = (plan: unknown) => {
+        settle();
+        worker.unref();
+        this.#idle = setTimeout(() => this.#end(), IDLE_MS).unref();
+        resolve(plan);
+      };
+      worker.once("error", fail).once("message", succeed);
+      worker.postMessage(order);
+    });
+  }
+
+  #end(): void {
+    void this.#worker?.terminate();
+    this.#worker = undefined;
+  }
 }

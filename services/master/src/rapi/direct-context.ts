@@ -3,6 +3,7 @@ import type { ClusterRows } from "./cluster-rows.ts";
 import type { JobRows } from "./job-rows.ts";
 import type { JobWaiters } from "./job-waiters.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
+import type { RootParameters } from "./rights.ts";
 
 export interface DirectContext extends RapiDeps {
   readonly rows: ClusterRows;
@@ -10,4 +11,6 @@ export interface DirectContext extends RapiDeps {
   readonly waiters: JobWaiters;
   /** How long a wait for a job lasts before it answers null. */
   readonly waitMs: number;
+  /** Option of users who may set parameters that let a node run any program. */
+  readonly rootParameters: RootParameters;
 }

@@ -1,13 +1,30 @@
 /** Resources that submit a job: from the request to the durable job's number. */
 import { HttpError } from "@gannet/errors";
 import { type OpcodeInput, type SubmissionKey, SubmissionKeyReused } from "@gannet/job-ledger";
-import { type ApiRequest, buildJobRequest, findOpcode, type JobMethod, summaryOf } from "@gannet/opcodes";
+import {
+  type ApiRequest,
+  buildJobRequest,
+  findOpcode,
+  type JobMethod,
+  rootParametersOf,
+  summaryOf,
+  type WireOpcode,
+} from "@gannet/opcodes";
 import { jobAnswer } from "./answers.ts";
 import type { Answer, Requester } from "./handlers.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
-import { notAvailable } from "./refusals.ts";
+import { forbidden, notAvailable } from "./refusals.ts";
+import { mayBeRoot, type RootParameters } from "./rights.ts";
 
-type Parts = Pick<RapiDeps, "submit" | "implemented" | "unavailable" | "configStore" | "clock">;
+/** What users may have the nodes do as root. */
+export interface RootPolicy {
+  /** Option of the users who may set parameters that let a node run any program. */
+  readonly rootParameters: RootParameters;
+  /** Folders of the nodes in which kernels and images of guests may lie, for everybody who may write. */
+  readonly fileRoots: readonly string[];
+}
+
+type Parts = Pick<RapiDeps, "submit" | "implemented" | "unavailable" | "configStore" | "clock"> & RootPolicy;
 
 /** Who submits, and what makes a repeated submission the same one. */
 export interface Submitter {
@@ -17,8 +34,8 @@ export interface Submitter {
 
 /**
  * Submit what a request asks for; or, when it was submitted before with the same key, answer that job.
- * @throws HttpError 400 and 403 for bad input, 422 for a key that another request had, 501 for an opcode that
- *   nothing performs; what the ledger throws
+ * @throws HttpError 400 and 403 for bad input, 403 for parameters that take more rights, 422 for a key that another
+ *   request had, 501 for an opcode that nothing performs; what the ledger throws
  */
 export async function submitJob(
   parts: Parts,
@@ -35,10 +52,21 @@ export async function submitJob(
     const lacking = parts.unavailable?.(opcode);
     if (lacking !== undefined) throw notAvailable(`${opcode.OP_ID} with ${lacking}`);
   }
+  refuseRootParameters(parts, opcodes, requester);
   const job = { opcodes: opcodes.map(withSummary), requester: requester.name };
   const [id] = await parts.submit([job], key).catch(refuseReusedKey);
   if (id === undefined) throw new Error("The ledger answered no job id");
-  return jobAnswer(id);
+  return { ...jobAnswer(id), opcodes: opcodes.map(({ OP_ID }) => OP_ID) };
+}
+
+function refuseRootParameters(policy: RootPolicy, opcodes: readonly WireOpcode[], requester: Requester): void {
+  if (mayBeRoot(requester, policy.rootParameters)) return;
+  const parameters = opcodes.flatMap((opcode) => rootParametersOf(opcode, policy.fileRoots));
+  if (parameters.length === 0) return;
+  const right = requester.token?.root === false ? "an API token with root" : `the option ${policy.rootParameters}`;
+  throw forbidden(
+    `${parameters.join(", ")}: by this a node can be made to run any program, or give away any file, which takes ${right}`,
+  );
 }
 
 function refuseReusedKey(error: unknown): never {

@@ -3,15 +3,20 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { createSecureContext, type SecureContext, type TlsOptions } from "node:tls";
+import { JOIN_SERVER_NAME } from "@gannet/opcodes";
 import Koa from "koa";
 import { Authenticator } from "./authenticator.ts";
 import { ClusterRows } from "./cluster-rows.ts";
 import { directHandlers } from "./direct/direct-handlers.ts";
 import { JobRows } from "./job-rows.ts";
-import { submitJob } from "./job-submission.ts";
+import { type RootPolicy, submitJob } from "./job-submission.ts";
 import { JobWaiters } from "./job-waiters.ts";
+import { DEFAULT_LOGIN_LIMITS, type LoginLimits } from "./login-limiter.ts";
 import type { RapiDeps, TlsIdentity } from "./rapi-deps.ts";
 import { RequestPipeline } from "./request-pipeline.ts";
+import { DEFAULT_FILE_ROOTS } from "./rights.ts";
+import { TokenUses } from "./token-uses.ts";
 import { MAX_HEADER_BYTES, type ParserError, refuseUnparsed } from "./unparsed-requests.ts";
 import { UsersFile } from "./users-file.ts";
 
@@ -39,11 +44,12 @@ const DEFAULT_LIMITS: RapiLimits = {
   connections: 10_000,
 };
 
-export interface RapiServerOptions {
+export interface RapiServerOptions extends Partial<RootPolicy> {
   /** The only address it listens on. */
   readonly host: string;
   readonly port: number;
   readonly limits?: Partial<RapiLimits>;
+  readonly loginLimits?: LoginLimits;
 }
 
 export interface RapiServer {
@@ -71,10 +77,25 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   setUp.defer(() => jobRows.close());
   const waiters = new JobWaiters(deps.ledger);
   setUp.defer(() => waiters.close());
+  const { rootParameters = "root", fileRoots = DEFAULT_FILE_ROOTS, loginLimits = DEFAULT_LOGIN_LIMITS } = options;
+  const tokenUses = new TokenUses({ ...deps, logger });
+  const authenticator = new Authenticator({
+    users,
+    configStore: deps.configStore,
+    limits: loginLimits,
+    clock: deps.clock,
+    logger,
+    onTokenUse: (id) => tokenUses.used(id),
+  });
+  const jobParts = { ...deps, rootParameters, fileRoots };
   const pipeline = new RequestPipeline({
-    handlers: directHandlers({ ...deps, rows, jobRows, waiters, waitMs: limits.waitMs }),
-    submit: (method, request, submission) => submitJob(deps, method, request, submission),
-    authenticator: new Authenticator(users),
+    handlers: directHandlers({ ...deps, rows, jobRows, waiters, waitMs: limits.waitMs, rootParameters }),
+    submit: (method, request, submission) => submitJob(jobParts, method, request, submission),
+    authenticator,
+    audit: deps.audit,
+    onRequestEnd: deps.onRequestEnd,
+    leader: deps.leader,
+    forwarding: deps.forwarding,
     configStore: deps.configStore,
     refusal: deps.refusal,
     logger,
@@ -84,7 +105,7 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   app.use((ctx) => pipeline.serve(ctx));
   // What reaches Koa itself is a connection that broke while it was answered; the pipeline logs all else.
   app.on("error", (error: unknown) => logger.debug({ err: error }, "an answer could not be sent"));
-  const server = createHttps(app, deps.tls, limits);
+  const server = createHttps(app, deps, limits);
   server.on("clientError", (error: ParserError, socket: Duplex) => refuseUnparsed(error, socket));
   server.on("tlsClientError", (error) => logger.debug({ err: error }, "a TLS handshake failed"));
   const connections = openConnections(server);
@@ -120,11 +141,12 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   };
 }
 
-function createHttps(app: Koa, tls: TlsIdentity, limits: RapiLimits): Server {
+function createHttps(app: Koa, { tls, joinTls }: Pick<RapiDeps, "tls" | "joinTls">, limits: RapiLimits): Server {
   const handler = app.callback();
   const server = createServer(
     {
       ...secureContext(tls),
+      SNICallback: joinContexts(joinTls),
       handshakeTimeout: limits.headersMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: limits.headersMs,
@@ -141,6 +163,17 @@ function createHttps(app: Koa, tls: TlsIdentity, limits: RapiLimits): Server {
   server.timeout = limits.stallMs;
   server.maxConnections = limits.connections;
   return server;
+}
+
+/** Whoever joins knows the cluster by its authority, also where the remote API has a certificate of the operator's. */
+function joinContexts(joinTls: RapiDeps["joinTls"]): TlsOptions["SNICallback"] {
+  let made: { readonly of: TlsIdentity; readonly context: SecureContext } | undefined;
+  return (name, done) => {
+    const tls = name === JOIN_SERVER_NAME ? joinTls?.() : undefined;
+    if (tls === undefined) return done(null);
+    if (made?.of !== tls) made = { of: tls, context: createSecureContext(secureContext(tls)) };
+    done(null, made.context);
+  };
 }
 
 /** All connections, those too whose TLS handshake is not over and which `closeAllConnections` does not know. */

@@ -15,8 +15,8 @@ export function unauthorized(): HttpError {
   return new HttpError(401, "Unauthorized");
 }
 
-export function forbidden(): HttpError {
-  return new HttpError(403, "Forbidden");
+export function forbidden(message = "Forbidden"): HttpError {
+  return new HttpError(403, message);
 }
 
 export function unspokenVersion(): HttpError {

@@ -5,25 +5,32 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ConfigStore } from "@gannet/config-store";
 import { GannetError, HttpError } from "@gannet/errors";
-import type { JobId, SubmissionKey } from "@gannet/job-ledger";
+import type { SubmissionKey } from "@gannet/job-ledger";
 import {
-  type Access,
   type ApiRequest,
+  type DirectCall,
   type DirectMethod,
   findResource,
   type HttpMethod,
   type JobMethod,
+  methodKind,
   parseDirectRequest,
+  type ResourceMethod,
 } from "@gannet/opcodes";
 import type { Logger } from "@gannet/telemetry";
 import type { Context } from "koa";
 import { refuseWhenDestroyed } from "../destroyed-cluster.ts";
 import { errorAnswer } from "./answers.ts";
+import { auditedMethod, recordOf } from "./audit-record.ts";
 import { type Authenticator, CHALLENGE } from "./authenticator.ts";
 import type { Answer, HandlerRequest, Handlers, Requester } from "./handlers.ts";
 import type { Submitter } from "./job-submission.ts";
-import { forbidden, notAvailable, notFound, unauthorized, unspokenVersion, unsupported } from "./refusals.ts";
+import { NoLeader } from "./leader-forwarding.ts";
+import { TooManyFailures } from "./login-limiter.ts";
+import type { RapiDeps } from "./rapi-deps.ts";
+import { notAvailable, notFound, unauthorized, unspokenVersion, unsupported } from "./refusals.ts";
 import { ClientGone, hasBody, readJsonBody } from "./request-body.ts";
+import { lackOfRight } from "./rights.ts";
 import { submissionKeyOf } from "./submission-key.ts";
 
 export interface PipelineParts {
@@ -31,16 +38,23 @@ export interface PipelineParts {
   readonly submit: (method: JobMethod, request: ApiRequest, submitter: Submitter) => Promise<Answer>;
   readonly authenticator: Authenticator;
   readonly configStore: Pick<ConfigStore, "view">;
+  readonly audit: RapiDeps["audit"];
+  readonly onRequestEnd: RapiDeps["onRequestEnd"];
+  readonly leader: RapiDeps["leader"];
+  readonly forwarding: RapiDeps["forwarding"];
   /** Why no request is served now. */
   readonly refusal: (() => Error | undefined) | undefined;
   readonly logger: Logger;
 }
 
-/** Options of which a user needs one; none: any known user. */
-const SUFFICIENT: Readonly<Record<Access, readonly string[]>> = { none: [], read: ["read", "write"], write: ["write"] };
+/** What is asked with another method than GET and changes nothing. */
+const READING_CALLS: ReadonlySet<DirectCall> = new Set(["query"]);
 
 /** Who asks when the cluster answers reads without credentials (`rapiAnonymousReads`). */
 const ANONYMOUS: Requester = { name: "anonymous", options: new Set() };
+
+/** Who proves by the token in the body of the request that it may be made. */
+const JOINING: Requester = { name: "joining", options: new Set() };
 
 const NO_ARGUMENTS = new URLSearchParams();
 
@@ -64,7 +78,7 @@ export class RequestPipeline {
   async serve(ctx: Context): Promise<void> {
     const startedMs = performance.now();
     const target = splitTarget(ctx.req.url ?? "");
-    const trace: Trace = { requester: undefined, job: undefined };
+    const trace: Trace = { requester: undefined, method: undefined, answer: undefined };
     let failure: unknown;
     ctx.set("Content-Type", "application/json");
     try {
@@ -74,7 +88,11 @@ export class RequestPipeline {
       this.#refuse(ctx, error);
     }
     if (this.#open.stopped && !ctx.headerSent) ctx.set("Connection", "close");
-    this.#log(ctx, target.path, trace, performance.now() - startedMs, failure);
+    const ms = performance.now() - startedMs;
+    this.#log(ctx, target.path, trace, ms, failure);
+    this.#audit(ctx, target.path, trace, failure);
+    const { method: name = "" } = ctx.req;
+    this.#parts.onRequestEnd?.({ route: trace.method?.path, method: name, status: ctx.res.statusCode, ms });
   }
 
   async #answer(req: IncomingMessage, res: ServerResponse, { path, search }: Target, trace: Trace): Promise<Answer> {
@@ -85,41 +103,71 @@ export class RequestPipeline {
     const name = req.method ?? "";
     const method = found.resource.methods.get(name as HttpMethod);
     if (method === undefined) throw unsupported(name, path);
-    const requester = this.#requester(req, method.access);
+    trace.method = method;
+    const requester = await this.#requester(req, method);
     trace.requester = requester;
+    const lack = lackOfRight(requester, method, methodKind(method, found.pathParams));
+    if (lack !== undefined) throw lack;
     const refusal = this.#parts.refusal?.();
     if (refusal !== undefined) throw refusal;
     if (method.access === "write" && name !== "GET") refuseWhenDestroyed(this.#parts.configStore.view);
+    if (auditedMethod(method)) await this.#parts.audit?.admit();
     const request: ApiRequest = {
       pathParams: found.pathParams,
       query: search === "" ? NO_ARGUMENTS : new URLSearchParams(search),
       body: hasBody(req) ? await readJsonBody(req, res) : undefined,
     };
     const answer =
-      method.kind === "job"
+      (await this.#forwarded(method, req, request.body)) ??
+      (method.kind === "job"
         ? await this.#parts.submit(method, request, { requester, key: keyOf(req, requester, request.body) })
-        : await this.#direct(method, request, res);
-    trace.job = answer.job;
+        : await this.#direct(method, request, requester, res));
+    trace.answer = answer;
     return answer;
   }
 
-  #direct(method: DirectMethod, request: ApiRequest, res: ServerResponse): Answer | Promise<Answer> {
+  /**
+   * The leader's answer, where this master stands by and the request changes something. A job that reaches no leader
+   * is taken here: the ledger keeps it for the next one.
+   */
+  async #forwarded(method: ResourceMethod, req: IncomingMessage, body: unknown): Promise<Answer | undefined> {
+    const { forwarding, leader } = this.#parts;
+    if (forwarding === undefined || leader.current() !== undefined) return undefined;
+    if (req.method === "GET" || (method.kind === "direct" && READING_CALLS.has(method.call))) return undefined;
+    try {
+      const { method: name = "", url: target = "", headers } = req;
+      const answer = await forwarding.forward({ method: name, target, headers, body });
+      return method.kind === "job" && answer.status === 200 ? { ...answer, job: Number(answer.body) } : answer;
+    } catch (error) {
+      if (error instanceof NoLeader && method.kind === "job") return undefined;
+      throw error;
+    }
+  }
+
+  #direct(
+    method: DirectMethod,
+    request: ApiRequest,
+    requester: Requester,
+    res: ServerResponse,
+  ): Answer | Promise<Answer> {
     const handle = this.#parts.handlers[method.call];
     if (handle === undefined) throw notAvailable(`${method.method} ${method.path}`);
     const { params, body } = parseDirectRequest(method, request);
     if (params.lock === true) throw new HttpError(400, "Queries take no locks: leave out the 'lock' parameter");
-    return handle(new ServedRequest(this.#open, res, params, body));
+    return handle(new ServedRequest(this.#open, res, { params, body, requester, address: addressOf(res.req) }));
   }
 
-  #requester(req: IncomingMessage, access: Access): Requester {
+  /** @throws HttpError 401, 429; Unavailable */
+  async #requester(req: IncomingMessage, method: ResourceMethod): Promise<Requester> {
+    if (method.kind === "direct" && method.proof === "body") return JOINING;
+    const { access } = method;
     const header = req.headers.authorization;
     if (header === undefined && access === "none" && this.#parts.configStore.view.cluster.rapiAnonymousReads)
       return ANONYMOUS;
-    const user = header === undefined ? undefined : this.#parts.authenticator.authenticate(header);
-    if (user === undefined) throw unauthorized();
-    const sufficient = SUFFICIENT[access];
-    if (sufficient.length > 0 && !sufficient.some((option) => user.options.has(option))) throw forbidden();
-    return user;
+    const requester =
+      header === undefined ? undefined : await this.#parts.authenticator.authenticate(header, addressOf(req));
+    if (requester === undefined) throw unauthorized();
+    return requester;
   }
 
   #refuse(ctx: Context, error: unknown): void {
@@ -130,6 +178,8 @@ export class RequestPipeline {
     }
     const { status, body } = errorAnswer(error);
     if (status === 401) ctx.set("WWW-Authenticate", CHALLENGE);
+    if (error instanceof TooManyFailures || error instanceof NoLeader)
+      ctx.set("Retry-After", String(error.retryAfterS));
     ctx.status = status;
     if (hasBody(ctx.req) && !ctx.req.complete) {
       ctx.respond = false;
@@ -142,7 +192,8 @@ export class RequestPipeline {
   #log(ctx: Context, path: string, trace: Trace, ms: number, failure: unknown): void {
     const { logger } = this.#parts;
     const method = ctx.req.method ?? "";
-    const isWrite = trace.job !== undefined || (method !== "GET" && trace.requester !== undefined);
+    const job = trace.answer?.job;
+    const isWrite = job !== undefined || (method !== "GET" && trace.requester !== undefined);
     const status = failure instanceof ClientGone ? undefined : ctx.res.statusCode;
     // Of these the client is told nothing but that the log tells more.
     const isDefect = failure !== undefined && status === 500;
@@ -153,7 +204,7 @@ export class RequestPipeline {
       path,
       status,
       ms: Math.round(ms * 10) / 10,
-      job: trace.job,
+      job,
       err: isDefect ? failure : undefined,
       reason: failure instanceof GannetError ? failure.message : undefined,
     };
@@ -161,6 +212,18 @@ export class RequestPipeline {
     else if (isWrite) logger.info(line, "request");
     else logger.debug(line, "request");
   }
+
+  #audit(ctx: Context, path: string, trace: Trace, failure: unknown): void {
+    const { audit } = this.#parts;
+    if (audit === undefined) return;
+    const status = failure instanceof ClientGone ? null : ctx.res.statusCode;
+    const record = recordOf({ ...trace, req: ctx.req, address: addressOf(ctx.req), path, status, failure });
+    if (record !== undefined) audit.record(record);
+  }
+}
+
+function addressOf(req: IncomingMessage): string {
+  return req.socket.remoteAddress ?? "";
 }
 
 /** The body of an answer that the client has already is not asked for: it may have to be built. */
@@ -173,7 +236,7 @@ function succeed(ctx: Context, answer: Answer): void {
       return;
     }
   }
-  ctx.status = 200;
+  ctx.status = answer.status ?? 200;
   ctx.body = answer.body;
   if (headers !== undefined) ctx.set(headers);
 }
@@ -184,10 +247,11 @@ function isKnown(etag: string, header: string | undefined): boolean {
   return versions.includes(etag) || versions.includes("*");
 }
 
-/** What the log wants to know of a request, filled in as it goes. */
+/** What the logs want to know of a request, filled in as it goes. */
 interface Trace {
   requester: Requester | undefined;
-  job: JobId | undefined;
+  method: ResourceMethod | undefined;
+  answer: Answer | undefined;
 }
 
 interface Target {
@@ -225,13 +289,17 @@ class OpenRequests {
 class ServedRequest implements HandlerRequest {
   readonly params: HandlerRequest["params"];
   readonly body: unknown;
+  readonly requester: Requester;
+  readonly address: string;
   readonly #open: OpenRequests;
   readonly #response: ServerResponse;
   #signal: AbortSignal | undefined;
 
-  constructor(open: OpenRequests, response: ServerResponse, params: HandlerRequest["params"], body: unknown) {
-    this.params = params;
-    this.body = body;
+  constructor(open: OpenRequests, response: ServerResponse, request: Omit<HandlerRequest, "signal">) {
+    this.params = request.params;
+    this.body = request.body;
+    this.requester = request.requester;
+    this.address = request.address;
     this.#open = open;
     this.#response = response;
   }

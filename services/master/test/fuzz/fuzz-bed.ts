@@ -3,10 +3,13 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { RedisLeaderNotes } from "@gannet/config-store";
 import type { Job, JobId } from "@gannet/job-ledger";
+import { MasterRoster, RedisLeaderElection } from "@gannet/locking";
 import type { Cluster } from "@gannet/objects";
 import { type Logger, silentLogger } from "@gannet/telemetry";
 import { vi } from "vitest";
+import { Masters } from "../../src/leadership/masters.ts";
 import { LOGICAL_UNITS, unavailableIn } from "../../src/logical-units/registry.ts";
 import { createRapiServer } from "../../src/rapi/rapi-server.ts";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "../logical-units/logical-unit-bed.ts";
@@ -62,6 +65,16 @@ export async function startFuzzBed({
   const server = await createRapiServer(
     {
       ...{ configStore, ledger, locks, liveState: live, logger, usersFile, tls, clock: Date.now },
+      notes: new RedisLeaderNotes(units.redis.client),
+      watcher: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000 },
+      automaticFailover: { enabled: false, afterMs: 60_000, selfFenceMs: 0 },
+      masters: new Masters({
+        roster: new MasterRoster(units.redis.client),
+        election: new RedisLeaderElection(units.redis.client, { holder: "node1" }),
+        self: "node1",
+        tell: () => ({ address: "127.0.0.1:5080", version: "0.1.0", serial: configStore.view.serial }),
+        logger,
+      }),
       leader: { current: () => ({ epoch: 1 }) },
       submit: (jobs, key) => secrets.submit(jobs, (stored) => ledger.submit(stored, key)),
       implemented: new Set(LOGICAL_UNITS.keys()),

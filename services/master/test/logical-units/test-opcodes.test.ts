@@ -183,11 +183,12 @@ describe("OP_QUERY and OP_QUERY_FIELDS", () => {
 });
 
 describe("OP_CLUSTER_RENEW_CRYPTO", () => {
-  test.each([
-    [{ node_certificates: true }, /authority/],
-    [{ renew_ssh_keys: true }, /SSH keys/],
-  ])("%j cannot be done yet", (params, words) => {
-    expect(unavailableIn({ OP_ID: "OP_CLUSTER_RENEW_CRYPTO", ...params })).toMatch(words);
+  test("renews no SSH keys, and no certificates on a master that looks after none", async () => {
+    expect(unavailableIn({ OP_ID: "OP_CLUSTER_RENEW_CRYPTO", renew_ssh_keys: true })).toMatch(/SSH keys/);
+    for (const params of [{ node_certificates: true }, { cluster_certificate: true }])
+      expect(await refusal("OP_CLUSTER_RENEW_CRYPTO", params)).toEqual(
+        prereq(/looks after no certificates/, "environment_error"),
+      );
   });
 
   test("without any of them does nothing", async () => {

@@ -5,19 +5,25 @@ import { Agent, type RequestOptions, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
-import { initialiseConfiguration, RedisConfigStore } from "@gannet/config-store";
+import { initialiseConfiguration, RedisConfigStore, RedisLeaderNotes } from "@gannet/config-store";
 import { NodeUnreachable } from "@gannet/errors";
-import { createCommandRunner } from "@gannet/exec";
 import type { OpcodeInput, RedisJobLedger } from "@gannet/job-ledger";
-import { RedisLockManager } from "@gannet/locking";
+import { MasterRoster, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
 import { OPCODES } from "@gannet/opcodes";
 import { createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
 import { EPOCH_KEY } from "@gannet/redis";
 import type { InstanceConsole } from "@gannet/rpc";
 import { type Logger, silentLogger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
+import { Masters } from "../../src/leadership/masters.ts";
 import { MemoryLiveState } from "../../src/live-state/live-state.ts";
-import { createRapiServer, type RapiLimits, type RapiServer } from "../../src/rapi/rapi-server.ts";
+import type { RapiDeps } from "../../src/rapi/rapi-deps.ts";
+import {
+  createRapiServer,
+  type RapiLimits,
+  type RapiServer,
+  type RapiServerOptions,
+} from "../../src/rapi/rapi-server.ts";
 import { guest, NODE1, NODE2, smallCluster, snapshot, uuidOf } from "./cluster-fixture.ts";
 import { requireDocumented } from "./documented.ts";
 import { openLedger } from "./ledger-testbed.ts";
@@ -82,13 +88,19 @@ export async function startRapiTestbed(
     readonly logger?: Logger;
     readonly implemented?: ReadonlySet<string>;
     readonly unavailable?: (opcode: OpcodeInput) => string | undefined;
+    readonly users?: string;
+    readonly clock?: () => number;
+    readonly audit?: RapiDeps["audit"];
+    /** A test that guesses often is not kept waiting, unless it says so. */
+    readonly loginLimits?: RapiServerOptions["loginLimits"];
+    readonly rootParameters?: RapiServerOptions["rootParameters"];
   } = {},
 ): Promise<RapiTestbed> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "gannet-rapi-"));
   stack.defer(() => rm(folder, { recursive: true }));
   const usersFile = join(folder, "users");
-  await writeFile(usersFile, USERS, { mode: 0o600 });
+  await writeFile(usersFile, options.users ?? USERS, { mode: 0o600 });
   const identity = await rapiIdentity(folder);
   const redis = stack.use(await startTestRedis());
   const logger = silentLogger();
@@ -114,6 +126,16 @@ export async function startRapiTestbed(
       submit: (jobs, key) => ledger.submit(jobs, key),
       locks,
       liveState: live,
+      notes: new RedisLeaderNotes(redis.client),
+      watcher: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000 },
+      automaticFailover: { enabled: false, afterMs: 60_000, selfFenceMs: 0 },
+      masters: new Masters({
+        roster: new MasterRoster(redis.client),
+        election: new RedisLeaderElection(redis.client, { holder: "node1" }),
+        self: "node1",
+        tell: () => ({ address: "127.0.0.1:5080", version: "0.1.0", serial: configStore.view.serial }),
+        logger,
+      }),
       implemented: options.implemented ?? new Set(OPCODES.keys()),
       ...(options.unavailable === undefined ? {} : { unavailable: options.unavailable }),
       logger: options.logger ?? logger,
@@ -124,9 +146,15 @@ export async function startRapiTestbed(
         if (node === uuidOf(NODE2)) throw new NodeUnreachable(NODE2, `${NODE2} does not answer`);
         return ["inst1.gnt.test"];
       },
-      clock: Date.now,
+      clock: options.clock ?? Date.now,
+      ...(options.audit === undefined ? {} : { audit: options.audit }),
     },
-    { host: "127.0.0.1", port: 0, ...(options.limits === undefined ? {} : { limits: options.limits }) },
+    {
+      ...{ host: "127.0.0.1", port: 0 },
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.rootParameters === undefined ? {} : { rootParameters: options.rootParameters }),
+      loginLimits: options.loginLimits ?? { failures: 1_000_000, windowMs: 1_000, longestWaitMs: 1_000 },
+    },
   );
   stack.defer(() => server.stop({ graceMs: 0 }));
   const agent = new Agent({ keepAlive: true, ca: identity.ca, servername: SERVER_NAME, maxSockets: 64 });
@@ -181,10 +209,9 @@ export async function startRapiTestbed(
 
 /** A certificate of the server, and the authority that signed it, in files below `folder`. */
 export async function rapiIdentity(folder: string): Promise<Identity> {
-  const runner = createCommandRunner({ logger: silentLogger() });
   const dir = join(folder, "tls");
-  const ca = await createCa({ dir: join(folder, "ca"), runner });
-  await issueCertificate({ ca, name: SERVER_NAME, sans: ["127.0.0.1"], usage: "rapi", dir, runner });
+  const ca = await createCa({ dir: join(folder, "ca") });
+  await issueCertificate({ ca, name: SERVER_NAME, sans: ["127.0.0.1"], usage: "rapi", dir });
   return await loadIdentity(dir);
 }
 

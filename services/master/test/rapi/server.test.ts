@@ -5,9 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { OpExecError } from "@gannet/errors";
-import { createCommandRunner } from "@gannet/exec";
 import { createCa, issueCertificate, loadIdentity } from "@gannet/pki";
-import { type Logger, silentLogger } from "@gannet/telemetry";
+import type { Logger } from "@gannet/telemetry";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { basicAuth, type RapiTestbed, SERVER_NAME, startRapiTestbed } from "./rapi-testbed.ts";
@@ -29,10 +28,9 @@ const requests = () => lines.filter(({ msg }) => String(msg).startsWith("request
 
 test("a new certificate serves new connections, while old ones go on", async () => {
   const folder = await mkdtemp(join(tmpdir(), "gannet-rapi-"));
-  const runner = createCommandRunner({ logger: silentLogger() });
-  const ca = await createCa({ dir: join(folder, "ca"), runner });
+  const ca = await createCa({ dir: join(folder, "ca") });
   const dir = join(folder, "tls");
-  await issueCertificate({ ca, name: SERVER_NAME, sans: [], usage: "rapi", dir, runner });
+  await issueCertificate({ ca, name: SERVER_NAME, sans: [], usage: "rapi", dir });
   const renewed = await loadIdentity(dir);
   await rm(folder, { recursive: true });
 
@@ -67,7 +65,7 @@ describe("the log", () => {
     expect(shown).toEqual([
       [20, "admin", "GET", "/2/nodes", 200, undefined],
       [30, "admin", "PUT", STARTUP, 200, job],
-      [20, undefined, "PUT", STARTUP, 403, undefined],
+      [30, "reader", "PUT", STARTUP, 403, undefined],
       [20, undefined, "GET", "/nosuch", 404, undefined],
       [30, "admin", "GET", "/2/instances/inst1.gnt.test/info", 200, Number(job) + 1],
     ]);

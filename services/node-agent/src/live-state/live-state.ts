@@ -1,5 +1,5 @@
 /**
- * What this node tells leaders without being asked: a snapshot when one begins to watch, then what changes. Changes
+ * What this node tells masters without being asked: a snapshot when one begins to watch, then what changes. Changes
  * that a driver or an operation reports are looked at at once; everything is looked at again every few seconds,
  * because not every driver notices everything.
  */
@@ -9,9 +9,10 @@ import { StaleEpoch } from "@gannet/errors";
 import type { HypervisorName } from "@gannet/objects";
 import type { LiveStateUpdate, NodeState, OsDefinition, WatchRequest } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
+import type { Seen } from "../metrics/agent-metrics.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
 import { isGuestNews, isNodeNews } from "./differences.ts";
-import { Watcher } from "./watcher.ts";
+import { OBSERVER_EPOCH, Watcher } from "./watcher.ts";
 
 export interface LiveStateParts {
   readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
@@ -31,8 +32,10 @@ const OS_INTERVAL_MS = 60_000;
  * command (vgs), which where commands are slow was a quarter of the processor. Who decides by it asks anew (Describe).
  */
 const LOOKS_PER_SPACE = 3;
-/** Bounds of what a leader may ask for. */
+/** Bounds of what a master may ask for. */
 const HEARTBEAT_MS = { min: 50, max: 60_000 };
+/** A cluster has some masters, and one that vanished is noticed late; the oldest stream makes room. */
+const MAX_OBSERVERS = 16;
 
 /** A guest that something happened to. */
 interface Touched {
@@ -46,7 +49,7 @@ export class LiveState {
   #node: NodeState | undefined;
   #os: readonly OsDefinition[] = [];
   #osReadAt = 0;
-  #watcher: Watcher | undefined;
+  readonly #watchers = new Set<Watcher>();
   readonly #touched = new Map<string, Touched>();
   /** Looks happen one after another, so that an old look never overwrites a newer one. */
   #looking: Promise<unknown> = Promise.resolve();
@@ -64,6 +67,11 @@ export class LiveState {
     this.#timer = setInterval(() => this.#lookAtAll(), parts.intervalMs ?? INTERVAL_MS);
   }
 
+  /** As of the last look; nothing is looked at while no master watches. */
+  get seen(): Seen {
+    return { node: this.#node, guests: [...this.#guests.values()], watchers: this.#watchers.size };
+  }
+
   /** An operation changed this guest. */
   touch(hypervisor: HypervisorName, name: string): void {
     const driver = this.#parts.hypervisors.get(hypervisor);
@@ -71,22 +79,23 @@ export class LiveState {
   }
 
   /**
-   * One leader's stream; the caller has admitted its epoch. It takes the place of the stream before it, whose
-   * leader has come again or been replaced.
+   * One master's stream. A leader's (the caller has admitted its epoch) takes the place of the leader's stream before
+   * it, who has come again or been replaced. One without an epoch is a standby's, of which there may be some.
    */
   async *watch(request: WatchRequest, signal: AbortSignal): AsyncGenerator<LiveStateUpdate> {
     const heartbeatMs = Math.min(Math.max(request.heartbeatMs, HEARTBEAT_MS.min), HEARTBEAT_MS.max);
     const watcher = new Watcher({ epoch: request.epoch, heartbeatMs });
-    this.#replaceWatcher(watcher);
+    this.#makeRoomFor(watcher);
+    this.#watchers.add(watcher);
     const stop = () => watcher.end();
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
     try {
-      await this.#begin(watcher);
+      await this.#begin();
       yield* watcher.updates();
     } finally {
       signal.removeEventListener("abort", stop);
-      if (this.#watcher === watcher) this.#watcher = undefined;
+      this.#watchers.delete(watcher);
     }
   }
 
@@ -94,36 +103,48 @@ export class LiveState {
     clearInterval(this.#timer);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#closing.abort();
-    this.#watcher?.end();
+    for (const watcher of this.#watchers) watcher.end();
     await this.#looking;
   }
 
-  #replaceWatcher(next: Watcher): void {
-    const previous = this.#watcher;
-    this.#watcher = next;
-    if (previous === undefined) return;
-    if (previous.epoch === next.epoch) previous.end();
-    else previous.end(new StaleEpoch(`The leader of epoch ${next.epoch} watches this node now`));
+  #makeRoomFor(next: Watcher): void {
+    if (next.epoch === OBSERVER_EPOCH) {
+      const observers = [...this.#watchers].filter(({ epoch }) => epoch === OBSERVER_EPOCH);
+      if (observers.length >= MAX_OBSERVERS) this.#drop(observers[0]);
+      return;
+    }
+    for (const previous of this.#watchers) {
+      if (previous.epoch === OBSERVER_EPOCH) continue;
+      if (previous.epoch === next.epoch) this.#drop(previous);
+      else this.#drop(previous, new StaleEpoch(`The leader of epoch ${next.epoch} watches this node now`));
+    }
+  }
+
+  #drop(watcher: Watcher | undefined, reason?: Error): void {
+    if (watcher === undefined) return;
+    this.#watchers.delete(watcher);
+    watcher.end(reason);
   }
 
   /**
    * Everything is read anew, after the watching began. What cannot be read ends the stream: a snapshot without it
-   * would say that its guests are gone.
+   * would say that its guests are gone. Whoever watched before is told, too: changes are found by comparison with
+   * what was read last.
    */
-  async #begin(watcher: Watcher): Promise<void> {
+  async #begin(): Promise<void> {
     await this.#inTurn(async () => {
       const lists = await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()));
       this.#guests.clear();
       for (const state of lists.flat()) this.#guests.set(state.name, state);
       await this.#readOs();
       this.#node = await this.#parts.facts.read(lists.flat(), this.#closing.signal);
-      watcher.snapshot(this.#node, lists.flat(), this.#os);
+      for (const watcher of this.#watchers) watcher.snapshot(this.#node, lists.flat(), this.#os);
     });
   }
 
   /** While nobody watches nothing is looked at; a slow look makes the next one late, not many. */
   #lookAtAll(): void {
-    if (this.#watcher === undefined || this.#lookDue) return;
+    if (this.#watchers.size === 0 || this.#lookDue) return;
     this.#lookDue = true;
     this.#look(async () => {
       this.#lookDue = false;
@@ -135,7 +156,7 @@ export class LiveState {
   }
 
   #touch(touched: Touched): void {
-    if (this.#watcher === undefined) return;
+    if (this.#watchers.size === 0) return;
     if (this.#touched.size === 0)
       this.#look(async () => {
         const guests = [...this.#touched.values()];
@@ -189,10 +210,10 @@ export class LiveState {
       // The same name under another hypervisor is another guest.
       if (known?.hypervisor !== hypervisor) return;
       this.#guests.delete(name);
-      this.#watcher?.instanceGone(name);
+      for (const watcher of this.#watchers) watcher.instanceGone(name);
     } else if (isGuestNews(known, state)) {
       this.#guests.set(name, state);
-      this.#watcher?.instance(state);
+      for (const watcher of this.#watchers) watcher.instance(state);
     }
   }
 
@@ -200,13 +221,14 @@ export class LiveState {
     const node = await this.#parts.facts.read([...this.#guests.values()], this.#closing.signal, { space });
     if (!isNodeNews(this.#node, node)) return;
     this.#node = node;
-    this.#watcher?.node(node);
+    for (const watcher of this.#watchers) watcher.node(node);
   }
 
   async #refreshOs(): Promise<void> {
     const known = this.#os;
     await this.#readOs();
-    if (!isDeepStrictEqual(known, this.#os)) this.#watcher?.os(this.#os);
+    if (isDeepStrictEqual(known, this.#os)) return;
+    for (const watcher of this.#watchers) watcher.os(this.#os);
   }
 
   async #readOs(): Promise<void> {

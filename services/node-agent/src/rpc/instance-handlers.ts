@@ -66,8 +66,10 @@ export function createInstanceHandlers(parts: {
   readonly onGuestChange: (hypervisor: HypervisorName, name: string) => void;
   /** Undefined where guests are told nothing. */
   readonly metadata: GuestMetadataTable | undefined;
+  /** Throws when this node's guests may run elsewhere by now, and none may be started here. */
+  readonly refuseWhenFenced: () => void;
 }): AgentHandlers["instances"] {
-  const { steps, hypervisors, blockDevices, onGuestChange, metadata } = parts;
+  const { steps, hypervisors, blockDevices, onGuestChange, metadata, refuseWhenFenced } = parts;
   const methods = SERVICES.instances;
 
   function hypervisor(name: string): HypervisorDriver {
@@ -128,7 +130,10 @@ export function createInstanceHandlers(parts: {
       const driver = hypervisor(parsed.hypervisor);
       const itself = guestMetadata(parsed, request.instance?.nics ?? []);
       const start = async (running: AbortSignal): Promise<GuestState> => {
+        refuseWhenFenced();
         const attached = await assembleDisks(blockDevices, parsed, running);
+        // That may have taken a while.
+        refuseWhenFenced();
         const state = await driver.start(guestSpec(parsed, attached), { paused: request.paused }, running);
         await metadata?.set(parsed.name, itself);
         return state;
@@ -169,6 +174,7 @@ export function createInstanceHandlers(parts: {
           method: methods.reboot,
           resources: [guestResource(name)],
           work: async (running) => {
+            refuseWhenFenced();
             const reboot = () => changing(driver, name, driver.reboot(name, options, running));
             return instanceState(await (metadata === undefined ? reboot() : metadata.keepThrough(name, reboot)));
           },
@@ -222,6 +228,7 @@ export function createInstanceHandlers(parts: {
           method: methods.acceptMigration,
           resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
           work: async (running) => {
+            refuseWhenFenced();
             const attached = await assembleDisks(blockDevices, parsed, running);
             const spec = guestSpec(parsed, attached);
             const port = await driver.acceptMigration(spec, { info: request.info, address }, running);
@@ -297,6 +304,7 @@ export function createInstanceHandlers(parts: {
           method: methods.finishMigrationTarget,
           resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
           work: async (running) => {
+            if (request.succeeded) refuseWhenFenced();
             const attached = request.succeeded ? await assembleDisks(blockDevices, parsed, running) : [];
             const spec = request.succeeded ? guestSpec(parsed, attached) : guestSpec({ ...parsed, disks: [] }, []);
             await changing(driver, parsed.name, driver.finishMigrationTarget(spec, request.succeeded, running));

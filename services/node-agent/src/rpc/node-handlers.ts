@@ -1,18 +1,23 @@
 /** NodeService: the node itself. */
 import { setTimeout as delay } from "node:timers/promises";
+import { OpPrereqError } from "@gannet/errors";
 import { isInterfaceName, isIpv4 } from "@gannet/objects";
 import { type AgentHandlers, type MasterAddressRequest, SERVICES } from "@gannet/rpc";
 import { z } from "zod";
 import type { SiteAllocators } from "../allocators/site-allocators.ts";
 import type { SiteHooks } from "../hooks/site-hooks.ts";
 import type { HostsFile } from "../hosts-file/hosts-file.ts";
+import type { NodeIdentity } from "../identity/node-identity.ts";
+import type { KeptConfiguration } from "../kept-configuration.ts";
 import type { LiveState } from "../live-state/live-state.ts";
+import { OBSERVER_EPOCH } from "../live-state/watcher.ts";
 import type { MasterAddressSetup } from "../master-address/master-address.ts";
 import type { OpenvswitchSetup } from "../nics/openvswitch-setup.ts";
 import { checkAddresses } from "../node-facts/addresses.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
 import type { NodeVerification } from "../node-facts/node-verification.ts";
 import type { PowerCycle } from "../power-cycle.ts";
+import type { SelfFence } from "../self-fence/self-fence.ts";
 import { OOB_COMMANDS, type OobProgram } from "../site-commands/oob-program.ts";
 import type { RestrictedCommands } from "../site-commands/restricted-commands.ts";
 import type { Fence } from "./fence.ts";
@@ -69,6 +74,9 @@ export function createNodeHandlers(parts: {
   readonly masterAddress: MasterAddressSetup;
   readonly hostsFile: HostsFile;
   readonly openvswitch: OpenvswitchSetup;
+  readonly keptConfiguration: KeptConfiguration;
+  readonly identity: NodeIdentity;
+  readonly selfFence: SelfFence | undefined;
 }): AgentHandlers["node"] {
   const { steps, fence, facts, liveState, verification, allocators, hooks, oob, restrictedCommands, powerCycle } =
     parts;
@@ -80,7 +88,7 @@ export function createNodeHandlers(parts: {
     describe: (_request, { signal }) => facts.describe(signal),
 
     watch: async function* (request, { signal }) {
-      await fence.admit(request.epoch);
+      if (request.epoch !== OBSERVER_EPOCH) await fence.admit(request.epoch);
       yield* liveState.watch(request, signal);
     },
 
@@ -241,6 +249,42 @@ export function createNodeHandlers(parts: {
         },
         signal,
       );
+    },
+
+    keepConfiguration: async ({ epoch, serial, gzip }) => {
+      await fence.admit(epoch);
+      await parts.keptConfiguration.keep({ epoch, serial, gzip });
+      return {};
+    },
+
+    setTrust: async ({ epoch, authorities, revoked }) => {
+      await fence.admit(epoch);
+      await parts.identity.setTrust(authorities, revoked);
+      return {};
+    },
+
+    requestCertificate: async ({ epoch }) => {
+      await fence.admit(epoch);
+      return { csr: await parts.identity.request() };
+    },
+
+    installCertificate: async ({ epoch, certificate }) => {
+      await fence.admit(epoch);
+      await parts.identity.install(parse(text, certificate, "certificate"));
+      return {};
+    },
+
+    forgetCluster: async ({ epoch }) => {
+      await fence.admit(epoch);
+      await parts.identity.forget();
+      return {};
+    },
+
+    renewSelfFence: async ({ epoch, timeoutMs: lease, ticket }) => {
+      await fence.admit(epoch);
+      if (parts.selfFence === undefined)
+        throw new OpPrereqError("This agent has nothing by which it could guard itself", "wrong_state");
+      return await parts.selfFence.renew({ timeoutMs: parse(timeoutMs, lease, "lease"), ticket });
     },
 
     delay: async (request, { signal }) => {

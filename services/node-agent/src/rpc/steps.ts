@@ -140,7 +140,7 @@ function labels(step: Step): object {
 
 function checkStep(step: Step | undefined): Step {
   if (step === undefined) throw new OpPrereqError("The request names no step", "wrong_input");
-  if (!STEP_NAME.test(step.step) || step.jobId < 1)
+  if (!STEP_NAME.test(step.step) || step.jobId < 0)
     throw new OpPrereqError(`Job ${step.jobId}, step ${JSON.stringify(step.step)}: not a step's name`, "wrong_input");
   return step;
 }

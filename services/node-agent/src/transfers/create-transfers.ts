@@ -44,9 +44,9 @@ const COMPONENT = /^[A-Za-z0-9_-]{1,60}$/;
 
 /** What an earlier run of the agent left behind is removed; its programs were ended before (`endLeftoverCommands`). */
 export async function createTransfers(options: TransfersOptions): Promise<Transfers> {
-  const { stateDir, nodeName, runner } = options;
+  const { stateDir, nodeName } = options;
   await rm(foldersOf(stateDir), { recursive: true, force: true });
-  const keys = new TransferKeys({ folder: path.join(stateDir, "transfer-keys"), nodeName, runner });
+  const keys = new TransferKeys({ folder: path.join(stateDir, "transfer-keys"), nodeName });
   await keys.removeExpired();
   return new NodeTransfers(options, keys, new Exports(options.exportDir, stateDir));
 }

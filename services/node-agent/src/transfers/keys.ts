@@ -3,7 +3,6 @@ import { randomBytes, X509Certificate } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
-import type { CommandRunner } from "@gannet/exec";
 import { createSelfSignedCertificate } from "@gannet/pki";
 import { undefinedWhenMissing } from "../errno.ts";
 
@@ -22,12 +21,10 @@ const NAME = /^x509-[0-9a-f]{16}$/;
 export class TransferKeys {
   readonly #folder: string;
   readonly #nodeName: string;
-  readonly #runner: CommandRunner;
 
-  constructor(parts: { readonly folder: string; readonly nodeName: string; readonly runner: CommandRunner }) {
+  constructor(parts: { readonly folder: string; readonly nodeName: string }) {
     this.#folder = parts.folder;
     this.#nodeName = parts.nodeName;
-    this.#runner = parts.runner;
   }
 
   async create(validitySeconds: number): Promise<{ readonly name: string; readonly pem: string }> {
@@ -38,7 +35,6 @@ export class TransferKeys {
       alternativeNames: [this.#nodeName],
       validitySeconds,
       dir: path.join(this.#folder, name),
-      runner: this.#runner,
     });
     return { name, pem };
   }

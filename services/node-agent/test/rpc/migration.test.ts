@@ -22,6 +22,7 @@ import { SiteHooks } from "../../src/hooks/site-hooks.ts";
 import { HostsFile } from "../../src/hosts-file/hosts-file.ts";
 import { FakeHypervisor } from "../../src/hypervisors/fake/fake-hypervisor.ts";
 import { KvmHypervisor } from "../../src/hypervisors/kvm/kvm-hypervisor.ts";
+import { NodeIdentity } from "../../src/identity/node-identity.ts";
 import { MasterAddressSetup, SYSTEM_ADDRESS_TOOLS } from "../../src/master-address/master-address.ts";
 import { SYSTEM_NETWORK_TOOLS } from "../../src/nics/network-tools.ts";
 import { NodeVerification } from "../../src/node-facts/node-verification.ts";
@@ -40,10 +41,10 @@ let root: string;
 
 beforeAll(async () => {
   root = await mkdtemp(path.join(tmpdir(), "gannet-two-"));
-  const ca = await createCa({ dir: path.join(root, "ca"), runner });
+  const ca = await createCa({ dir: path.join(root, "ca") });
   for (const name of ["node1.gannet.test", "node2.gannet.test"])
     await issue(ca, name, "node", path.join(root, name, "pki"));
-  await issueCertificate({ ca, name: "master", sans: [], usage: "master", dir: path.join(root, "master"), runner });
+  await issueCertificate({ ca, name: "master", sans: [], usage: "master", dir: path.join(root, "master") });
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
@@ -77,7 +78,7 @@ class TestNode {
     this.#agent = await startAgent({
       nodeName: this.name,
       listen: { host: ADDRESS, port: 0 },
-      identity: await loadIdentity(pkiDir),
+      identity: await NodeIdentity.open({ nodeName: this.name, pkiDir, logger }),
       leadersFolder,
       hypervisors,
       blockDevices: new Map([["file", scriptedDisks()]]),

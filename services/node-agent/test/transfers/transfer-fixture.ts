@@ -27,7 +27,7 @@ export async function transferFixture() {
   const base = await mkdtemp(path.join(tmpdir(), "gannet-transfers-"));
   const osFolder = path.join(base, "os");
   await mkdir(osFolder);
-  const ca = await createCa({ dir: path.join(base, "ca"), runner: createCommandRunner({ logger }) });
+  const ca = await createCa({ dir: path.join(base, "ca") });
 
   async function node(name: string): Promise<TestNode> {
     const stateDir = path.join(base, name);
@@ -36,7 +36,7 @@ export async function transferFixture() {
     const runner = createCommandRunner({ logger, killGraceMs: 500, recordFolder: records });
     const pkiDir = path.join(stateDir, "pki");
     const nodeName = `${name}.gannet.test`;
-    await issueCertificate({ ca, name: nodeName, sans: [], usage: "node", dir: pkiDir, runner });
+    await issueCertificate({ ca, name: nodeName, sans: [], usage: "node", dir: pkiDir });
     const os = createOsDefinitions({ searchPath: [osFolder], stateDir, runner, logger });
     const exportDir = path.join(stateDir, "export");
     const transfers = await createTransfers({ nodeName, stateDir, pkiDir, exportDir, os, runner, logger });

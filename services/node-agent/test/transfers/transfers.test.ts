@@ -166,8 +166,7 @@ describe("a real Ganeti's end", () => {
   test("sends to ours", async () => {
     const [from, to] = [await nodes.disk("from", 3), await nodes.disk("to", 3, "empty")];
     const dir = path.join(nodes.base, "ganeti-sender");
-    const runner = createCommandRunner({ logger: silentLogger() });
-    const pem = await createSelfSignedCertificate({ commonName: "old.test", validitySeconds: 600, dir, runner });
+    const pem = await createSelfSignedCertificate({ commonName: "old.test", validitySeconds: 600, dir });
     const own = await nodes.target.transfers.createCertificate(600);
     await writeFile(path.join(nodes.base, "ours.pem"), own.pem);
     const options = { compress: "gzip", magic: "ganeti-magic", keyName: own.name, peerCertificatePem: pem };
@@ -189,8 +188,7 @@ describe("a real Ganeti's end", () => {
   test("receives from ours", async () => {
     const [from, to] = [await nodes.disk("from", 3), path.join(nodes.base, "received")];
     const dir = path.join(nodes.base, "ganeti-receiver");
-    const runner = createCommandRunner({ logger: silentLogger() });
-    const pem = await createSelfSignedCertificate({ commonName: "old.test", validitySeconds: 600, dir, runner });
+    const pem = await createSelfSignedCertificate({ commonName: "old.test", validitySeconds: 600, dir });
     const own = await nodes.source.transfers.createCertificate(600);
     await writeFile(path.join(nodes.base, "ours.pem"), own.pem);
     const log = path.join(nodes.base, "receiver.log");

@@ -3,6 +3,7 @@ import { ClusterConfigQuery } from "@gannet/opcodes";
 import { RESOURCES } from "@gannet/query";
 import { implement } from "../../executor/logical-unit.ts";
 import { VERSIONS } from "../../rapi/versions.ts";
+import { watcherPausedUntil } from "../../watcher/pause.ts";
 
 /** Values of the cluster, in the order of the fields asked for; null where there is none. */
 export const clusterConfigQuery = implement(ClusterConfigQuery, {
@@ -17,8 +18,11 @@ export const clusterConfigQuery = implement(ClusterConfigQuery, {
   },
 
   async exec(ctx, _op, fields) {
-    // Nothing watches the cluster yet that could be paused.
-    const facts = { ...VERSIONS, queueDrained: await ctx.isQueueDrained(), watcherPausedUntil: null };
+    const facts = {
+      ...VERSIONS,
+      queueDrained: await ctx.isQueueDrained(),
+      watcherPausedUntil: watcherPausedUntil(ctx.config, ctx.now()),
+    };
     return fields.map((field) => field.cell({ view: ctx.config, facts })[1]);
   },
 });

@@ -7,13 +7,12 @@ import {
   roleOf,
 } from "@gannet/objects";
 import { ClusterVerifyGroup, type Op } from "@gannet/opcodes";
-import { type InstanceStatus, isRunning, RESOURCES } from "@gannet/query";
+import { isRunning, statusOfInstance } from "@gannet/query";
 import type { ExecContext } from "../../executor/context.ts";
 import { shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { masterHooks } from "../../hooks/cluster-hooks.ts";
 import { liveValuesOf } from "../../live-state/live-values.ts";
-import { VERSIONS } from "../../rapi/versions.ts";
 import type { InspectedDisk } from "../group/disk-inspection.ts";
 import { knownGroup } from "../group/lookups.ts";
 import { fileChecks } from "./file-checks.ts";
@@ -135,22 +134,12 @@ function reportInstances(
     report.detail(`Verifying instance ${instance.name}`);
     report.take(
       instanceChecks(view, instance, {
-        status: statusOf(ctx, instance),
+        status: statusOfInstance(view, liveValuesOf(ctx.live), instance),
         seenElsewhere: nodesThatRun(ctx, instance),
         disks: disks.get(instance.uuid) ?? [],
       }),
     );
   }
-}
-
-/** As queries show it. */
-function statusOf(ctx: ExecContext, { name }: Instance): InstanceStatus {
-  const facts = { ...VERSIONS, queueDrained: false, watcherPausedUntil: null };
-  const source = { view: ctx.config, live: liveValuesOf(ctx.live), facts, jobs: [], locks: [] };
-  const [row] = RESOURCES.instance.find?.(source, [name]) ?? [];
-  const field = RESOURCES.instance.fields.get("status");
-  if (row === undefined || field === undefined) throw new Error(`instance ${name} has no status`);
-  return field.cell(row)[1] as InstanceStatus;
 }
 
 function nodesThatRun(ctx: ExecContext, { name, primaryNode }: Instance): readonly string[] {

@@ -2,6 +2,7 @@ import { OpExecError } from "@gannet/errors";
 import { diskIvName } from "@gannet/objects";
 import { InstanceActivateDisks } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
+import { isAskedByWatcher, overtaken } from "../../watcher/watcher-jobs.ts";
 import { markDisksActive } from "./admin-state-steps.ts";
 import { assembleDisks } from "./disk-steps.ts";
 import { instanceLock, nodeLocks } from "./locks.ts";
@@ -17,6 +18,8 @@ export const instanceActivateDisks = implement(InstanceActivateDisks, {
 
   checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
+    if (isAskedByWatcher(op) && !instance.disksActive)
+      throw overtaken(`disks of ${instance.name} are not to be in use`);
     return { instance, primary: onlinePrimary(ctx.config, instance) };
   },
 

@@ -7,6 +7,7 @@ import { implement } from "../../executor/logical-unit.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { withMaster } from "../../hooks/hook-plan.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
+import { isAskedByWatcher, overtaken } from "../../watcher/watcher-jobs.ts";
 import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
 import { startGuest, stopGuest } from "./guest-steps.ts";
 import { withInstance } from "./instance-rows.ts";
@@ -31,6 +32,8 @@ export const instanceFailover = implement(InstanceFailover, {
     const instance = knownInstance(ctx.config, op.instance_name);
     notMarkedOffline(instance);
     const relocation = await relocationOf(ctx, instance, op, "failed over");
+    if (isAskedByWatcher(op) && !relocation.source.offline)
+      throw overtaken(`node ${relocation.source.name} of ${instance.name} is not marked offline`);
     if (!op.cleanup) {
       const willRun = instance.adminState === "up";
       await checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun });

@@ -2,11 +2,12 @@ import { OpPrereqError } from "@gannet/errors";
 import { InstanceShutdown } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
+import { isAskedByWatcher, overtaken } from "../../watcher/watcher-jobs.ts";
 import { markDisksInactive, markDown } from "./admin-state-steps.ts";
 import { shutdownDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
-import { knownInstance, knownNode, notMarkedOffline } from "./lookups.ts";
+import { isRunning, knownInstance, knownNode, notMarkedOffline } from "./lookups.ts";
 
 /** The wish to be down is recorded first, so that nothing starts the guest again while it goes down. */
 export const instanceShutdown = implement(InstanceShutdown, {
@@ -15,6 +16,7 @@ export const instanceShutdown = implement(InstanceShutdown, {
   checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
     if (!op.force) notMarkedOffline(instance);
+    if (isAskedByWatcher(op) && isRunning(ctx, instance)) throw overtaken(`${instance.name} runs again`);
     const primary = knownNode(ctx.config, instance.primaryNode);
     if (primary.offline && !op.ignore_offline_nodes)
       throw new OpPrereqError(`Primary node ${primary.name} is marked offline`, "wrong_state");

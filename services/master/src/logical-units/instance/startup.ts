@@ -11,6 +11,7 @@ import {
 import { InstanceStartup } from "@gannet/opcodes";
 import { implement } from "../../executor/logical-unit.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
+import { isAskedByWatcher, overtaken } from "../../watcher/watcher-jobs.ts";
 import { markUp } from "./admin-state-steps.ts";
 import { prepareDisks } from "./disk-steps.ts";
 import { clearCrashedGuest, startGuest } from "./guest-steps.ts";
@@ -23,6 +24,7 @@ export const instanceStartup = implement(InstanceStartup, {
   async checkPrereq(ctx, op) {
     const instance = knownInstance(ctx.config, op.instance_name);
     notMarkedOffline(instance);
+    if (isAskedByWatcher(op) && instance.adminState !== "up") throw overtaken(`${instance.name} is to be down`);
     const { cluster } = ctx.config;
     const started = {
       ...instance,

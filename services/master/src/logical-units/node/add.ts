@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { lookup } from "node:dns/promises";
-import type { ConfigChange } from "@gannet/config-store";
 import { OpPrereqError } from "@gannet/errors";
 import type { ConfigView, Node, NodeUuid } from "@gannet/objects";
 import { NodeAdd } from "@gannet/opcodes";
@@ -8,6 +7,7 @@ import type { NodeState } from "@gannet/rpc";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { joiningChanges } from "../../membership/node-certificates.ts";
 import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { type AddOp, memberBefore, plannedNode } from "./add-plan.ts";
 import { agentOf, answeringAgent, checkReplicationAddress, portOf, withAgent } from "./agent-checks.ts";
@@ -50,7 +50,7 @@ export const nodeAdd = implement(NodeAdd, {
   async exec(ctx, op, { node, joining, state }) {
     tellOfHypervisors(ctx, node, state);
     if (node.vmCapable) await setUpOpenvswitch(ctx, ctx.config, node);
-    await ctx.commit((view): readonly ConfigChange[] => [{ kind: "node", put: plannedNode(view, op, joining) }]);
+    await ctx.commit((view) => joiningChanges(ctx.certificates, view, plannedNode(view, op, joining)));
     if (node.masterCandidate) ctx.feedback.info("Node will be a master candidate");
     tellOfReadding(ctx, op, node);
     await tellHostsFiles(ctx);

@@ -6,6 +6,7 @@ import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { knownNode } from "../instance/lookups.ts";
+import { Farewell } from "./farewell.ts";
 import { promotions, tellOfPromotions } from "./set-params.ts";
 
 export const nodeRemove = implement(NodeRemove, {
@@ -36,12 +37,14 @@ export const nodeRemove = implement(NodeRemove, {
 
   async exec(ctx, _op, { uuid }) {
     let promoted: readonly Node[] = [];
+    using farewell = await Farewell.begin(ctx, uuid);
     await ctx.commit((view): readonly ConfigChange[] => {
       const node = view.nodes.get(uuid);
       if (node === undefined) return [];
       promoted = candidatePool(view.cluster, view.nodes.values(), [uuid]).promoted;
-      return [{ kind: "node", remove: node }, ...promotions(promoted)];
+      return [{ kind: "node", remove: node }, ...promotions(promoted), ...farewell.revocation(view, node)];
     });
+    await farewell.say();
     tellOfPromotions(ctx, promoted);
     await tellHostsFiles(ctx);
     return null;

@@ -5,6 +5,7 @@ import type { ExecContext } from "../../executor/context.ts";
 import { exclusive, shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { withMaster } from "../../hooks/hook-plan.ts";
+import { isAskedByWatcher, overtaken } from "../../watcher/watcher-jobs.ts";
 import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { knownNode } from "../instance/lookups.ts";
 import { agentOf, answeringAgent } from "./agent-checks.ts";
@@ -27,6 +28,7 @@ export const nodeSetParams = implement(NodeSetParams, {
 
   async checkPrereq(ctx, op) {
     const node = knownNode(ctx.config, op.node_uuid ?? op.node_name);
+    if (isAskedByWatcher(op) && ctx.live.node(node.uuid).reachable) throw overtaken(`node ${node.name} answers again`);
     const change = planNodeChange(ctx.config, node, op);
     if (change.leavesOffline) await answeringAgent(ctx, agentOf(node), "is brought back from offline");
     if (!op.secondary_ip) return change;

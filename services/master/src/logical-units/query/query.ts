@@ -5,6 +5,7 @@ import { implement } from "../../executor/logical-unit.ts";
 import { liveValuesOf } from "../../live-state/live-values.ts";
 import { withExports } from "../../nodes/known-exports.ts";
 import { VERSIONS } from "../../rapi/versions.ts";
+import { watcherPausedUntil } from "../../watcher/pause.ts";
 
 /** What `/2/query` answers, as a job. Jobs and locks are asked for there alone: a job would look at itself. */
 export const query = implement(Query, {
@@ -24,8 +25,11 @@ export const query = implement(Query, {
     const { fields, data } = prepared.run({
       view: ctx.config,
       live: what === "export" ? await withExports(live, ctx.config, exportsOn) : live,
-      // Nothing watches the cluster yet that could be paused.
-      facts: { ...VERSIONS, queueDrained: await ctx.isQueueDrained(), watcherPausedUntil: null },
+      facts: {
+        ...VERSIONS,
+        queueDrained: await ctx.isQueueDrained(),
+        watcherPausedUntil: watcherPausedUntil(ctx.config, ctx.now()),
+      },
       ...{ jobs: [], locks: [] },
     });
     return {

@@ -7,6 +7,8 @@ import { filterHandlers } from "./filters.ts";
 import { groupHandlers } from "./groups.ts";
 import { instanceHandlers } from "./instances.ts";
 import { jobHandlers } from "./jobs.ts";
+import { joinHandlers } from "./join.ts";
+import { masterHandlers } from "./master.ts";
 import { networkHandlers } from "./networks.ts";
 import { nodeHandlers } from "./nodes.ts";
 import { openApiHandlers } from "./openapi.ts";
@@ -15,6 +17,8 @@ import { planHandlers } from "./plans.ts";
 import { queryHandlers } from "./query.ts";
 import { rootHandlers } from "./root.ts";
 import { tagHandlers } from "./tags.ts";
+import { tokenHandlers } from "./tokens.ts";
+import { watcherHandlers } from "./watcher.ts";
 
 export function directHandlers(context: DirectContext): Handlers {
   return {
@@ -28,9 +32,13 @@ export function directHandlers(context: DirectContext): Handlers {
     ...instanceHandlers(context),
     ...consoleHandlers(context),
     ...tagHandlers(context),
+    ...joinHandlers(context),
+    ...tokenHandlers(context),
     ...jobHandlers(context),
     ...filterHandlers(context),
+    ...masterHandlers(context),
     ...planHandlers(context),
+    ...watcherHandlers(context),
     ...queryHandlers(context),
   };
 }

@@ -1,7 +1,6 @@
 /** `/2/filters`: the rules by which jobs are held back or refused (spec/jobs.json, `filters`). No job changes them. */
 import { randomUUID } from "node:crypto";
-import type { Fence } from "@gannet/config-store";
-import { HttpError, Unavailable } from "@gannet/errors";
+import { HttpError } from "@gannet/errors";
 import type { FilterRule } from "@gannet/objects";
 import type { FilterRuleBody } from "@gannet/opcodes";
 import { filterRow } from "@gannet/query";
@@ -9,7 +8,7 @@ import { compilePredicates } from "../../scheduling/filter-predicates.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type Handlers, pathParam } from "../handlers.ts";
-import type { RapiDeps } from "../rapi-deps.ts";
+import { leadersFence } from "../leaders-fence.ts";
 import { notFound } from "../refusals.ts";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -28,11 +27,14 @@ export function filterHandlers({ configStore, ledger, leader, clock }: DirectCon
     compilePredicates(predicates, watermark);
     const nowMs = clock();
     const reasonTrail: FilterRule["reasonTrail"] = [...reason, [REASON_SOURCE, "", nowMs * 1_000_000]];
-    await configStore.commit((view) => {
-      const { ctime = nowMs / 1000, serialNo = 0 } = view.filters.get(uuid) ?? {};
-      const stamps = { ctime, mtime: ctime, serialNo };
-      return [{ kind: "filter", put: { uuid, watermark, priority, predicates, action, reasonTrail, ...stamps } }];
-    }, fenceOf(leader));
+    await configStore.commit(
+      (view) => {
+        const { ctime = nowMs / 1000, serialNo = 0 } = view.filters.get(uuid) ?? {};
+        const stamps = { ctime, mtime: ctime, serialNo };
+        return [{ kind: "filter", put: { uuid, watermark, priority, predicates, action, reasonTrail, ...stamps } }];
+      },
+      leadersFence(leader, "changes filters"),
+    );
     return jsonAnswer(uuid);
   };
 
@@ -52,17 +54,11 @@ export function filterHandlers({ configStore, ledger, leader, clock }: DirectCon
     },
     deleteFilter: async (request) => {
       const { uuid } = known(pathParam(request, "filter_uuid"));
-      await configStore.commit(() => [{ kind: "filter", remove: known(uuid) }], fenceOf(leader));
+      await configStore.commit(
+        () => [{ kind: "filter", remove: known(uuid) }],
+        leadersFence(leader, "changes filters"),
+      );
       return jsonAnswer(null);
     },
   };
-}
-
-/** @throws Unavailable on a master that does not lead */
-function fenceOf(leader: RapiDeps["leader"]): Fence {
-  const fence = leader.current();
-  if (fence !== undefined) return fence;
-  throw new Unavailable(
-    "This master does not lead the cluster now, and only the leader changes filters; ask it, or try again",
-  );
 }

@@ -16,6 +16,7 @@ import {
 } from "@gannet/query";
 import { liveValuesOf } from "../../live-state/live-values.ts";
 import { withExports } from "../../nodes/known-exports.ts";
+import { watcherPausedUntil } from "../../watcher/pause.ts";
 import { jsonAnswer, textAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type Answer, type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
@@ -38,8 +39,7 @@ export function queryHandlers(context: DirectContext): Handlers {
     facts: {
       ...VERSIONS,
       queueDrained: what === "cluster" && (await ledger.isDrained()),
-      // Nothing watches the cluster yet that could be paused.
-      watcherPausedUntil: null,
+      watcherPausedUntil: watcherPausedUntil(configStore.view, context.clock() / 1000),
     },
     jobs: [],
     locks: what === "lock" ? await locks.list() : [],

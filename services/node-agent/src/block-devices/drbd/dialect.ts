@@ -34,7 +34,7 @@ export interface DrbdDialect {
   /** Where the kernel keeps these, and what must be there first. */
   readonly resyncOptionsOf: "volume" | "connection";
   readonly primary: (disk: DrbdDisk, options: { readonly force: boolean }) => DrbdCommand;
-  readonly secondary: (disk: DrbdDisk) => DrbdCommand;
+  readonly secondary: (disk: Pick<DrbdDisk, "minor" | "resource">) => DrbdCommand;
   readonly resize: (disk: DrbdDisk, sizeMib: number) => DrbdCommand;
   readonly pauseSync: (disk: DrbdDisk) => DrbdCommand;
   readonly resumeSync: (disk: DrbdDisk) => DrbdCommand;

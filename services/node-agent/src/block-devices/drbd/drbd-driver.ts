@@ -378,6 +378,7 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     detachVolumes: checked(detachVolumes),
     pauseSync: checked(pauseSync),
     minors: () => kernel.minors(),
+    demoteAll: (signal) => kernel.demoteAll(signal),
     usermodeHelper: () => kernel.usermodeHelper(),
   };
 }

@@ -84,6 +84,16 @@ export class DrbdKernel {
     return minorsInUse(this.#tools, parseVersion(status), status);
   }
 
+  /** No device of this node is in use any more: each may be used at its other end. @throws BlockDeviceError */
+  async demoteAll(signal: AbortSignal): Promise<void> {
+    if (!(await this.isPresent())) return;
+    const { show, secondary } = await this.dialect();
+    const resources = parseShow(await this.#run(show, "DRBD could not be looked at", signal));
+    for (const { name, minor } of resources)
+      if (minor !== undefined)
+        await this.#run(secondary({ resource: name, minor }), `DRBD resource ${name} could not be demoted`, signal);
+  }
+
   usermodeHelper(): Promise<string> {
     return readUsermodeHelper(this.#tools);
   }

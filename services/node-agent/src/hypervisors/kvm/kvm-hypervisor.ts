@@ -80,7 +80,6 @@ export class KvmHypervisor
         configured: options.spiceCertificate,
         folder: path.join(stateDir, "kvm-hypervisor", "spice-certificate"),
         nodeName: options.nodeName,
-        runner,
         logger,
       }),
       nonvolatile,

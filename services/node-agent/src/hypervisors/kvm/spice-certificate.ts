@@ -8,7 +8,6 @@ import { access, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { HypervisorError } from "@gannet/errors";
-import type { CommandRunner } from "@gannet/exec";
 import { certificateValidity, createSelfSignedCertificate, IDENTITY_FILES } from "@gannet/pki";
 import type { Logger } from "@gannet/telemetry";
 import type { SpiceCertificate } from "./launch-plan.ts";
@@ -31,7 +30,6 @@ export interface SpiceCertificatesParts {
   /** For what is made here: the driver's own. */
   readonly folder: string;
   readonly nodeName: string | undefined;
-  readonly runner: CommandRunner;
   readonly logger: Logger;
 }
 
@@ -67,14 +65,14 @@ export class SpiceCertificates {
   }
 
   async #make(): Promise<SpiceCertificate> {
-    const { folder, nodeName = hostname(), runner, logger } = this.#parts;
+    const { folder, nodeName = hostname(), logger } = this.#parts;
     const [certFile, keyFile] = [IDENTITY_FILES.cert, IDENTITY_FILES.key].map((name) => path.join(folder, name));
     const own: SpiceCertificate = { certFile: certFile ?? "", keyFile: keyFile ?? "", caFile: certFile ?? "" };
     const { notAfterMs } = await certificateValidity(own.certFile);
     if (notAfterMs > Date.now() && (await isReadable(own.keyFile))) return own;
     await makePrivateFolder(path.dirname(folder));
     await rm(folder, { recursive: true, force: true });
-    await createSelfSignedCertificate({ commonName: nodeName, validitySeconds: VALIDITY_SECONDS, dir: folder, runner });
+    await createSelfSignedCertificate({ commonName: nodeName, validitySeconds: VALIDITY_SECONDS, dir: folder });
     logger.info({ certificate: own.certFile }, "a certificate of SPICE connections was made; clients are to trust it");
     return own;
   }

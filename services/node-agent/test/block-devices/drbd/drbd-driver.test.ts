@@ -56,6 +56,15 @@ describe("a mirror", () => {
     expect(await read(await first.driver.assemble(disk, signal), 14)).toBe("and the second");
   });
 
+  test("lets the other end be used when its node gives up all that it has in use", async () => {
+    await first.driver.assemble(disk, signal);
+    await expect(second.driver.assemble(other, signal)).rejects.toThrow(/Multiple primaries not allowed/);
+    await first.driver.demoteAll(signal);
+    await first.driver.demoteAll(signal);
+    expect(await status(first, disk)).toMatchObject({ role: "secondary", connection: "connected" });
+    await second.driver.assemble(other, signal);
+  });
+
   test("has one primary, or two when both ends allow it, as a migration needs", async () => {
     await expect(second.driver.assemble(other, signal)).rejects.toThrow(/Multiple primaries not allowed/);
     expect(await status(second, other)).toMatchObject({ role: "secondary", connection: "connected" });

@@ -28,7 +28,7 @@ export interface MigrationNode {
 }
 
 export async function makeCluster(folder: string): Promise<CertificateAuthority> {
-  return createCa({ dir: path.join(folder, "ca"), runner });
+  return createCa({ dir: path.join(folder, "ca") });
 }
 
 export function makeFolder(): Promise<string> {
@@ -38,7 +38,7 @@ export function makeFolder(): Promise<string> {
 /** @param ca signs the node's certificate */
 export async function makeMigrationNode(ca: CertificateAuthority, name: string): Promise<MigrationNode> {
   const pkiDir = await mkdtemp(path.join(tmpdir(), "gannet-pki-"));
-  await issueCertificate({ ca, name, sans: [], usage: "node", dir: pkiDir, runner });
+  await issueCertificate({ ca, name, sans: [], usage: "node", dir: pkiDir });
   const node = await makeTestNode({ kvmAcceleration: "off", pkiDir });
   const driver = new KvmHypervisor(node.parts);
   await driver.recover();

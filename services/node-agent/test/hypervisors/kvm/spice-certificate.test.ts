@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { connect } from "node:tls";
 import { HypervisorError } from "@gannet/errors";
-import { createCommandRunner } from "@gannet/exec";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { silentLogger } from "@gannet/telemetry";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -14,7 +13,6 @@ import { bareGuest, freePort, makeTestNode } from "../node-fixture.ts";
 
 const NEVER = new AbortController().signal;
 const logger = silentLogger();
-const runner = createCommandRunner({ logger });
 
 let folder: string;
 beforeEach(async () => {
@@ -32,7 +30,7 @@ const site = () => ({
 const certificates = (configured?: ReturnType<typeof site>) =>
   new SpiceCertificates({
     ...{ configured, system: site(), folder: inFolder("own/certificate") },
-    ...{ nodeName: "node1.gannet.test", runner, logger },
+    ...{ nodeName: "node1.gannet.test", logger },
   });
 
 it("the site's is taken where it is", async () => {

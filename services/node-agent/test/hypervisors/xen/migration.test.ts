@@ -5,9 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { GuestSpec, MigrationProgress, MigrationTarget } from "@gannet/driver-contract";
 import { MIGRATION_CHECKS, type MigrationNode, type MigrationSubject } from "@gannet/driver-contract/conformance";
-import { createCommandRunner } from "@gannet/exec";
 import { createCa, issueCertificate } from "@gannet/pki";
-import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { setFault } from "../../../../../test/simulated-tools/faults.ts";
 import { withXen } from "../../../../../test/simulated-tools/xen/state.ts";
@@ -37,10 +35,9 @@ let port: number;
 
 beforeAll(async () => {
   pki = await mkdtemp(path.join(tmpdir(), "gannet-xen-pki-"));
-  const runner = createCommandRunner({ logger: silentLogger() });
-  const ca = await createCa({ dir: path.join(pki, "ca"), runner });
+  const ca = await createCa({ dir: path.join(pki, "ca") });
   for (const name of [SOURCE, TARGET, STRANGER])
-    await issueCertificate({ ca, name, sans: ["127.0.0.1"], usage: "node", dir: path.join(pki, name), runner });
+    await issueCertificate({ ca, name, sans: ["127.0.0.1"], usage: "node", dir: path.join(pki, name) });
 });
 afterAll(() => rm(pki, { recursive: true }));
 

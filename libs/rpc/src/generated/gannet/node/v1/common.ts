@@ -14,6 +14,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 export interface Step {
   /** The leader's epoch; grows with each change of leader. */
   epoch: number;
+  /** 0 for what a leader does beside all jobs. */
   jobId: number;
   /** Position of the opcode in its job, from 0. */
   opcodeIndex: number;

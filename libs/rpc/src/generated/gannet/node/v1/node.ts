@@ -24,6 +24,37 @@ import { Empty, Step } from "./common.ts";
 import { InstanceState } from "./instance.ts";
 import { OsDefinition, OsParameter } from "./os.ts";
 
+export interface SetTrustRequest {
+  /** The leader's. */
+  epoch: number;
+  /** Certificates of the cluster's authorities, PEM, the newest first; at most 4. One must have issued this node's. */
+  authorities: string[];
+  /** Serial numbers of revoked certificates, in hexadecimal digits; at most 100000. */
+  revoked: string[];
+}
+
+export interface RequestCertificateRequest {
+  /** The leader's. */
+  epoch: number;
+}
+
+export interface RequestCertificateReply {
+  /** PKCS #10, PEM. The name is for the signer to say. */
+  csr: string;
+}
+
+export interface InstallCertificateRequest {
+  /** The leader's. */
+  epoch: number;
+  /** PEM; of an authority that this node trusts, and with the node's name. */
+  certificate: string;
+}
+
+export interface ForgetClusterRequest {
+  /** The leader's. */
+  epoch: number;
+}
+
 export interface DescribeRequest {
 }
 
@@ -34,7 +65,16 @@ export interface ConfigureOpenvswitchRequest {
   link: string;
 }
 
+export interface KeepConfigurationRequest {
+  epoch: number;
+  /** Grows with each change of the configuration. */
+  serial: number;
+  /** The configuration's text, compressed (RFC 1952). */
+  gzip: Buffer;
+}
+
 export interface WatchRequest {
+  /** 0 for a master that stands by and only looks. */
   epoch: number;
   /** Longest silence on the stream, in milliseconds. */
   heartbeatMs: number;
@@ -265,6 +305,26 @@ export interface SetHostsReply {
   contradicted: string[];
 }
 
+/**
+ * Each reply has a ticket, which the next request brings back: the node counts its time from when it gave the ticket, so
+ * that a request that was long on its way prolongs nothing.
+ */
+export interface RenewSelfFenceRequest {
+  epoch: number;
+  /** How long after a ticket that was brought back was given the node stops all guests; 0 ends the guard. */
+  timeoutMs: number;
+  /** Of the last reply; empty in the first request. */
+  ticket: string;
+}
+
+export interface RenewSelfFenceReply {
+  ticket: string;
+  /** The node has a deadline that has not passed, and a process beside the agent that sees to it. */
+  guarded: boolean;
+  /** How long after the deadline it may take at most until no guest runs. */
+  stopWithinMs: number;
+}
+
 export interface DelayRequest {
   step: Step | undefined;
   durationMs: number;
@@ -354,6 +414,395 @@ export interface LiveStateUpdate_InstanceGone {
 export interface LiveStateUpdate_OsDefinitions {
   os: OsDefinition[];
 }
+
+function createBaseSetTrustRequest(): SetTrustRequest {
+  return { epoch: 0, authorities: [], revoked: [] };
+}
+
+export const SetTrustRequest: MessageFns<SetTrustRequest> = {
+  encode(message: SetTrustRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    for (const v of message.authorities) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.revoked) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetTrustRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetTrustRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.authorities.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.revoked.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetTrustRequest {
+    return {
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      authorities: globalThis.Array.isArray(object?.authorities)
+        ? object.authorities.map((e: any) => globalThis.String(e))
+        : [],
+      revoked: globalThis.Array.isArray(object?.revoked) ? object.revoked.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: SetTrustRequest): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.authorities?.length) {
+      obj.authorities = message.authorities;
+    }
+    if (message.revoked?.length) {
+      obj.revoked = message.revoked;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetTrustRequest>, I>>(base?: I): SetTrustRequest {
+    return SetTrustRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetTrustRequest>, I>>(object: I): SetTrustRequest {
+    const message = createBaseSetTrustRequest();
+    message.epoch = object.epoch ?? 0;
+    message.authorities = object.authorities?.map((e) => e) || [];
+    message.revoked = object.revoked?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRequestCertificateRequest(): RequestCertificateRequest {
+  return { epoch: 0 };
+}
+
+export const RequestCertificateRequest: MessageFns<RequestCertificateRequest> = {
+  encode(message: RequestCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RequestCertificateRequest {
+    return { epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0 };
+  },
+
+  toJSON(message: RequestCertificateRequest): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RequestCertificateRequest>, I>>(base?: I): RequestCertificateRequest {
+    return RequestCertificateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RequestCertificateRequest>, I>>(object: I): RequestCertificateRequest {
+    const message = createBaseRequestCertificateRequest();
+    message.epoch = object.epoch ?? 0;
+    return message;
+  },
+};
+
+function createBaseRequestCertificateReply(): RequestCertificateReply {
+  return { csr: "" };
+}
+
+export const RequestCertificateReply: MessageFns<RequestCertificateReply> = {
+  encode(message: RequestCertificateReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.csr !== "") {
+      writer.uint32(10).string(message.csr);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestCertificateReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestCertificateReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.csr = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RequestCertificateReply {
+    return { csr: isSet(object.csr) ? globalThis.String(object.csr) : "" };
+  },
+
+  toJSON(message: RequestCertificateReply): unknown {
+    const obj: any = {};
+    if (message.csr !== "") {
+      obj.csr = message.csr;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RequestCertificateReply>, I>>(base?: I): RequestCertificateReply {
+    return RequestCertificateReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RequestCertificateReply>, I>>(object: I): RequestCertificateReply {
+    const message = createBaseRequestCertificateReply();
+    message.csr = object.csr ?? "";
+    return message;
+  },
+};
+
+function createBaseInstallCertificateRequest(): InstallCertificateRequest {
+  return { epoch: 0, certificate: "" };
+}
+
+export const InstallCertificateRequest: MessageFns<InstallCertificateRequest> = {
+  encode(message: InstallCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    if (message.certificate !== "") {
+      writer.uint32(18).string(message.certificate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InstallCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInstallCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.certificate = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InstallCertificateRequest {
+    return {
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      certificate: isSet(object.certificate) ? globalThis.String(object.certificate) : "",
+    };
+  },
+
+  toJSON(message: InstallCertificateRequest): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.certificate !== "") {
+      obj.certificate = message.certificate;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InstallCertificateRequest>, I>>(base?: I): InstallCertificateRequest {
+    return InstallCertificateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InstallCertificateRequest>, I>>(object: I): InstallCertificateRequest {
+    const message = createBaseInstallCertificateRequest();
+    message.epoch = object.epoch ?? 0;
+    message.certificate = object.certificate ?? "";
+    return message;
+  },
+};
+
+function createBaseForgetClusterRequest(): ForgetClusterRequest {
+  return { epoch: 0 };
+}
+
+export const ForgetClusterRequest: MessageFns<ForgetClusterRequest> = {
+  encode(message: ForgetClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetClusterRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetClusterRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForgetClusterRequest {
+    return { epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0 };
+  },
+
+  toJSON(message: ForgetClusterRequest): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ForgetClusterRequest>, I>>(base?: I): ForgetClusterRequest {
+    return ForgetClusterRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForgetClusterRequest>, I>>(object: I): ForgetClusterRequest {
+    const message = createBaseForgetClusterRequest();
+    message.epoch = object.epoch ?? 0;
+    return message;
+  },
+};
 
 function createBaseDescribeRequest(): DescribeRequest {
   return {};
@@ -504,6 +953,107 @@ export const ConfigureOpenvswitchRequest: MessageFns<ConfigureOpenvswitchRequest
     message.step = (object.step !== undefined && object.step !== null) ? Step.fromPartial(object.step) : undefined;
     message.name = object.name ?? "";
     message.link = object.link ?? "";
+    return message;
+  },
+};
+
+function createBaseKeepConfigurationRequest(): KeepConfigurationRequest {
+  return { epoch: 0, serial: 0, gzip: Buffer.alloc(0) };
+}
+
+export const KeepConfigurationRequest: MessageFns<KeepConfigurationRequest> = {
+  encode(message: KeepConfigurationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    if (message.serial !== 0) {
+      writer.uint32(16).uint64(message.serial);
+    }
+    if (message.gzip.length !== 0) {
+      writer.uint32(26).bytes(message.gzip);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeepConfigurationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeepConfigurationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serial = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.gzip = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KeepConfigurationRequest {
+    return {
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      serial: isSet(object.serial) ? globalThis.Number(object.serial) : 0,
+      gzip: isSet(object.gzip) ? Buffer.from(bytesFromBase64(object.gzip)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: KeepConfigurationRequest): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.serial !== 0) {
+      obj.serial = Math.round(message.serial);
+    }
+    if (message.gzip.length !== 0) {
+      obj.gzip = base64FromBytes(message.gzip);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KeepConfigurationRequest>, I>>(base?: I): KeepConfigurationRequest {
+    return KeepConfigurationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KeepConfigurationRequest>, I>>(object: I): KeepConfigurationRequest {
+    const message = createBaseKeepConfigurationRequest();
+    message.epoch = object.epoch ?? 0;
+    message.serial = object.serial ?? 0;
+    message.gzip = object.gzip ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -3234,6 +3784,216 @@ export const SetHostsReply: MessageFns<SetHostsReply> = {
   },
 };
 
+function createBaseRenewSelfFenceRequest(): RenewSelfFenceRequest {
+  return { epoch: 0, timeoutMs: 0, ticket: "" };
+}
+
+export const RenewSelfFenceRequest: MessageFns<RenewSelfFenceRequest> = {
+  encode(message: RenewSelfFenceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(16).uint32(message.timeoutMs);
+    }
+    if (message.ticket !== "") {
+      writer.uint32(26).string(message.ticket);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewSelfFenceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewSelfFenceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewSelfFenceRequest {
+    return {
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      timeoutMs: isSet(object.timeoutMs)
+        ? globalThis.Number(object.timeoutMs)
+        : isSet(object.timeout_ms)
+        ? globalThis.Number(object.timeout_ms)
+        : 0,
+      ticket: isSet(object.ticket) ? globalThis.String(object.ticket) : "",
+    };
+  },
+
+  toJSON(message: RenewSelfFenceRequest): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.timeoutMs !== 0) {
+      obj.timeoutMs = Math.round(message.timeoutMs);
+    }
+    if (message.ticket !== "") {
+      obj.ticket = message.ticket;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RenewSelfFenceRequest>, I>>(base?: I): RenewSelfFenceRequest {
+    return RenewSelfFenceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenewSelfFenceRequest>, I>>(object: I): RenewSelfFenceRequest {
+    const message = createBaseRenewSelfFenceRequest();
+    message.epoch = object.epoch ?? 0;
+    message.timeoutMs = object.timeoutMs ?? 0;
+    message.ticket = object.ticket ?? "";
+    return message;
+  },
+};
+
+function createBaseRenewSelfFenceReply(): RenewSelfFenceReply {
+  return { ticket: "", guarded: false, stopWithinMs: 0 };
+}
+
+export const RenewSelfFenceReply: MessageFns<RenewSelfFenceReply> = {
+  encode(message: RenewSelfFenceReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ticket !== "") {
+      writer.uint32(10).string(message.ticket);
+    }
+    if (message.guarded !== false) {
+      writer.uint32(16).bool(message.guarded);
+    }
+    if (message.stopWithinMs !== 0) {
+      writer.uint32(24).uint32(message.stopWithinMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewSelfFenceReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewSelfFenceReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.guarded = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stopWithinMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewSelfFenceReply {
+    return {
+      ticket: isSet(object.ticket) ? globalThis.String(object.ticket) : "",
+      guarded: isSet(object.guarded) ? globalThis.Boolean(object.guarded) : false,
+      stopWithinMs: isSet(object.stopWithinMs)
+        ? globalThis.Number(object.stopWithinMs)
+        : isSet(object.stop_within_ms)
+        ? globalThis.Number(object.stop_within_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: RenewSelfFenceReply): unknown {
+    const obj: any = {};
+    if (message.ticket !== "") {
+      obj.ticket = message.ticket;
+    }
+    if (message.guarded !== false) {
+      obj.guarded = message.guarded;
+    }
+    if (message.stopWithinMs !== 0) {
+      obj.stopWithinMs = Math.round(message.stopWithinMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RenewSelfFenceReply>, I>>(base?: I): RenewSelfFenceReply {
+    return RenewSelfFenceReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenewSelfFenceReply>, I>>(object: I): RenewSelfFenceReply {
+    const message = createBaseRenewSelfFenceReply();
+    message.ticket = object.ticket ?? "";
+    message.guarded = object.guarded ?? false;
+    message.stopWithinMs = object.stopWithinMs ?? 0;
+    return message;
+  },
+};
+
 function createBaseDelayRequest(): DelayRequest {
   return { step: undefined, durationMs: 0 };
 }
@@ -4562,7 +5322,8 @@ export const NodeServiceService = {
   },
   /**
    * A snapshot at once, then each change as it is noticed, and a heartbeat at least every interval. One
-   * stream serves one leader; the stream of a lower epoch is ended when a higher one asks.
+   * stream serves one leader; the stream of a lower epoch is ended when a higher one asks. Masters that stand by
+   * watch beside it.
    */
   watch: {
     path: "/gannet.node.v1.NodeService/Watch" as const,
@@ -4701,6 +5462,31 @@ export const NodeServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /**
+   * Keep a copy of the cluster's configuration, from which the cluster can be rebuilt; asked of master candidates. An
+   * older one than the node has is left alone.
+   */
+  keepConfiguration: {
+    path: "/gannet.node.v1.NodeService/KeepConfiguration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: KeepConfigurationRequest): Buffer =>
+      Buffer.from(KeepConfigurationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): KeepConfigurationRequest => KeepConfigurationRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Let the node stop all its guests by itself when no leader has renewed this for a while, or no longer. */
+  renewSelfFence: {
+    path: "/gannet.node.v1.NodeService/RenewSelfFence" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RenewSelfFenceRequest): Buffer =>
+      Buffer.from(RenewSelfFenceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RenewSelfFenceRequest => RenewSelfFenceRequest.decode(value),
+    responseSerialize: (value: RenewSelfFenceReply): Buffer => Buffer.from(RenewSelfFenceReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RenewSelfFenceReply => RenewSelfFenceReply.decode(value),
+  },
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: {
     path: "/gannet.node.v1.NodeService/Delay" as const,
@@ -4711,6 +5497,58 @@ export const NodeServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /**
+   * Whom this node trusts: the cluster's authorities, less the certificates that are revoked. Replaces what it was told
+   * before, and stays over a restart.
+   */
+  setTrust: {
+    path: "/gannet.node.v1.NodeService/SetTrust" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetTrustRequest): Buffer => Buffer.from(SetTrustRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetTrustRequest => SetTrustRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /**
+   * Make a new key, which stays here, and ask for a certificate for it. The one before serves until the new one is
+   * installed; a second request replaces the first.
+   */
+  requestCertificate: {
+    path: "/gannet.node.v1.NodeService/RequestCertificate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RequestCertificateRequest): Buffer =>
+      Buffer.from(RequestCertificateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RequestCertificateRequest => RequestCertificateRequest.decode(value),
+    responseSerialize: (value: RequestCertificateReply): Buffer =>
+      Buffer.from(RequestCertificateReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RequestCertificateReply => RequestCertificateReply.decode(value),
+  },
+  /**
+   * Use a certificate for the key that was made last. Connections that are open go on. One that is installed already
+   * is left alone.
+   */
+  installCertificate: {
+    path: "/gannet.node.v1.NodeService/InstallCertificate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InstallCertificateRequest): Buffer =>
+      Buffer.from(InstallCertificateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InstallCertificateRequest => InstallCertificateRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** The node was removed from the cluster: its key is destroyed, and no call is taken after this one. */
+  forgetCluster: {
+    path: "/gannet.node.v1.NodeService/ForgetCluster" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForgetClusterRequest): Buffer => Buffer.from(ForgetClusterRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForgetClusterRequest => ForgetClusterRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface NodeServiceServer extends UntypedServiceImplementation {
@@ -4718,7 +5556,8 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
   describe: handleUnaryCall<DescribeRequest, NodeState>;
   /**
    * A snapshot at once, then each change as it is noticed, and a heartbeat at least every interval. One
-   * stream serves one leader; the stream of a lower epoch is ended when a higher one asks.
+   * stream serves one leader; the stream of a lower epoch is ended when a higher one asks. Masters that stand by
+   * watch beside it.
    */
   watch: handleServerStreamingCall<WatchRequest, LiveStateUpdate>;
   /**
@@ -4748,8 +5587,32 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
   setHosts: handleUnaryCall<SetHostsRequest, SetHostsReply>;
   /** Make the node's Open vSwitch, and connect an interface to it; what is so already stays. */
   configureOpenvswitch: handleUnaryCall<ConfigureOpenvswitchRequest, Empty>;
+  /**
+   * Keep a copy of the cluster's configuration, from which the cluster can be rebuilt; asked of master candidates. An
+   * older one than the node has is left alone.
+   */
+  keepConfiguration: handleUnaryCall<KeepConfigurationRequest, Empty>;
+  /** Let the node stop all its guests by itself when no leader has renewed this for a while, or no longer. */
+  renewSelfFence: handleUnaryCall<RenewSelfFenceRequest, RenewSelfFenceReply>;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay: handleUnaryCall<DelayRequest, Empty>;
+  /**
+   * Whom this node trusts: the cluster's authorities, less the certificates that are revoked. Replaces what it was told
+   * before, and stays over a restart.
+   */
+  setTrust: handleUnaryCall<SetTrustRequest, Empty>;
+  /**
+   * Make a new key, which stays here, and ask for a certificate for it. The one before serves until the new one is
+   * installed; a second request replaces the first.
+   */
+  requestCertificate: handleUnaryCall<RequestCertificateRequest, RequestCertificateReply>;
+  /**
+   * Use a certificate for the key that was made last. Connections that are open go on. One that is installed already
+   * is left alone.
+   */
+  installCertificate: handleUnaryCall<InstallCertificateRequest, Empty>;
+  /** The node was removed from the cluster: its key is destroyed, and no call is taken after this one. */
+  forgetCluster: handleUnaryCall<ForgetClusterRequest, Empty>;
 }
 
 export interface NodeServiceClient extends Client {
@@ -4771,7 +5634,8 @@ export interface NodeServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * A snapshot at once, then each change as it is noticed, and a heartbeat at least every interval. One
-   * stream serves one leader; the stream of a lower epoch is ended when a higher one asks.
+   * stream serves one leader; the stream of a lower epoch is ended when a higher one asks. Masters that stand by
+   * watch beside it.
    */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<LiveStateUpdate>;
   watch(
@@ -4974,6 +5838,41 @@ export interface NodeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /**
+   * Keep a copy of the cluster's configuration, from which the cluster can be rebuilt; asked of master candidates. An
+   * older one than the node has is left alone.
+   */
+  keepConfiguration(
+    request: KeepConfigurationRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  keepConfiguration(
+    request: KeepConfigurationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  keepConfiguration(
+    request: KeepConfigurationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Let the node stop all its guests by itself when no leader has renewed this for a while, or no longer. */
+  renewSelfFence(
+    request: RenewSelfFenceRequest,
+    callback: (error: ServiceError | null, response: RenewSelfFenceReply) => void,
+  ): ClientUnaryCall;
+  renewSelfFence(
+    request: RenewSelfFenceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RenewSelfFenceReply) => void,
+  ): ClientUnaryCall;
+  renewSelfFence(
+    request: RenewSelfFenceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RenewSelfFenceReply) => void,
+  ): ClientUnaryCall;
   /** Wait on the node (OP_TEST_DELAY with on_nodes). */
   delay(request: DelayRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   delay(
@@ -4983,6 +5882,76 @@ export interface NodeServiceClient extends Client {
   ): ClientUnaryCall;
   delay(
     request: DelayRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /**
+   * Whom this node trusts: the cluster's authorities, less the certificates that are revoked. Replaces what it was told
+   * before, and stays over a restart.
+   */
+  setTrust(request: SetTrustRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  setTrust(
+    request: SetTrustRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  setTrust(
+    request: SetTrustRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /**
+   * Make a new key, which stays here, and ask for a certificate for it. The one before serves until the new one is
+   * installed; a second request replaces the first.
+   */
+  requestCertificate(
+    request: RequestCertificateRequest,
+    callback: (error: ServiceError | null, response: RequestCertificateReply) => void,
+  ): ClientUnaryCall;
+  requestCertificate(
+    request: RequestCertificateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RequestCertificateReply) => void,
+  ): ClientUnaryCall;
+  requestCertificate(
+    request: RequestCertificateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RequestCertificateReply) => void,
+  ): ClientUnaryCall;
+  /**
+   * Use a certificate for the key that was made last. Connections that are open go on. One that is installed already
+   * is left alone.
+   */
+  installCertificate(
+    request: InstallCertificateRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  installCertificate(
+    request: InstallCertificateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  installCertificate(
+    request: InstallCertificateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** The node was removed from the cluster: its key is destroyed, and no call is taken after this one. */
+  forgetCluster(
+    request: ForgetClusterRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  forgetCluster(
+    request: ForgetClusterRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  forgetCluster(
+    request: ForgetClusterRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -4997,6 +5966,14 @@ export const NodeServiceClient = makeGenericClientConstructor(
   service: typeof NodeServiceService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -1,0 +1,271 @@
+/** What a cluster of three machines must survive, one after another on the same cluster; each leaves it in order. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseConfiguration } from "@gannet/config-store";
+import { SYSTEM_LAYOUT } from "@gannet/objects";
+import { type HaCluster, until } from "./ha-cluster.ts";
+import { Load } from "./load.ts";
+import type { Machine } from "./machine.ts";
+
+export interface Scenario {
+  readonly name: string;
+  /** @returns figures, each a name and what it came to */
+  run(cluster: HaCluster): Promise<Readonly<Record<string, string | number>>>;
+}
+
+/** Work that is under way when the fault comes. */
+const WARM_UP_MS = 2_000;
+
+const leaderDies: Scenario = {
+  name: "the leader's machine dies, with Redis' primary on it, under load",
+  async run(cluster) {
+    const victim = await cluster.gather();
+    const others = cluster.others(victim);
+    const load = await Load.begin(cluster, others);
+    await busy(load);
+    const diedMs = performance.now();
+    await victim.cutPower();
+    load.askOnly(others);
+    const firstMs = await load.firstSuccessAfter(diedMs);
+    await load.end();
+    await load.drained();
+    const address = await onlyAddressOf(cluster, others);
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await victim.switchOn();
+    await cluster.healthy();
+    await load.cleanUp();
+    return {
+      "first job after ms": Math.round(firstMs),
+      accepted,
+      lost: lost.length,
+      "double starts": twice.length,
+      "attempts refused": load.failedAttempts,
+      "cluster's address on": address,
+    };
+  },
+};
+
+const leaderIsCutOff: Scenario = {
+  name: "the leader and Redis' primary are cut off from the majority",
+  async run(cluster) {
+    const victim = await cluster.gather();
+    const others = cluster.others(victim);
+    const before = await cluster.masters(victim);
+    const load = await Load.begin(cluster, others);
+    await busy(load);
+    load.askOnly(others);
+    const cutMs = performance.now();
+    await cluster.network.pullCable(victim.number);
+    const oldSide = insistentWrites(cluster, victim);
+    const firstMs = await load.firstSuccessAfter(cutMs);
+    await until("the leader that was cut off has given up the cluster's address", async () => {
+      return !(await cluster.network.addressesOf(victim.number)).includes(cluster.network.clusterAddress);
+    });
+    // Beyond any time-out of the old side.
+    await delay(WARM_UP_MS);
+    const refusals = await oldSide.end();
+    await load.end();
+    await load.drained();
+    await cluster.network.plugCable(victim.number);
+    await cluster.healthy();
+    const after = await cluster.masters(victim);
+    assert.notEqual(after.leader, before.leader);
+    assert.ok((after.epoch ?? 0) > (before.epoch ?? 0), "the epoch has grown");
+    const address = await onlyAddressOf(cluster, cluster.machines);
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await noOldEpochs(cluster);
+    await load.cleanUp();
+    return {
+      "first job after ms": Math.round(firstMs),
+      accepted,
+      lost: lost.length,
+      "double starts": twice.length,
+      "writes refused by the old leader": refusals,
+      "cluster's address on": address,
+    };
+  },
+};
+
+const primaryDies: Scenario = {
+  name: "Redis' primary is killed, away from the leader, under load",
+  async run(cluster) {
+    const leader = await cluster.gather();
+    const [successor] = cluster.others(leader);
+    assert.ok(successor !== undefined);
+    const { status } = await cluster.rapi(leader, "POST", "/2/master/failover", { body: { node: successor.name } });
+    assert.equal(status, 200);
+    const load = await Load.begin(cluster);
+    await busy(load);
+    const diedMs = performance.now();
+    await leader.end("SIGKILL", "redis");
+    const firstMs = await load.firstSuccessAfter(diedMs);
+    await load.end();
+    await load.drained();
+    assert.notEqual(await cluster.primary(cluster.others(leader)), leader);
+    await leader.start("redis");
+    await cluster.healthy();
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    return { "first job after ms": Math.round(firstMs), accepted, lost: lost.length, "double starts": twice.length };
+  },
+};
+
+const plannedFailover: Scenario = {
+  name: "the leader is changed by plan, under load",
+  async run(cluster) {
+    const leader = await cluster.leader();
+    const [successor] = cluster.others(leader);
+    assert.ok(successor !== undefined);
+    const load = await Load.begin(cluster);
+    await busy(load);
+    const askedMs = performance.now();
+    // Asked of a standby, which hands it on.
+    const answer = await cluster.rapi(successor, "POST", "/2/master/failover", { body: { node: successor.name } });
+    assert.deepEqual([answer.status, (answer.body as { leader: string }).leader], [200, successor.name]);
+    const answeredMs = performance.now() - askedMs;
+    const firstMs = await load.firstSuccessAfter(askedMs + answeredMs);
+    await load.end();
+    await load.drained();
+    const address = await onlyAddressOf(cluster, cluster.machines);
+    assert.equal(address, successor.name);
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    return {
+      "answered after ms": Math.round(answeredMs),
+      "first job after ms": Math.round(answeredMs + firstMs),
+      accepted,
+      lost: lost.length,
+      "double starts": twice.length,
+    };
+  },
+};
+
+const rollingRestart: Scenario = {
+  name: "every daemon is restarted in turn, under load",
+  async run(cluster) {
+    const load = await Load.begin(cluster);
+    await busy(load);
+    for (const machine of cluster.machines)
+      for (const daemon of ["agent", "master", "sentinel", "redis"] as const) {
+        await machine.end("SIGTERM", daemon);
+        await machine.start(daemon);
+        await cluster.healthy();
+      }
+    await load.end();
+    await load.drained();
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    return { accepted, lost: lost.length, "double starts": twice.length, "attempts refused": load.failedAttempts };
+  },
+};
+
+const nodeReboots: Scenario = {
+  name: "a node that does not lead is reset, and comes back",
+  async run(cluster) {
+    const [other] = cluster.others(await cluster.gather());
+    assert.ok(other !== undefined);
+    const beganMs = performance.now();
+    await other.cutPower();
+    await until("the node is shown as not reachable", async () => {
+      const { body } = await cluster.rapi(await cluster.leader(cluster.others(other)), "GET", `/2/nodes/${other.name}`);
+      return (body as { mtotal: number | null }).mtotal === null;
+    });
+    const noticedMs = performance.now() - beganMs;
+    await other.switchOn();
+    await cluster.healthy();
+    return { "noticed after ms": Math.round(noticedMs) };
+  },
+};
+
+const copies: Scenario = {
+  name: "every master candidate has the newest configuration",
+  async run(cluster) {
+    const load = await Load.begin(cluster);
+    await load.end();
+    await load.cleanUp();
+    let serial = 0;
+    await until("the copies are all the same", async () => {
+      const kept = await Promise.all(
+        cluster.machines.map((each) => readFile(each.path(SYSTEM_LAYOUT.configurationSnapshotFile), "utf8")),
+      );
+      const serials = kept.map((text) => parseConfiguration(text).serial);
+      serial = Math.max(...serials);
+      const { body } = await cluster.rapi(await cluster.leader(), "GET", "/2/master");
+      const known = (body as { masters: { configuration_serial: number }[] }).masters;
+      return serials.every((each) => each === serial) && known.every((each) => each.configuration_serial === serial);
+    });
+    return { serial };
+  },
+};
+
+export const LEADER_DIES: Scenario = leaderDies;
+export const SCENARIOS: readonly Scenario[] = [
+  copies,
+  nodeReboots,
+  plannedFailover,
+  leaderDies,
+  leaderIsCutOff,
+  primaryDies,
+  rollingRestart,
+];
+
+async function busy(load: Load): Promise<void> {
+  await delay(WARM_UP_MS);
+  assert.ok(load.accepted.length > 0, "the load is under way");
+}
+
+/** The machine that has the cluster's address; exactly one of them, once that has settled. */
+async function onlyAddressOf(cluster: HaCluster, among: readonly Machine[]): Promise<string> {
+  let holder = "";
+  await until("one machine has the cluster's address, the leader's", async () => {
+    const leader = await cluster.leader(among);
+    const addresses = await Promise.all(among.map(({ number }) => cluster.network.addressesOf(number)));
+    const holders = among.filter((_, each) => addresses[each]?.includes(cluster.network.clusterAddress));
+    holder = holders[0]?.name ?? "";
+    return holders.length === 1 && holders[0] === leader;
+  });
+  return holder;
+}
+
+/** Ask one master to change things, again and again. None may be accepted. */
+function insistentWrites(cluster: HaCluster, machine: Machine): { end(): Promise<number> } {
+  const stop = new AbortController();
+  let refused = 0;
+  const asking = (async () => {
+    while (!stop.signal.aborted) {
+      const answer = await cluster
+        .rapi(machine, "PUT", "/2/tags?tag=by-the-old-leader")
+        .catch((error: unknown) => ({ status: 0, body: String(error) }));
+      assert.notEqual(answer.status, 200, `the old leader accepted a write: ${JSON.stringify(answer.body)}`);
+      if (answer.status === 503) refused += 1;
+      await delay(100);
+    }
+  })();
+  // It is awaited at the end.
+  asking.catch(() => undefined);
+  return {
+    end: async () => {
+      stop.abort();
+      await asking;
+      assert.ok(refused > 0, "the old leader has refused writes");
+      return refused;
+    },
+  };
+}
+
+/** Nothing was done on a node under an older epoch than one that it had served before. */
+async function noOldEpochs(cluster: HaCluster): Promise<void> {
+  for (const machine of cluster.machines) {
+    let highest = 0;
+    for (const { epoch, step } of await machine.executions()) {
+      assert.ok(epoch >= highest, `${machine.name}: ${step} was done under epoch ${epoch} after ${highest}`);
+      highest = epoch;
+    }
+  }
+}
