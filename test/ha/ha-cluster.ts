@@ -12,7 +12,7 @@ import { connectRedis, parseRedisAddress, type RedisAddress, redisReady } from "
 import { type RapiAnswer, requireDocumented } from "../rapi-client.ts";
 import { type ClusterFacts, DAEMONS, Machine } from "./machine.ts";
 import { CLUSTER_DEVICE, Network } from "./network.ts";
-import { bundlePrograms } from "./programs.ts";
+import { bundlePrograms, type Programs } from "./programs.ts";
 
 const USER = "admin";
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -138,6 +138,11 @@ export class HaCluster implements AsyncDisposable {
     throw new Error("no sentinel tells of a primary");
   }
 
+  /** Another build of the daemons, which takes itself for this version. */
+  anotherBuild(version: string): Promise<Programs> {
+    return bundlePrograms(path.join(this.#facts.root, `programs-${version}`), version);
+  }
+
   /** Let the leader be where the primary is: the death of that machine hits both. */
   async gather(): Promise<Machine> {
     const [primary, leader] = [await this.primary(), await this.leader()];
@@ -184,6 +189,7 @@ export class HaCluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.machines.map((machine) => machine.end("SIGKILL", ...DAEMONS)));
     await this.network[Symbol.asyncDispose]();
+    for (const machine of this.machines) await machine.takeDown();
     if (process.env.GANNET_HA_KEEP === undefined) await rm(this.#facts.root, { recursive: true, force: true });
     else console.log(`kept: ${this.#facts.root}`);
   }

@@ -1,10 +1,11 @@
 /** One machine of a cluster under test: its files, laid out as a package lays them out, and its daemons. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import { SYSTEM_LAYOUT } from "@gannet/objects";
 import { type CertificateAuthority, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
 import { redisConfiguration, SENTINEL_NAME, sentinelConfiguration } from "@gannet/redis";
@@ -36,6 +37,9 @@ const REDIS = "/usr/bin/redis-server";
 const SETPRIV = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"];
 const STOP_MS = 20_000;
 const FILE_STORAGE = "/srv/ganeti/file-storage";
+const REDIS_DISK_MIB = 48;
+const run = promisify(execFile);
+const mount = (...args: readonly string[]) => run("/usr/bin/mount", [...args]);
 
 export class Machine {
   readonly number: number;
@@ -44,6 +48,7 @@ export class Machine {
   readonly sideAddress: string;
   readonly #facts: ClusterFacts;
   readonly #running = new Map<DaemonName, ChildProcess>();
+  #programs: Programs;
 
   constructor(number: number, facts: ClusterFacts) {
     this.number = number;
@@ -51,6 +56,12 @@ export class Machine {
     this.address = facts.network.address(number);
     this.sideAddress = facts.network.sideAddress(number);
     this.#facts = facts;
+    this.#programs = facts.programs;
+  }
+
+  /** What its daemons are started from, the next time. */
+  install(programs: Programs): void {
+    this.#programs = programs;
   }
 
   /** A path of a real machine, below this one's own folder. */
@@ -64,6 +75,9 @@ export class Machine {
     for (const dir of ["configurationDir", "masterStateDir", "redisDir", "sentinelDir", "nodeStateDir"] as const)
       await mkdir(this.path(SYSTEM_LAYOUT[dir]), { recursive: true, mode: 0o700 });
     await mkdir(this.path(FILE_STORAGE), { recursive: true });
+    await cp(path.dirname(ca.certFile), this.path(SYSTEM_LAYOUT.caDir), { recursive: true });
+    // A disk of its own, small enough to be filled.
+    await mount("-t", "tmpfs", "-o", `size=${REDIS_DISK_MIB}m,mode=0700`, "redis", this.path(SYSTEM_LAYOUT.redisDir));
     await mkdir(path.dirname(this.path(SYSTEM_LAYOUT.usersFile)), { recursive: true });
     const sans = [this.address, this.sideAddress, "127.0.0.1"];
     const issue = (usage: "master" | "node" | "rapi" | "redis", dir: string, name = this.name) =>
@@ -124,6 +138,21 @@ export class Machine {
     await this.end("SIGKILL", ...DAEMONS);
   }
 
+  /** Leave nothing free on the disk that Redis' data are on. @returns what frees it again */
+  async fillRedisDisk(): Promise<() => Promise<void>> {
+    const filler = this.path(path.join(SYSTEM_LAYOUT.redisDir, "filler"));
+    const whole = Buffer.alloc(REDIS_DISK_MIB * 1024 * 1024);
+    await writeFile(filler, whole).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOSPC") throw error;
+    });
+    return () => rm(filler);
+  }
+
+  /** What it has mounted. */
+  async takeDown(): Promise<void> {
+    await run("/usr/bin/umount", [this.path(SYSTEM_LAYOUT.redisDir)]).catch(() => undefined);
+  }
+
   async switchOn(): Promise<void> {
     await this.#facts.network.plugCable(this.number);
     await this.start(...DAEMONS);
@@ -137,7 +166,7 @@ export class Machine {
   }
 
   #argvOf(daemon: DaemonName): readonly string[] {
-    const { programs } = this.#facts;
+    const programs = this.#programs;
     const program = (file: string, configuration: string) => [
       process.execPath,
       file,
@@ -204,6 +233,8 @@ export class Machine {
       redisReplicasToWait: Math.floor(size / 2),
       stateDir: this.path(SYSTEM_LAYOUT.masterStateDir),
       identityDir: this.path(SYSTEM_LAYOUT.masterIdentityDir),
+      caDir: this.path(SYSTEM_LAYOUT.caDir),
+      redisTlsDir: this.path(SYSTEM_LAYOUT.redisTlsDir),
       rapi: {
         usersFile: this.path(SYSTEM_LAYOUT.usersFile),
         certificateFile: rapi(IDENTITY_FILES.cert),

@@ -165,6 +165,112 @@ const rollingRestart: Scenario = {
   },
 };
 
+const diskIsFull: Scenario = {
+  name: "the disk of Redis' primary is full, under load",
+  async run(cluster) {
+    const victim = await cluster.gather();
+    const load = await Load.begin(cluster);
+    await busy(load);
+    const filledMs = performance.now();
+    const free = await victim.fillRedisDisk();
+    // With appendfsync always Redis ends rather than go on without its log.
+    await until("Redis has ended", async () => !victim.isRunning("redis"));
+    load.askOnly(cluster.others(victim));
+    const firstMs = await load.firstSuccessAfter(filledMs);
+    assert.notEqual(await cluster.primary(cluster.others(victim)), victim);
+    await free();
+    await victim.start("redis");
+    await cluster.healthy();
+    await load.end();
+    await load.drained();
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    return { "first job after ms": Math.round(firstMs), accepted, lost: lost.length, "double starts": twice.length };
+  },
+};
+
+const certificatesChange: Scenario = {
+  name: "the authority and all certificates change, under load",
+  async run(cluster) {
+    const load = await Load.begin(cluster);
+    await busy(load);
+    const refusedBefore = load.failedAttempts;
+    const beganMs = performance.now();
+    const leader = await cluster.leader();
+    const asked = await cluster.rapi(leader, "POST", "/2/opcodes/OP_CLUSTER_RENEW_CRYPTO", {
+      body: { cluster_certificate: true },
+    });
+    assert.equal(asked.status, 200, JSON.stringify(asked.body));
+    await load.drained([Number(asked.body)]);
+    const { body } = await cluster.rapi(leader, "GET", `/2/jobs/${asked.body}`);
+    const { status, opresult } = body as { status: string; opresult: unknown };
+    assert.equal(status, "success", JSON.stringify(opresult));
+    const tookMs = performance.now() - beganMs;
+    const firstMs = await load.firstSuccessAfter(beganMs + tookMs);
+    // A master that starts now has only what is in its files.
+    for (const machine of cluster.machines) {
+      await machine.end("SIGTERM", "master", "agent");
+      await machine.start("agent", "master");
+      await cluster.healthy();
+    }
+    await load.end();
+    await load.drained();
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    return {
+      "changed after ms": Math.round(tookMs),
+      "first job after ms": Math.round(tookMs + firstMs),
+      "attempts refused meanwhile": load.failedAttempts - refusedBefore,
+      accepted,
+      lost: lost.length,
+      "double starts": twice.length,
+    };
+  },
+};
+
+const rollingUpgrade: Scenario = {
+  name: "every machine gets another build in turn, under load, and no guest is stopped",
+  async run(cluster) {
+    const version = "0.1.9";
+    const next = await cluster.anotherBuild(version);
+    const bystander = "bystander.ha.test";
+    const created = await cluster.rapi(await cluster.leader(), "POST", "/2/instances", {
+      body: {
+        ...{ __version__: 1, mode: "create", instance_name: bystander, disk_template: "diskless", disks: [], nics: [] },
+        ...{ os_type: "noop", pnode: cluster.machines[0]?.name, beparams: { memory: 16 } },
+      },
+    });
+    assert.equal(created.status, 200, JSON.stringify(created.body));
+    const load = await Load.begin(cluster);
+    await load.drained([Number(created.body)]);
+    await busy(load);
+    for (const machine of cluster.machines) {
+      machine.install(next);
+      for (const daemon of ["agent", "master"] as const) {
+        await machine.end("SIGTERM", daemon);
+        await machine.start(daemon);
+        await cluster.healthy();
+      }
+    }
+    await load.end();
+    await load.drained();
+    const { body } = await cluster.rapi(await cluster.leader(), "GET", "/2/master");
+    const versions = (body as { masters: { version: string }[] }).masters.map((each) => each.version);
+    assert.deepEqual(new Set(versions), new Set([version]));
+    const row = (await cluster.rapi(await cluster.leader(), "GET", `/2/instances/${bystander}`)).body;
+    assert.equal((row as { status: string }).status, "running");
+    const executions = (await Promise.all(cluster.machines.map((each) => each.executions()))).flat();
+    const ofBystander = executions.filter(({ job }) => job === Number(created.body));
+    assert.equal(ofBystander.filter(({ method }) => method.endsWith("/Start")).length, 1);
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    return { accepted, lost: lost.length, "double starts": twice.length, "attempts refused": load.failedAttempts };
+  },
+};
+
 const nodeReboots: Scenario = {
   name: "a node that does not lead is reset, and comes back",
   async run(cluster) {
@@ -212,7 +318,10 @@ export const SCENARIOS: readonly Scenario[] = [
   leaderDies,
   leaderIsCutOff,
   primaryDies,
+  diskIsFull,
+  certificatesChange,
   rollingRestart,
+  rollingUpgrade,
 ];
 
 async function busy(load: Load): Promise<void> {
