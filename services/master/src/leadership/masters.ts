@@ -44,8 +44,12 @@ export interface MastersParts {
 const ANNOUNCE_MS = 2_000;
 /** Who has not said a word for so long may be dead. */
 const SILENCE_LIMIT_MS = 8_000;
-/** A standby that is further behind does not follow the changes. */
-const BEHIND_LIMIT = 20;
+/**
+ * A master that does not know by then what this one knew does not follow the changes. Counted in time: under load there
+ * are a hundred changes between two times that a master tells of itself.
+ */
+const LAG_LIMIT_MS = 5_000;
+const REMEMBER_MS = 60_000;
 /** Beyond the grace: the time in which the successor has to stand. */
 const SUCCESSION_MS = 20_000;
 const LOOK_MS = 100;
@@ -53,6 +57,8 @@ const LOOK_MS = 100;
 export class Masters {
   readonly #parts: MastersParts;
   #handOver: ((handover: Handover) => void) | undefined;
+  /** What this master knew, and when by the monotonic clock. */
+  #knew: readonly { readonly atMs: number; readonly serial: number }[] = [];
 
   constructor(parts: MastersParts) {
     this.#parts = parts;
@@ -62,7 +68,10 @@ export class Masters {
   async keepAnnouncing(stop: AbortSignal): Promise<void> {
     const { roster, self, tell, logger } = this.#parts;
     while (!stop.aborted) {
-      await roster.announce(self, tell()).catch((error: unknown) => {
+      const news = tell();
+      const atMs = performance.now();
+      this.#knew = [...this.#knew.filter((each) => each.atMs > atMs - REMEMBER_MS), { atMs, serial: news.serial }];
+      await roster.announce(self, news).catch((error: unknown) => {
         if (error instanceof Unavailable) return;
         logger.error({ err: error }, "this master could not tell the others of itself");
       });
@@ -84,8 +93,18 @@ export class Masters {
   async survey(): Promise<{ readonly leader: { name: string; epoch: number } | undefined; masters: MasterState[] }> {
     const { roster, election, tell } = this.#parts;
     const [known, leader] = await Promise.all([roster.list(), election.current()]);
-    const masters = known.flatMap((master) => stateOf(master, leader?.holder, tell().serial));
+    const masters = known.flatMap((master) =>
+      stateOf(master, {
+        leader: leader?.holder,
+        serial: tell().serial,
+        due: this.#serialBefore(performance.now() - master.silentMs - LAG_LIMIT_MS),
+      }),
+    );
     return { leader: leader === undefined ? undefined : { name: leader.holder, epoch: leader.epoch }, masters };
+  }
+
+  #serialBefore(atMs: number): number {
+    return this.#knew.findLast((each) => each.atMs <= atMs)?.serial ?? 0;
   }
 
   /**
@@ -122,15 +141,17 @@ export class Masters {
   }
 }
 
-/** Nothing of one that tells what this version does not understand. */
+/**
+ * Nothing of one that tells what this version does not understand.
+ * @param here - what the asked master knows: its serial, and that which the other one should know by now
+ */
 function stateOf(
   { name, silentMs, told: text }: KnownMaster,
-  leader: string | undefined,
-  serial: number,
+  { leader, serial, due }: { readonly leader: string | undefined; readonly serial: number; readonly due: number },
 ): MasterState[] {
   const parsed = told.safeParse(text).data;
   if (parsed === undefined) return [];
   const behind = Math.max(0, serial - parsed.serial);
-  const health = silentMs > SILENCE_LIMIT_MS ? "silent" : behind > BEHIND_LIMIT ? "behind" : "ok";
+  const health = silentMs > SILENCE_LIMIT_MS ? "silent" : parsed.serial < due ? "behind" : "ok";
   return [{ name, isLeader: name === leader, silentMs, behind, health, ...parsed }];
 }
