@@ -8,29 +8,35 @@ import { createCa } from "@gannet/pki";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runToExitCode } from "../../services/cli/src/run-command-line.ts";
 import type { Terminal } from "../../services/cli/src/terminal.ts";
+import { type DocumentedProxy, startDocumentedProxy } from "../compat/documented-proxy.ts";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const MAIN = path.resolve(import.meta.dirname, "../../services/cli/src/main.ts");
 let cluster: OneMachineCluster;
+let proxy: DocumentedProxy;
 let home: string;
 let env: NodeJS.ProcessEnv;
 
 beforeAll(async () => {
   cluster = await OneMachineCluster.start({ nodes: 2 });
+  proxy = await startDocumentedProxy(cluster);
   home = await mkdtemp(path.join(tmpdir(), "gnt-home-"));
   env = {
     PATH: process.env.PATH,
     HOME: home,
-    GNT_CLUSTER: `https://127.0.0.1:${cluster.port}`,
+    GNT_CLUSTER: `https://127.0.0.1:${proxy.port}`,
     GNT_CA: path.join(cluster.stateDir, "rapi/identity/ca.pem"),
     GNT_CREDENTIALS: path.join(cluster.stateDir, "rapi/credentials"),
   };
 });
 afterAll(async () => {
+  const faults = proxy?.faults;
+  await proxy?.[Symbol.asyncDispose]();
   await cluster?.[Symbol.asyncDispose]();
   if (home !== undefined) await rm(home, { recursive: true, force: true });
+  expect(faults).toEqual(new Set());
 });
 
 interface Ended {
