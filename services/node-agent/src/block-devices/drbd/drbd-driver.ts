@@ -27,10 +27,9 @@ import type { StorageTools } from "../storage-tools.ts";
 import type { ConnectOptions } from "./dialect.ts";
 import { type DrbdAddress, type DrbdDisk, describe, drbdDisk, formatAddress, isPossibleSize } from "./drbd-disk.ts";
 import { DrbdKernel } from "./drbd-kernel.ts";
-import { afterwards, makeVolumes, ofBoth, removeVolumes, type VolumeDriver } from "./drbd-volumes.ts";
+import { afterwards, makeVolumes, ofBoth, removeVolumes } from "./drbd-volumes.ts";
 import { JUST_CREATED } from "./generations.ts";
 import type { KernelDevice } from "./kernel-state.ts";
-import { KnownEnds } from "./known-ends.ts";
 import { mirrorStatusOf, UNCONFIGURED } from "./mirror-status.ts";
 import type { ShownConnection, ShownResource } from "./shown-configuration.ts";
 
@@ -39,14 +38,11 @@ export interface DrbdDriverOptions {
   readonly runner: CommandRunner;
   readonly logger: Logger;
   /** Makes and removes the volumes. */
-  readonly plain: VolumeDriver;
+  readonly plain: BlockDeviceDriver;
 }
 
 /** What the kernel has done by the time that its command ends; more than enough for it to be seen. */
 const AT_ONCE = { withinMs: 5_000 } as const;
-/** States of a device that has to be attached, or connected, again. */
-const NOT_ATTACHED: ReadonlySet<string> = new Set(["Diskless", "Attaching", "Detaching", "Failed", "DUnknown"]);
-const NOT_CONNECTING: ReadonlySet<string> = new Set(["StandAlone", "Disconnecting", "Unconnected"]);
 
 export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver & MirroringDriver {
   const { tools, plain, logger } = options;
@@ -54,7 +50,6 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   const volumes = { plain, kernel, quietly };
   /** Resources that {@link disconnect} has parted, until they are connected again. */
   const parted = new Set<string>();
-  const ends = new KnownEnds();
 
   async function create(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
@@ -64,10 +59,9 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
       return;
     }
     await using undo = new AsyncDisposableStack();
-    const areNew = await makeVolumes(volumes, disk, undo, signal);
+    await makeVolumes(volumes, disk, undo, signal);
     signal.throwIfAborted();
     undo.move();
-    if (own === undefined && areNew) ends.noteMade(disk);
   }
 
   async function assemble(disk: DrbdDisk, signal: AbortSignal): Promise<AttachedDevice> {
@@ -119,13 +113,11 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   }
 
   async function shutdown(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
-    ends.forget(disk);
     if (await isUpHere(disk, signal)) await takeDown(disk, signal);
     await ofBoth(disk, (volume) => plain.shutdown(volume, signal));
   }
 
   async function remove(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
-    ends.forget(disk);
     if (await isUpHere(disk, signal)) await takeDown(disk, signal);
     await removeVolumes(plain, disk, signal);
   }
@@ -158,20 +150,12 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   }
 
   async function connect(disk: DrbdDisk, wanted: ConnectOptions, signal: AbortSignal): Promise<void> {
-    const known = await ends.up(disk);
+    const own = await ownResource(disk, signal);
     const device = await kernel.device(disk, signal);
-    ends.forget(disk);
-    if (known === undefined || !isWorking(device)) {
-      const own = await ownResource(disk, signal);
-      if (own === undefined || device === undefined) throw notUp(disk);
-      if (!isConnected(disk, own, device)) return join(disk, own, wanted, signal);
-      if (own.connection?.dualPrimary !== wanted.dualPrimary) await change(disk, wanted, signal);
-    } else if (known.dualPrimary !== wanted.dualPrimary) await change(disk, wanted, signal);
+    if (own === undefined || device === undefined) throw notUp(disk);
+    if (!isConnected(disk, own, device)) return join(disk, own, wanted, signal);
     parted.delete(disk.resource);
-    if (known !== undefined) await ends.noteUp(disk, wanted);
-  }
-
-  async function change(disk: DrbdDisk, wanted: ConnectOptions, signal: AbortSignal): Promise<void> {
+    if (own.connection?.dualPrimary === wanted.dualPrimary) return;
     const { changeConnection } = await kernel.dialect();
     const done = wanted.dualPrimary ? "opened for two primaries" : "closed to a second primary";
     await kernel.run(disk, changeConnection(disk, wanted), done, signal);
@@ -182,7 +166,6 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   async function disconnect(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     const own = await ownResource(disk, signal);
     if (own?.connection === undefined) return;
-    ends.forget(disk);
     parted.add(disk.resource);
     await part(disk, own.connection, signal);
   }
@@ -198,7 +181,6 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     const own = await ownResource(disk, signal);
     if (own?.minor === undefined) throw notUp(disk);
     await using undo = new AsyncDisposableStack();
-    ends.forget(disk);
     if (own.dataPath === undefined) {
       await makeVolumes(volumes, disk, undo, signal);
       await ofBoth(disk, (volume) => plain.assemble(volume, signal));
@@ -212,7 +194,6 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   async function detachVolumes(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     const own = await ownResource(disk, signal);
     if (own?.dataPath === undefined) return;
-    ends.forget(disk);
     const { detach } = await kernel.dialect();
     await kernel.run(disk, detach(disk), "detached from its volumes", signal);
     const isDetached = (device?: KernelDevice) => device === undefined || device.disk === "Diskless";
@@ -234,15 +215,7 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     signal: AbortSignal,
   ): Promise<KernelDevice | undefined> {
     signal.throwIfAborted();
-    const known = await ends.up(disk);
-    const before = known && (await kernel.device(disk, signal));
-    if (isWorking(before)) {
-      parted.delete(disk.resource);
-      return before;
-    }
-    const isJustMade = ends.isJustMade(disk);
-    ends.forget(disk);
-    if (!isJustMade) await ofBoth(disk, (volume) => plain.assemble(volume, signal));
+    await ofBoth(disk, (volume) => plain.assemble(volume, signal));
     const own = await ownResource(disk, signal);
     const dialect = await kernel.dialect();
     if (own === undefined) {
@@ -254,26 +227,19 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
       await kernel.run(disk, dialect.newResource(disk), "set up", signal);
     }
     if (own?.minor === undefined) await kernel.run(disk, dialect.newMinor(disk), "set up", signal);
-    if (own?.dataPath === undefined) await attach(disk, undo, signal, { isNew: isJustMade && own === undefined });
+    if (own?.dataPath === undefined) await attach(disk, undo, signal);
     const setSpeed = () => kernel.run(disk, dialect.resyncOptions(disk), "given the speed of its resync", signal);
     if (dialect.resyncOptionsOf === "volume") await setSpeed();
     const device = await kernel.device(disk, signal);
     if (device !== undefined && own !== undefined && isConnected(disk, own, device)) parted.delete(disk.resource);
     else await join(disk, own, { dualPrimary: false }, signal);
     if (dialect.resyncOptionsOf === "connection") await setSpeed();
-    await ends.noteUp(disk, { dualPrimary: own?.connection?.dualPrimary ?? false });
     return kernel.device(disk, signal);
   }
 
-  /** @param isNew - its metadata were just made: there is no activity log of a crashed primary in them */
-  async function attach(
-    disk: DrbdDisk,
-    undo: AsyncDisposableStack,
-    signal: AbortSignal,
-    { isNew = false }: { readonly isNew?: boolean } = {},
-  ): Promise<void> {
+  async function attach(disk: DrbdDisk, undo: AsyncDisposableStack, signal: AbortSignal): Promise<void> {
     const { applyActivityLog, attach: attachCommand, detach } = await kernel.dialect();
-    if (!isNew) await kernel.run(disk, applyActivityLog(disk), "attached to its volumes", signal);
+    await kernel.run(disk, applyActivityLog(disk), "attached to its volumes", signal);
     undo.defer(() =>
       quietly(async () => {
         const own = await ownResource(disk, afterwards());
@@ -314,7 +280,6 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   }
 
   async function takeDown(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
-    ends.forget(disk);
     const { down } = await kernel.dialect();
     await kernel.run(disk, down(disk), "taken down", signal);
     parted.delete(disk.resource);
@@ -396,11 +361,6 @@ function isOf(disk: DrbdDisk, { name, minor, dataPath, metadataPath, connection 
   if (dataPath !== undefined) return dataPath === disk.data.path && metadataPath === disk.metadata.path;
   // Ports are the cluster's, each of one disk.
   return connection === undefined || isSameAddress(connection.local, disk.local);
-}
-
-/** With its volumes, and with its peer or waiting for it. */
-function isWorking(device: KernelDevice | undefined): device is KernelDevice {
-  return device !== undefined && !NOT_ATTACHED.has(device.disk) && !NOT_CONNECTING.has(device.connection);
 }
 
 function isConnected(disk: DrbdDisk, { connection }: ShownResource, device: KernelDevice): boolean {

@@ -46,23 +46,14 @@ export interface PlainDriverOptions {
   readonly logger: Logger;
 }
 
-export type PlainDriver = BlockDeviceDriver & VolumeMaker & RenamingDriver & SnapshottingDriver & AdoptingDriver;
-
-/** For a driver whose disks are made of volumes. */
-export interface VolumeMaker {
-  /** As `create`, and tells whether the volume was there already. A volume that was made is active. */
-  make(device: BlockDeviceSpec, signal: AbortSignal): Promise<"made" | "was there">;
-}
+export type PlainDriver = BlockDeviceDriver & RenamingDriver & SnapshottingDriver & AdoptingDriver;
 
 export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOptions): PlainDriver {
-  async function make(device: BlockDeviceSpec, signal: AbortSignal): Promise<"made" | "was there"> {
+  async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
     const place = placeOf(device);
     const sizeBytes = possibleBytes(device, device.sizeMib);
     const present = await find(place, signal);
-    if (present !== undefined) {
-      acceptRepeat(device, present, sizeBytes);
-      return "was there";
-    }
+    if (present !== undefined) return acceptRepeat(device, present, sizeBytes);
     const physicalVolumes = await physicalVolumesFor(device, place.volumeGroup, sizeBytes, lvm, signal);
     await using undo = new AsyncDisposableStack();
     undo.defer(() => quietly(device, () => removeOwn(device, place)));
@@ -70,11 +61,6 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
     await deviceOf(device, place, "created");
     signal.throwIfAborted();
     undo.move();
-    return "made";
-  }
-
-  async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
-    await make(device, signal);
   }
 
   /** As many stripes as asked for, or as there can be. */
@@ -326,20 +312,7 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
     return { path: target, kind: entry.isBlockDevice() ? "block" : "file", format: "raw" };
   }
 
-  return {
-    template: "plain",
-    make,
-    create,
-    assemble,
-    shutdown,
-    remove,
-    grow,
-    status,
-    space,
-    rename,
-    snapshot,
-    adoptable,
-  };
+  return { template: "plain", create, assemble, shutdown, remove, grow, status, space, rename, snapshot, adoptable };
 }
 
 function placeOf(device: BlockDeviceSpec): VolumeName {

@@ -18,9 +18,7 @@ import { drbdsetup } from "../../../../../test/simulated-tools/drbd/drbdsetup-co
 import { networkOf, type World } from "../../../../../test/simulated-tools/drbd/world.ts";
 import { installSimulatedTools, type SimulatedStorageTools } from "../../../../../test/simulated-tools/install.ts";
 import { createDrbdDriver } from "../../../src/block-devices/drbd/drbd-driver.ts";
-import type { VolumeDriver } from "../../../src/block-devices/drbd/drbd-volumes.ts";
-import { createLvm } from "../../../src/block-devices/lvm/lvm.ts";
-import { createPlainDriver } from "../../../src/block-devices/lvm/plain-driver.ts";
+import { createBlockDevices } from "../../../src/block-devices/index.ts";
 import { fileVolumes } from "./file-volumes.ts";
 
 export type MirroredDriver = BlockDeviceDriver & MirroringDriver;
@@ -31,7 +29,7 @@ export interface PairNode {
   readonly address: string;
   readonly tools: SimulatedStorageTools;
   readonly driver: MirroredDriver;
-  readonly plain: VolumeDriver;
+  readonly plain: BlockDeviceDriver;
   /** Those it was given, last last. */
   readonly commands: Command[];
   readonly runner: CommandRunner;
@@ -119,9 +117,10 @@ async function pairNode(
       return options.inProcess ? callTool(folder, command, real) : real.run(command);
     },
   };
+  const none = { roots: [] };
   const plain = options.inProcess
     ? fileVolumes(tools.deviceFolder)
-    : createPlainDriver({ lvm: createLvm({ runner, tools }), deviceFolder: tools.deviceFolder, logger });
+    : createBlockDevices({ fileStorage: none, sharedFileStorage: none, tools, runner, logger }).driver("plain");
   const newDriver = (used = runner) => createDrbdDriver({ tools, runner: used, logger, plain });
   return { folder, address, tools, commands, runner, plain, newDriver, driver: newDriver() };
 }

@@ -4,14 +4,13 @@
  */
 import { mkdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { BlockDeviceSpec } from "@gannet/driver-contract";
+import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
-import type { VolumeDriver } from "../../../src/block-devices/drbd/drbd-volumes.ts";
 
 const BYTES_PER_MIB = 1024 * 1024;
 
 /** @param deviceFolder - where `<volume group>/<name>` of each is kept */
-export function fileVolumes(deviceFolder: string): VolumeDriver {
+export function fileVolumes(deviceFolder: string): BlockDeviceDriver {
   const owners = new Map<string, string>();
   const fileOf = ({ logicalId: [group, name] }: BlockDeviceSpec) => path.join(deviceFolder, `${group}`, `${name}`);
   const owned = (volume: BlockDeviceSpec): string => {
@@ -19,23 +18,17 @@ export function fileVolumes(deviceFolder: string): VolumeDriver {
     if (owner !== volume.uuid) throw new BlockDeviceError(`${fileOf(volume)} belongs to ${owner ?? "nobody"}`);
     return fileOf(volume);
   };
-  const make: VolumeDriver["make"] = async (volume, signal) => {
-    signal.throwIfAborted();
-    const file = fileOf(volume);
-    if (owners.has(file)) {
-      owned(volume);
-      return "was there";
-    }
-    owners.set(file, volume.uuid);
-    await mkdir(path.dirname(file), { recursive: true });
-    await writeFile(file, "", { flag: "wx" });
-    await truncate(file, volume.sizeMib * BYTES_PER_MIB);
-    return "made";
-  };
   return {
     template: "plain",
-    make,
-    create: async (volume, signal) => void (await make(volume, signal)),
+    create: async (volume, signal) => {
+      signal.throwIfAborted();
+      const file = fileOf(volume);
+      if (owners.has(file)) return void owned(volume);
+      owners.set(file, volume.uuid);
+      await mkdir(path.dirname(file), { recursive: true });
+      await writeFile(file, "", { flag: "wx" });
+      await truncate(file, volume.sizeMib * BYTES_PER_MIB);
+    },
     assemble: async (volume) => ({ path: owned(volume), kind: "file", format: "raw" }),
     shutdown: async () => {},
     remove: async (volume) => {
