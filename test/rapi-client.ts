@@ -8,6 +8,8 @@ import { openApiDocument } from "@gannet/opcodes";
 import { documentedAnswers } from "@gannet/testing";
 
 const faultsOf = documentedAnswers(openApiDocument({ version: "tested" }));
+/** Above every entry of a job's log. */
+const NO_LOG_WANTED = 2 ** 31;
 
 /** @throws Error where an answer is not as the OpenAPI document says */
 export function requireDocumented(method: string, target: string, { status, body }: RapiAnswer): void {
@@ -125,7 +127,8 @@ export class RapiClient {
         const { status, body } = await this.rapi("GET", `/2/jobs/${id}`);
         const job = body as FinishedJob;
         if (status === 200 && ["success", "error", "canceled"].includes(job.status)) return job;
-        const fields = { fields: ["status"], previous_job_info: [job.status], previous_log_serial: null };
+        // Without a serial every wait for a job that has said something is answered at once.
+        const fields = { fields: ["status"], previous_job_info: [job.status], previous_log_serial: NO_LOG_WANTED };
         if (status === 200) await this.rapi("GET", `/2/jobs/${id}/wait`, { body: fields });
         else await delay(100);
       } catch (error) {
