@@ -43,7 +43,7 @@ export class Planner {
   #compute(order: PlanOrder, signal: AbortSignal): Promise<unknown> {
     signal.throwIfAborted();
     clearTimeout(this.#idle);
-    this.#worker ??= new Worker(WORKER);
+    this.#worker ??= this.#begin();
     const worker = this.#worker;
     // While it computes, the thread is waited for; an idle one keeps no process alive.
     worker.ref();
@@ -72,6 +72,15 @@ export class Planner {
       worker.once("error", fail).once("message", succeed);
       worker.postMessage(order);
     });
+  }
+
+  /** What goes wrong in a thread that nobody waits for must not end the master, as an error without a listener does. */
+  #begin(): Worker {
+    const worker = new Worker(WORKER);
+    worker.on("error", () => {
+      if (this.#worker === worker) this.#worker = undefined;
+    });
+    return worker;
   }
 
   #end(): void {
