@@ -31,7 +31,7 @@ tour: setup ## Make the kernel and initramfs of the README's tour, below the sta
 	@$(NODE) deploy/one-machine/tour.ts
 
 test: setup ## Run all tests but the lab
-	@$(NODE) test/run.ts
+	@$(NODE) node_modules/vitest/vitest.mjs run --reporter=default --reporter=./test/closing-lines.ts
 
 check: setup ## Types, lint, layering, generated files and documents in step
 	$(NODE) node_modules/typescript7/bin/tsc -p .
