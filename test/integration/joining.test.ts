@@ -218,7 +218,7 @@ test("the authority and all certificates change under load, and no call fails", 
       counts.jobs += 1;
     },
     async () => {
-      expect((await steady.node.describe({})).nodeName).toBe(newcomer.name);
+      expect((await steady.node.describe({ knownStorage: false })).nodeName).toBe(newcomer.name);
       counts.calls += 1;
     },
   ].map(async (work) => {
@@ -247,7 +247,9 @@ test("the authority and all certificates change under load, and no call fails", 
 
   // What was issued by the old authority is worth nothing to an agent any more.
   const replaced = createNodeClient({ nodeName: newcomer.name, address, identity: oldMaster, connectTimeoutMs: 2_000 });
-  await expect(replaced.node.describe({}, { timeoutMs: 5_000 })).rejects.toThrow(/cannot be reached/);
+  await expect(replaced.node.describe({ knownStorage: false }, { timeoutMs: 5_000 })).rejects.toThrow(
+    /cannot be reached/,
+  );
   replaced.close();
 });
 
@@ -295,7 +297,7 @@ test("a node that is removed destroys its key, its certificate is refused at onc
   const master = await loadIdentity(layout.masterIdentityDir);
   const address = `${newcomer.ip}:${AGENT_PORT}`;
   const client = createNodeClient({ nodeName: newcomer.name, address, identity: master });
-  await expect(client.node.describe({})).rejects.toThrow(/removed from the cluster/);
+  await expect(client.node.describe({ knownStorage: false })).rejects.toThrow(/removed from the cluster/);
   client.close();
   for (const { identityDir } of layout.nodes.slice(0, NODES))
     expect(await readFile(path.join(identityDir, "revoked"), "utf8")).toContain(serialNumber);

@@ -120,7 +120,7 @@ export function remoteDriver(template: DiskTemplate, remote: RemoteNode): BlockD
       call(async () => void (await blockDevices.grow({ ...change(device), newSizeMib }, { signal }))),
     status: (device, signal) => call(() => blockDevices.status({ device: messageOf(device) }, { signal })),
     space: async (signal) => {
-      const { storage } = await node.describe({}, { signal });
+      const { storage } = await node.describe({ knownStorage: false }, { signal });
       return storage.map((unit) => ({ ...unit, type: unit.type as "file" }));
     },
   };

@@ -1,7 +1,11 @@
-/** What an operation costs beside the same commands typed by hand on the same nodes. Prints figures, and judges none. */
+/**
+ * What an operation costs beside the same commands typed by hand on the same nodes. Prints figures, and judges none. The
+ * guest by hand has the same card on the same bridge, and is sent as safely: its memory by TLS with the nodes' own
+ * certificates, and completed only when the target has read all of it.
+ */
 import { median, print } from "../../bench/figures.ts";
 import type { NodeInLab } from "../lab.ts";
-import { VOLUME_GROUP } from "../plan.ts";
+import { NODE_BRIDGE, VOLUME_GROUP } from "../plan.ts";
 import type { Scenario } from "../scenario.ts";
 import { inSync, mirroredInstance, twoNodes } from "./pairs.ts";
 
@@ -10,10 +14,18 @@ const MINOR = 40;
 const PORT = 11_900;
 const MIGRATION_PORT = 8_900;
 const MONITOR = "/run/by-hand.qmp";
+const TAP = "byhand0";
+/** qemu's names of a node's certificate and its key (qemu(1), tls-creds-x509). */
+const CREDENTIALS = "/run/by-hand-tls";
+const COPY_CREDENTIALS = [
+  `mkdir -p ${CREDENTIALS} && cd /lab/node/identity && cp ca.pem ${CREDENTIALS}/ca-cert.pem`,
+  `for end in client server; do cp cert.pem ${CREDENTIALS}/$end-cert.pem; cp key.pem ${CREDENTIALS}/$end-key.pem; done`,
+].join("\n");
 const DEVICE = `/dev/drbd${MINOR}`;
 const VOLUMES = ["by-hand.data", "by-hand.meta"].map((name) => `/dev/${VOLUME_GROUP}/${name}`);
-/** qemu's monitor, one command at a time: prints each answer. */
-const QMP = `qmp() { printf '%s\\n' '{"execute":"qmp_capabilities"}' "$1" | socat -t5 - UNIX-CONNECT:${MONITOR}; }`;
+/** qemu's monitor: prints the answers to the commands. */
+const QMP = `qmp() { printf '%s\\n' '{"execute":"qmp_capabilities"}' "$@" | socat -t5 - UNIX-CONNECT:${MONITOR}; }`;
+const RETURN_PATH = `'{"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"return-path","state":true}]}}'`;
 
 interface Costs {
   readonly createMs: number;
@@ -63,6 +75,7 @@ async function costsByHand([first, second]: Pair): Promise<Costs> {
     { node: first, peer: second },
     { node: second, peer: first },
   ];
+  await Promise.all(pair.map(({ node }) => node.machine.run(COPY_CREDENTIALS)));
   try {
     const created = performance.now();
     await Promise.all(pair.map(({ node, peer }) => node.machine.run(mirrorScript(node, peer))));
@@ -71,7 +84,7 @@ async function costsByHand([first, second]: Pair): Promise<Costs> {
         `drbdsetup primary ${MINOR} --force`,
         `until grep -q '^ *${MINOR}: cs:Connected .*ds:UpToDate/UpToDate' /proc/drbd; do sleep 0.1; done`,
         `dd if=/lab/node/counter.img of=${DEVICE} bs=1M conv=fsync,notrunc status=none`,
-        guest(),
+        guest("client"),
       ].join("\n"),
     );
     const createMs = performance.now() - created;
@@ -84,13 +97,24 @@ async function costsByHand([first, second]: Pair): Promise<Costs> {
         ),
       );
     await dualPrimary("yes");
-    await second.machine.run(`drbdsetup primary ${MINOR}\n${guest("-incoming", `tcp:0:${MIGRATION_PORT}`)}`);
+    await second.machine.run(
+      [
+        QMP,
+        `drbdsetup primary ${MINOR}`,
+        `${guest("server")} -incoming defer`,
+        `qmp ${RETURN_PATH} '{"execute":"migrate-set-parameters","arguments":{"tls-creds":"tls"}}' \\`,
+        `  '{"execute":"migrate-incoming","arguments":{"uri":"tcp:0:${MIGRATION_PORT}"}}' >/dev/null`,
+      ].join("\n"),
+    );
     const answers = await first.machine.run(
       [
         QMP,
-        `qmp '{"execute":"migrate","arguments":{"uri":"tcp:${second.plan.ip}:${MIGRATION_PORT}"}}' >/dev/null`,
+        `qmp ${RETURN_PATH} \\`,
+        `  '{"execute":"migrate-set-parameters","arguments":{"tls-creds":"tls","tls-hostname":"${second.plan.name}"}}' \\`,
+        `  '{"execute":"migrate","arguments":{"uri":"tcp:${second.plan.ip}:${MIGRATION_PORT}"}}' >/dev/null`,
         `until qmp '{"execute":"query-migrate"}' | grep '"status": "completed"'; do sleep 0.1; done`,
         `qmp '{"execute":"quit"}' >/dev/null`,
+        `ip link delete dev ${TAP}`,
         `drbdsetup secondary ${MINOR}`,
       ].join("\n"),
     );
@@ -122,11 +146,14 @@ function endsOf(node: NodeInLab, peer: NodeInLab): string {
   return `ipv4:${node.plan.ip}:${PORT} ipv4:${peer.plan.ip}:${PORT}`;
 }
 
-function guest(...more: readonly string[]): string {
+/** @param endpoint - of the migration that is to come: who sends is the client */
+function guest(endpoint: "client" | "server"): string {
   return [
+    `ip tuntap add dev ${TAP} mode tap && ip link set dev ${TAP} master ${NODE_BRIDGE} up\n`,
     "qemu-system-x86_64 -daemonize -nodefaults -no-user-config -display none -machine accel=kvm -cpu host -m 32",
     `-drive file=${DEVICE},format=raw,if=virtio,cache=none -qmp unix:${MONITOR},server=on,wait=off`,
-    ...more,
+    `-netdev tap,id=nic,ifname=${TAP},script=no,downscript=no -device virtio-net-pci,netdev=nic`,
+    `-object tls-creds-x509,id=tls,endpoint=${endpoint},dir=${CREDENTIALS},verify-peer=on`,
   ].join(" ");
 }
 
@@ -135,6 +162,7 @@ const CLEAR = [
   `drbdsetup secondary ${MINOR} 2>/dev/null`,
   "drbdsetup down by-hand 2>/dev/null",
   `lvremove -q -f ${VOLUMES.join(" ")} >/dev/null 2>&1`,
-  `rm -f ${MONITOR}`,
+  `ip link delete dev ${TAP} 2>/dev/null`,
+  `rm -rf ${MONITOR} ${CREDENTIALS}`,
   "true",
 ].join("\n");

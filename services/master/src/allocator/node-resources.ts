@@ -54,7 +54,7 @@ function resources(
 
 async function stateOf(ctx: Pick<PrereqContext, "node" | "signal">, uuid: NodeUuid): Promise<NodeState | undefined> {
   try {
-    return await ctx.node(uuid).node.describe({}, { signal: ctx.signal, timeoutMs: PATIENCE_MS });
+    return await ctx.node(uuid).node.describe({ knownStorage: false }, { signal: ctx.signal, timeoutMs: PATIENCE_MS });
   } catch (error) {
     if (error instanceof NodeUnreachable) return undefined;
     throw error;

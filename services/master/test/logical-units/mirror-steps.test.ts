@@ -4,7 +4,7 @@ import type { Disk, Instance, NodeUuid } from "@gannet/objects";
 import type { MirrorStatus, MirrorStatusReply } from "@gannet/rpc";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ExecContext } from "../../src/executor/context.ts";
-import { durationText, waitForSync } from "../../src/logical-units/instance/mirror-steps.ts";
+import { durationText, tellSplitBrain, waitForSync } from "../../src/logical-units/instance/mirror-steps.ts";
 import { diskRow, instanceRow, nodeRow, smallCluster } from "../rapi/cluster-fixture.ts";
 
 const { pauses } = vi.hoisted(() => ({ pauses: [] as number[] }));
@@ -27,6 +27,7 @@ const view = {
   groups: new Map(),
   nodes: new Map([PRIMARY, SECONDARY].map((node) => [node.uuid, node])),
   disksOf: () => [disk],
+  secondaryNodes: () => [SECONDARY.uuid],
 } as unknown as ExecContext["config"];
 
 const WHOLE: MirrorStatus = {
@@ -86,6 +87,20 @@ test("says at once that the copies are split, and does not wait for what will no
   expect(await waitForSync(contextOf(split), view, instance)).toBe(false);
   expect(pauses).toEqual([]);
   expect(log.join("\n")).toMatch(/disk\/0: split brain/);
+});
+
+test("lets ends meet before it says how they are", async () => {
+  const split: MirrorStatus = { ...ALONE, connection: "standalone", splitBrain: true };
+  await tellSplitBrain(contextOf(ALONE, ALONE, ALONE, split), view, instance);
+  expect(log.join("\n")).toMatch(/^disk\/0: split brain/);
+  log = [];
+  await tellSplitBrain(contextOf(ALONE), view, instance);
+  await tellSplitBrain(contextOf(WHOLE), view, instance);
+  expect(log).toEqual([]);
+  pauses.length = 0;
+  await tellSplitBrain(contextOf(ALONE, new NodeUnreachable("b.gnt.test", "no answer")), view, instance);
+  expect(log).toEqual([expect.stringMatching(/^Cannot tell how the copies of the disks are: no answer/)]);
+  expect(pauses).toEqual([]);
 });
 
 test("gives an end time to find its peer, and then says that the disk is degraded", async () => {

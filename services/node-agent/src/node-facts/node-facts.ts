@@ -53,11 +53,11 @@ export class NodeFacts {
     this.#parts = parts;
   }
 
-  /** Freshly read, the hypervisors asked again. */
-  async describe(signal: AbortSignal): Promise<NodeState> {
+  /** Freshly read, the hypervisors asked again. @param options - as of {@link read} */
+  async describe(signal: AbortSignal, options: { readonly space: "read" | "known" }): Promise<NodeState> {
     this.#hypervisors = undefined;
-    this.#spindles = undefined;
-    return this.read(await this.#guests(), signal);
+    if (options.space === "read") this.#spindles = undefined;
+    return this.read(await this.#guests(), signal, options);
   }
 
   /**

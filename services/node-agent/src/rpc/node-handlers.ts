@@ -85,7 +85,7 @@ export function createNodeHandlers(parts: {
     useExternalScript,
   });
   return {
-    describe: (_request, { signal }) => facts.describe(signal),
+    describe: ({ knownStorage }, { signal }) => facts.describe(signal, { space: knownStorage ? "known" : "read" }),
 
     watch: async function* (request, { signal }) {
       if (request.epoch !== OBSERVER_EPOCH) await fence.admit(request.epoch);

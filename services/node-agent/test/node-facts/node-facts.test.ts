@@ -45,8 +45,9 @@ test("spindles are counted anew when everything is asked for, and not at each lo
   const free = async (state: Promise<NodeState>) => (await state).storage.map(({ freeMib }) => freeMib);
   expect(await free(facts.read([], signal))).toEqual([1]);
   expect(await free(facts.read([], signal))).toEqual([1]);
-  expect(await free(facts.describe(signal))).toEqual([2]);
-  expect(await free(facts.describe(signal))).toEqual([]);
+  expect(await free(facts.describe(signal, { space: "known" }))).toEqual([1]);
+  expect(await free(facts.describe(signal, { space: "read" }))).toEqual([2]);
+  expect(await free(facts.describe(signal, { space: "read" }))).toEqual([]);
 });
 
 test("guests' memory is not the node's own; pretended guests take none", () => {

@@ -93,7 +93,7 @@ test("an instance's whole life on a node, and nothing is left of it", async () =
 describe("who may call", () => {
   test("the master; nobody in plaintext, without a certificate, or with a node's", async () => {
     const { client, port } = await start();
-    expect((await client.node.describe({})).nodeName).toBe(NODE);
+    expect((await client.node.describe({ knownStorage: false })).nodeName).toBe(NODE);
 
     const plain = connectTcp(port, "127.0.0.1");
     plain.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -106,7 +106,9 @@ describe("who may call", () => {
 
     const otherNode = clientOf(cluster, port, cluster.node);
     clients.push(otherNode);
-    await expect(otherNode.node.describe({}, { timeoutMs: 10_000 })).rejects.toThrow(/is not a master's/);
+    await expect(otherNode.node.describe({ knownStorage: false }, { timeoutMs: 10_000 })).rejects.toThrow(
+      /is not a master's/,
+    );
   });
 });
 
@@ -151,7 +153,7 @@ describe("an agent that is asked to stop", () => {
     await client.blockDevices.create({ step: step(), device: realDisk() });
     await client.instances.start({ step: step(), instance: realInstance(), paused: false });
     const delayed = client.node.delay({ step: step(), durationMs: 1_000 });
-    await client.node.describe({});
+    await client.node.describe({ knownStorage: false });
     agent.signal("SIGTERM");
     await vi.waitFor(() => expect(agent.lines.some(({ msg }) => msg === "agent stopping")).toBe(true));
     expect(await delayed).toEqual({});

@@ -98,7 +98,7 @@ async function answersOf(
   const asked = verifyRequest(view, node);
   const [verified, state, addresses, drbd, volumes, units, disks, refusedHvparams] = await Promise.all([
     itself.verify(asked, { signal }).then((reply) => ({ reply, after: Date.now() })),
-    itself.describe({}, { signal }),
+    itself.describe({ knownStorage: false }, { signal }),
     unreachedPeers(ctx, node),
     usesDrbd ? storage.describeDrbd({}, { signal }) : null,
     usesLvm ? storage.listVolumes({}, { signal }) : null,

@@ -94,7 +94,7 @@ function questionsOf({ config }: PrereqContext, op: SetParamsOp, next: Cluster):
 
 function hasVolumeGroup(name: string): Question {
   return async (ctx, node) => {
-    const { storage } = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+    const { storage } = await ctx.node(node.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal });
     const present = storage.some((unit) => unit.type === "lvm-vg" && unit.name === name);
     return present ? [] : [`there is no volume group ${name}`];
   };

@@ -86,7 +86,7 @@ async function renewNodes(
     const agent = ctx.node(node.uuid);
     const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(PATIENCE_MS)]);
     // A leader that has just begun may not have seen its certificate yet.
-    if (certificates.seen(node.name) === undefined) await agent.node.describe({}, { signal });
+    if (certificates.seen(node.name) === undefined) await agent.node.describe({ knownStorage: true }, { signal });
     if (which === "due" && !certificates.isDue(node.name)) return;
     const issued = await certificates.renew(agent, node, { epoch: ctx.epoch, signal });
     await ctx.commit((view) => {

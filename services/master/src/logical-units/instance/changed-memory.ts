@@ -36,7 +36,7 @@ export async function checkMoreMemory(
   let found: { readonly node: NodeState; readonly guest: InstanceState | undefined } | undefined;
   const failure = await failureOf(ctx, async () => {
     const [node, guest] = await Promise.all([
-      ctx.node(primary.uuid).node.describe({}, { signal: ctx.signal }),
+      ctx.node(primary.uuid).node.describe({ knownStorage: true }, { signal: ctx.signal }),
       guestNow(ctx, before),
     ]);
     found = { node, guest };
@@ -66,7 +66,7 @@ async function checkSecondary(
   const node = knownNode(ctx.config, uuid);
   let state: NodeState | undefined;
   const failure = await failureOf(ctx, async () => {
-    state = await ctx.node(uuid).node.describe({}, { signal: ctx.signal });
+    state = await ctx.node(uuid).node.describe({ knownStorage: true }, { signal: ctx.signal });
   });
   if (state === undefined)
     throw new OpPrereqError(
@@ -114,7 +114,7 @@ export async function planBallooning(
   const more = memoryMib - guest.memoryMib;
   if (more > 0) {
     const node = knownNode(ctx.config, instance.primaryNode);
-    const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+    const state = await ctx.node(node.uuid).node.describe({ knownStorage: true }, { signal: ctx.signal });
     checkMemory(node, state, { instanceName: instance.name, memoryMib: more, reason: "ballooning memory of" });
   }
   return { memoryMib, beforeMib: guest.memoryMib };

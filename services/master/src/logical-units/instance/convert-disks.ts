@@ -133,7 +133,12 @@ async function checkRoom(ctx: PrereqContext, node: Node, { way, primary, disks }
     return way === "add-mirror" && node.uuid === primary.uuid ? all.slice(1) : all;
   });
   if (needs.length === 0) return;
-  checkDiskSpace(ctx.config, node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs);
+  checkDiskSpace(
+    ctx.config,
+    node,
+    await ctx.node(node.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal }),
+    needs,
+  );
 }
 
 /**

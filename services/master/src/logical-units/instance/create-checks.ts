@@ -127,7 +127,8 @@ async function enoughResources(
 ): Promise<void> {
   const needsMemory = start && node.uuid === plan.node.uuid;
   if (!needsMemory && needs.length === 0) return;
-  const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+  const knownStorage = needs.length === 0;
+  const state = await ctx.node(node.uuid).node.describe({ knownStorage }, { signal: ctx.signal });
   const memoryMib = Number(plan.filledBeparams.minmem);
   if (needsMemory) checkMemory(node, state, { instanceName: plan.name, memoryMib, reason: "creating" });
   checkDiskSpace(ctx.config, node, state, needs, { except: draft.uuid });

@@ -47,13 +47,17 @@ export async function createDisks(
   }
 }
 
-/** Connect the ends of a new mirrored disk, and take the primary's contents as the truth. */
+/**
+ * Connect the ends of a new mirrored disk, and take the primary's contents as the truth. Which of them is up first does
+ * not matter: when they meet, the secondary's are those that were never written.
+ */
 export async function pairEnds(ctx: ExecContext, ends: readonly DiskEnd[]): Promise<void> {
-  for (const end of ends.filter(({ role }) => role === "secondary")) await standBy(ctx, end);
-  for (const { node, device } of ends.filter(({ role }) => role === "primary")) {
-    const request = { step: ctx.step(`seed-disk/${device.uuid}/${node}`), device };
-    await ctx.node(node).blockDevices.seed(request, { signal: ctx.signal });
-  }
+  await allEnded(ends.map((end) => (end.role === "primary" ? seed(ctx, end) : standBy(ctx, end))));
+}
+
+async function seed(ctx: ExecContext, { node, device }: DiskEnd): Promise<void> {
+  const request = { step: ctx.step(`seed-disk/${device.uuid}/${node}`), device };
+  await ctx.node(node).blockDevices.seed(request, { signal: ctx.signal });
 }
 
 /**

@@ -49,7 +49,12 @@ export const instanceGrowDisk = implement(InstanceGrowDisk, {
     else if (growthMib > 0 && needs.length > 0)
       await Promise.all(
         nodes.map(async (node) =>
-          checkDiskSpace(view, node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs),
+          checkDiskSpace(
+            view,
+            node,
+            await ctx.node(node.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal }),
+            needs,
+          ),
         ),
       );
     return { instance, placed, newSizeMib };

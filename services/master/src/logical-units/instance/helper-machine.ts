@@ -109,7 +109,7 @@ export async function planHelper(
   const sizesMib = lastDiskMib === undefined ? [ownMib] : [ownMib, lastDiskMib];
   const [disk, last] = helperDisks(view, instance, sizesMib, ctx.now());
   if (disk === undefined) throw new Error("a machine without a disk");
-  const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+  const state = await ctx.node(node.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal });
   const site = siteOf(view, instance);
   const needs = sizesMib.flatMap((sizeMib) => newDiskNeeds({ site, sizeMib }));
   checkDiskSpace(view, node, state, [...besides, ...needs]);

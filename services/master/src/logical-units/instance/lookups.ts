@@ -96,7 +96,7 @@ export interface WantedMemory {
 
 /** Ask a node whether it has enough memory now. @throws OpPrereqError (insufficient_resources) */
 export async function enoughMemory(ctx: PrereqContext, node: Node, wanted: WantedMemory): Promise<void> {
-  checkMemory(node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), wanted);
+  checkMemory(node, await ctx.node(node.uuid).node.describe({ knownStorage: true }, { signal: ctx.signal }), wanted);
 }
 
 /** @throws OpPrereqError (insufficient_resources) */

@@ -37,9 +37,11 @@ export const instanceMigrate = implement(InstanceMigrate, {
         "wrong_state",
       );
     const willRun = instance.adminState === "up";
-    const { memoryFreeMib } = await checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun });
+    const [{ memoryFreeMib }] = await Promise.all([
+      checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun }),
+      ...(running ? [checkVersions(ctx, relocation, op.ignore_hvversions)] : []),
+    ]);
     if (!running) return { ...relocation, way: "failover", live, balloonToMib: null } as const;
-    await checkVersions(ctx, relocation, op.ignore_hvversions);
     const balloonToMib = neededBalloon(ctx, instance, memoryFreeMib, op.allow_runtime_changes);
     return { ...relocation, way: "migrate", live, balloonToMib } as const;
   },
@@ -93,7 +95,7 @@ async function checkVersions(
   ignore: boolean,
 ): Promise<void> {
   const versionOn = async (node: NodeUuid) => {
-    const { hypervisors } = await ctx.node(node).node.describe({}, { signal: ctx.signal });
+    const { hypervisors } = await ctx.node(node).node.describe({ knownStorage: true }, { signal: ctx.signal });
     return hypervisors.find(({ name }) => name === instance.hypervisor)?.version ?? "";
   };
   const [from, to] = await Promise.all([versionOn(source.uuid), versionOn(target.uuid)]);

@@ -12,8 +12,11 @@ import { type DiskEnd, endsOf, type PlacedDisk, placedDisks } from "./disk-ends.
 const UNANSWERED_LIMIT = 10;
 const UNANSWERED_PAUSE_MS = 6_000;
 /** How often a disk that is whole on one side only is looked at again: the ends may be about to find each other. */
-const DEGRADED_LIMIT = 10;
-const DEGRADED_PAUSE_MS = 1_000;
+const DEGRADED_LIMIT = 12;
+const DEGRADED_PAUSE = { firstMs: 100, mostMs: 1_000 } as const;
+/** How often ends that are about to meet are looked at, before they are said to be as they are. */
+const MEETING_LIMIT = 10;
+const MEETING_PAUSE_MS = 200;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 60_000;
 
@@ -62,19 +65,39 @@ export function isFaulty({ status }: MirrorReport): boolean {
 
 /**
  * Tell in the job's log of disks whose copies were changed apart from each other: nothing but a person's choice brings
- * them together again. Both ends are asked: the one that finds it out lets go, the other may go on waiting for it.
+ * them together again. Both ends are asked: the one that finds it out lets go, the other may go on waiting for it. Ends
+ * that are about to find each other, and so may be about to find it out, are given a moment.
  */
 export async function tellSplitBrain(ctx: ExecContext, view: ConfigView, instance: Instance): Promise<void> {
-  const found = new Set<number>();
-  for (const node of [instance.primaryNode, ...view.secondaryNodes(instance)]) {
-    if (view.nodes.get(node)?.offline === true) continue;
-    const failure = await failureOf(ctx, async () => {
-      for (const { index, status } of await mirrorReports(ctx, view, instance, { node }))
-        if (status?.splitBrain === true) found.add(index);
-    });
-    if (failure !== undefined) ctx.feedback.warning(`Cannot tell how the copies of the disks are: ${failure.message}`);
+  const nodes = [instance.primaryNode, ...view.secondaryNodes(instance)].filter(
+    (node) => view.nodes.get(node)?.offline !== true,
+  );
+  for (let looks = 1; ; looks += 1) {
+    const { reports, failures } = await reportsOf(ctx, view, instance, nodes);
+    const isMeeting = reports.some(({ status }) => status?.connection === "connecting");
+    const split = new Set(reports.flatMap(({ index, status }) => (status?.splitBrain === true ? [index] : [])));
+    // A node that does not answer is waited for once: nor does its end meet another.
+    if (isMeeting && split.size === 0 && failures.length === 0 && nodes.length > 1 && looks < MEETING_LIMIT) {
+      await delay(MEETING_PAUSE_MS, undefined, { signal: ctx.signal });
+      continue;
+    }
+    for (const { message } of failures) ctx.feedback.warning(`Cannot tell how the copies of the disks are: ${message}`);
+    for (const index of split) ctx.feedback.warning(splitBrainText(index));
+    return;
   }
-  for (const index of found) ctx.feedback.warning(splitBrainText(index));
+}
+
+/** What each of these nodes says of the mirrored disks, and why others say nothing. */
+async function reportsOf(ctx: ExecContext, view: ConfigView, instance: Instance, nodes: readonly NodeUuid[]) {
+  const reports: MirrorReport[] = [];
+  const failures: Error[] = [];
+  for (const node of nodes) {
+    const failure = await failureOf(ctx, async () => {
+      reports.push(...(await mirrorReports(ctx, view, instance, { node })));
+    });
+    if (failure !== undefined) failures.push(failure);
+  }
+  return { reports, failures };
 }
 
 function splitBrainText(index: number): string {
@@ -119,7 +142,8 @@ export async function waitForSync(
       }
       degradedLooks += 1;
       if (degradedLooks > DEGRADED_LIMIT) return false;
-      await delay(DEGRADED_PAUSE_MS, undefined, { signal: ctx.signal });
+      const { firstMs, mostMs } = DEGRADED_PAUSE;
+      await delay(Math.min(mostMs, firstMs * 2 ** (degradedLooks - 1)), undefined, { signal: ctx.signal });
       continue;
     }
     const estimatesMs = syncing.map(({ status }) => (status.estimatedSeconds ?? Number.POSITIVE_INFINITY) * 1000);

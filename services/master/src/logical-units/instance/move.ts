@@ -60,7 +60,7 @@ export const instanceMove = implement(InstanceMove, {
     const relocation: Relocation = { instance, source, target };
     const willRun = instance.adminState === "up";
     await checkTarget(ctx, relocation, { ignorePolicy: op.ignore_ipolicy, willRun });
-    const state = await ctx.node(target.uuid).node.describe({}, { signal: ctx.signal });
+    const state = await ctx.node(target.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal });
     checkDiskSpace(view, target, state, view.disksOf(instance).flatMap(recreationNeeds));
     return relocation;
   },

@@ -191,7 +191,12 @@ function movedShapes(view: ConfigView, shapes: readonly DiskShape[], nodes: read
 async function checkRoom(ctx: PrereqContext, node: Node, disks: readonly Disk[]): Promise<void> {
   const needs = disks.flatMap(recreationNeeds);
   if (needs.length === 0) return;
-  checkDiskSpace(ctx.config, node, await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal }), needs);
+  checkDiskSpace(
+    ctx.config,
+    node,
+    await ctx.node(node.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal }),
+    needs,
+  );
 }
 
 /** What is still there is never overwritten. @throws OpPrereqError (already_exists) naming it */

@@ -148,7 +148,7 @@ export async function checkTarget(
   const agent = ctx.node(target.uuid);
   const message = instanceMessage(ctx.config, instance, target.uuid);
   const [state] = await Promise.all([
-    agent.node.describe({}, { signal: ctx.signal }),
+    agent.node.describe({ knownStorage: true }, { signal: ctx.signal }),
     agent.instances.validate({ instance: message }, { signal: ctx.signal }),
   ]);
   const memoryMib = minimumMemoryMib(ctx.config, instance);

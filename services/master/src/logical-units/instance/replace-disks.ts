@@ -236,7 +236,7 @@ async function faultySide(
 
 /** @throws OpPrereqError (insufficient_resources) */
 async function checkRoom(ctx: PrereqContext, node: Node, disks: readonly PlacedDisk[]): Promise<void> {
-  const state = await ctx.node(node.uuid).node.describe({}, { signal: ctx.signal });
+  const state = await ctx.node(node.uuid).node.describe({ knownStorage: false }, { signal: ctx.signal });
   checkDiskSpace(
     ctx.config,
     node,

@@ -258,7 +258,7 @@ async function askForProcessors(ctx: PrereqContext, after: Instance, op: SetPara
   for (const uuid of [after.primaryNode, ...view.secondaryNodes(after)]) {
     const node = knownNode(view, uuid);
     if (node.offline) continue;
-    const { cpuTotal } = await ctx.node(uuid).node.describe({}, { signal: ctx.signal });
+    const { cpuTotal } = await ctx.node(uuid).node.describe({ knownStorage: true }, { signal: ctx.signal });
     if (largest >= cpuTotal)
       throw new OpPrereqError(
         `cpu_mask names processor ${largest}, and node ${node.name} has ${cpuTotal}, numbered from 0`,
@@ -276,7 +276,7 @@ async function askForRoom(ctx: PrereqContext, instance: Instance, { made }: Disk
   const needs = made.flatMap(({ disk }) => newDiskNeeds(disk));
   if (needs.length === 0) return;
   for (const uuid of [instance.primaryNode, ...ctx.config.secondaryNodes(instance)]) {
-    const state = await ctx.node(uuid).node.describe({}, { signal: ctx.signal });
+    const state = await ctx.node(uuid).node.describe({ knownStorage: false }, { signal: ctx.signal });
     checkDiskSpace(ctx.config, knownNode(ctx.config, uuid), state, needs);
   }
 }

@@ -12,14 +12,14 @@ import { GANNET_VERSION, worksWith } from "../../version.ts";
  * @throws OpPrereqError (wrong_state) when it does not answer, or its version does not fit the master's
  */
 export async function answeringAgent(ctx: PrereqContext, target: AgentTarget, reason: string): Promise<NodeState> {
-  const state = await withAgent(ctx, target, (agent) => agent.node.describe({}, { signal: ctx.signal })).catch(
-    (error: unknown) => {
-      if (!(error instanceof GannetError)) throw error;
-      throw new OpPrereqError(`Node ${target.name} ${reason} and does not answer: ${error.message}`, "wrong_state", {
-        cause: error,
-      });
-    },
-  );
+  const state = await withAgent(ctx, target, (agent) =>
+    agent.node.describe({ knownStorage: false }, { signal: ctx.signal }),
+  ).catch((error: unknown) => {
+    if (!(error instanceof GannetError)) throw error;
+    throw new OpPrereqError(`Node ${target.name} ${reason} and does not answer: ${error.message}`, "wrong_state", {
+      cause: error,
+    });
+  });
   if (worksWith(state.agentVersion)) return state;
   throw new OpPrereqError(
     `Node ${target.name} ${reason} and runs version ${state.agentVersion}, which does not fit the master's ` +

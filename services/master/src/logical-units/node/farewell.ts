@@ -31,7 +31,9 @@ export class Farewell implements Disposable {
     if (node.offline) return new Farewell(ctx, node.name, undefined);
     const agent = ctx.agentAt(agentOf(node));
     const { signal } = ctx;
-    const failure = await failureOf(ctx, () => agent.node.describe({}, { signal, timeoutMs: PATIENCE_MS }));
+    const failure = await failureOf(ctx, () =>
+      agent.node.describe({ knownStorage: true }, { signal, timeoutMs: PATIENCE_MS }),
+    );
     if (failure === undefined) return new Farewell(ctx, node.name, agent);
     agent.close();
     ctx.feedback.warning(

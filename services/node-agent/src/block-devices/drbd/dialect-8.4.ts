@@ -28,6 +28,7 @@ export const DIALECT_8_4: DrbdDialect = {
       ...netOptions(disk, options),
     ]),
   ],
+  attach: (disk) => drbdsetup(...COMMON.attach(disk).args, ...disk.parameters.resyncOptions),
   changeConnection: (disk, options) =>
     drbdsetup("net-options", formatAddress(disk.local), formatAddress(disk.peer), ...dualPrimaryOptions(disk, options)),
   disconnect: (_disk, { local, peer }) => [drbdsetup("disconnect", formatAddress(local), formatAddress(peer))],

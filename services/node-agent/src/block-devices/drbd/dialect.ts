@@ -23,6 +23,7 @@ export interface DrbdDialect {
 
   readonly newResource: (disk: DrbdDisk) => DrbdCommand;
   readonly newMinor: (disk: DrbdDisk) => DrbdCommand;
+  /** With the speed of its resync, where the volume keeps that. */
   readonly attach: (disk: DrbdDisk) => DrbdCommand;
   readonly detach: (disk: DrbdDisk) => DrbdCommand;
   readonly connect: (disk: DrbdDisk, options: ConnectOptions) => readonly DrbdCommand[];

@@ -27,9 +27,10 @@ import type { StorageTools } from "../storage-tools.ts";
 import type { ConnectOptions } from "./dialect.ts";
 import { type DrbdAddress, type DrbdDisk, describe, drbdDisk, formatAddress, isPossibleSize } from "./drbd-disk.ts";
 import { DrbdKernel } from "./drbd-kernel.ts";
-import { afterwards, makeVolumes, ofBoth, removeVolumes } from "./drbd-volumes.ts";
+import { afterwards, makeVolumes, ofBoth, removeVolumes, type VolumeDriver } from "./drbd-volumes.ts";
 import { JUST_CREATED } from "./generations.ts";
 import type { KernelDevice } from "./kernel-state.ts";
+import { KnownEnds } from "./known-ends.ts";
 import { mirrorStatusOf, UNCONFIGURED } from "./mirror-status.ts";
 import type { ShownConnection, ShownResource } from "./shown-configuration.ts";
 
@@ -38,11 +39,14 @@ export interface DrbdDriverOptions {
   readonly runner: CommandRunner;
   readonly logger: Logger;
   /** Makes and removes the volumes. */
-  readonly plain: BlockDeviceDriver;
+  readonly plain: VolumeDriver;
 }
 
 /** What the kernel has done by the time that its command ends; more than enough for it to be seen. */
 const AT_ONCE = { withinMs: 5_000 } as const;
+/** States of a device that has to be attached, or connected, again. */
+const NOT_ATTACHED: ReadonlySet<string> = new Set(["Diskless", "Attaching", "Detaching", "Failed", "DUnknown"]);
+const NOT_CONNECTING: ReadonlySet<string> = new Set(["StandAlone", "Disconnecting", "Unconnected"]);
 
 export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver & MirroringDriver {
   const { tools, plain, logger } = options;
@@ -50,18 +54,22 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   const volumes = { plain, kernel, quietly };
   /** Resources that {@link disconnect} has parted, until they are connected again. */
   const parted = new Set<string>();
+  const ends = new KnownEnds();
 
   async function create(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const own = await ownResource(disk, signal);
+    // A resource without its minor holds no volumes.
+    const isConfigured = (await kernel.device(disk, signal)) !== undefined;
+    const own = isConfigured ? await ownResource(disk, signal) : undefined;
     if (own?.dataPath !== undefined) {
       await ofBoth(disk, (volume) => plain.create(volume, signal));
       return;
     }
     await using undo = new AsyncDisposableStack();
-    await makeVolumes(volumes, disk, undo, signal);
+    const areNew = await makeVolumes(volumes, disk, undo, signal);
     signal.throwIfAborted();
     undo.move();
+    if (!isConfigured && areNew) ends.noteMade(disk);
   }
 
   async function assemble(disk: DrbdDisk, signal: AbortSignal): Promise<AttachedDevice> {
@@ -93,12 +101,13 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
 
   async function seed(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     await using undo = new AsyncDisposableStack();
+    const isJustMade = ends.isJustMade(disk);
     const device = await bringUp(disk, undo, signal);
-    const { current, bitmap, history } = await kernel.generations(disk, signal);
-    if (current !== JUST_CREATED) {
+    const generations = isJustMade ? undefined : await kernel.generations(disk, signal);
+    if (generations !== undefined && generations.current !== JUST_CREATED) {
       // The generation that a seed begins with stays in sight for a while: an end that is primary and has it was
       // seeded by an earlier attempt.
-      const wasSeeded = [bitmap, ...history].includes(JUST_CREATED);
+      const wasSeeded = [generations.bitmap, ...generations.history].includes(JUST_CREATED);
       if (!wasSeeded || device?.role !== "Primary" || device.disk !== "UpToDate")
         throw new BlockDeviceError(
           `${describe(disk.spec)} has been in use: its data are not forced upon the other end`,
@@ -113,11 +122,13 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   }
 
   async function shutdown(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
+    ends.forget(disk);
     if (await isUpHere(disk, signal)) await takeDown(disk, signal);
     await ofBoth(disk, (volume) => plain.shutdown(volume, signal));
   }
 
   async function remove(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
+    ends.forget(disk);
     if (await isUpHere(disk, signal)) await takeDown(disk, signal);
     await removeVolumes(plain, disk, signal);
   }
@@ -150,15 +161,25 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   }
 
   async function connect(disk: DrbdDisk, wanted: ConnectOptions, signal: AbortSignal): Promise<void> {
-    const own = await ownResource(disk, signal);
+    const known = await ends.up(disk);
     const device = await kernel.device(disk, signal);
-    if (own === undefined || device === undefined) throw notUp(disk);
-    if (!isConnected(disk, own, device)) return join(disk, own, wanted, signal);
+    ends.forget(disk);
+    if (known === undefined || !isWorking(device)) {
+      const own = await ownResource(disk, signal);
+      if (own === undefined || device === undefined) throw notUp(disk);
+      if (!isConnected(disk, own, device)) return join(disk, own, wanted, signal);
+      if (own.connection?.dualPrimary !== wanted.dualPrimary) await change(disk, wanted, signal);
+    } else if (known.dualPrimary !== wanted.dualPrimary) await change(disk, wanted, signal);
     parted.delete(disk.resource);
-    if (own.connection?.dualPrimary === wanted.dualPrimary) return;
+    if (known !== undefined) await ends.noteUp(disk, wanted);
+  }
+
+  async function change(disk: DrbdDisk, wanted: ConnectOptions, signal: AbortSignal): Promise<void> {
     const { changeConnection } = await kernel.dialect();
     const done = wanted.dualPrimary ? "opened for two primaries" : "closed to a second primary";
     await kernel.run(disk, changeConnection(disk, wanted), done, signal);
+    // Whether it was opened is proven by the promotion of the second end, without which it is of no use.
+    if (wanted.dualPrimary) return;
     if ((await ownResource(disk, signal))?.connection?.dualPrimary !== wanted.dualPrimary)
       throw new BlockDeviceError(`${describe(disk.spec)} could not be ${done}: drbdsetup says it was, and it was not`);
   }
@@ -166,6 +187,7 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   async function disconnect(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     const own = await ownResource(disk, signal);
     if (own?.connection === undefined) return;
+    ends.forget(disk);
     parted.add(disk.resource);
     await part(disk, own.connection, signal);
   }
@@ -181,19 +203,22 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     const own = await ownResource(disk, signal);
     if (own?.minor === undefined) throw notUp(disk);
     await using undo = new AsyncDisposableStack();
+    ends.forget(disk);
     if (own.dataPath === undefined) {
       await makeVolumes(volumes, disk, undo, signal);
       await ofBoth(disk, (volume) => plain.assemble(volume, signal));
       await attach(disk, undo, signal);
     }
-    const { resyncOptions } = await kernel.dialect();
-    await kernel.run(disk, resyncOptions(disk), "given the speed of its resync", signal);
+    const { resyncOptions, resyncOptionsOf } = await kernel.dialect();
+    if (own.dataPath !== undefined || resyncOptionsOf === "connection")
+      await kernel.run(disk, resyncOptions(disk), "given the speed of its resync", signal);
     undo.move();
   }
 
   async function detachVolumes(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     const own = await ownResource(disk, signal);
     if (own?.dataPath === undefined) return;
+    ends.forget(disk);
     const { detach } = await kernel.dialect();
     await kernel.run(disk, detach(disk), "detached from its volumes", signal);
     const isDetached = (device?: KernelDevice) => device === undefined || device.disk === "Diskless";
@@ -215,31 +240,68 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     signal: AbortSignal,
   ): Promise<KernelDevice | undefined> {
     signal.throwIfAborted();
-    await ofBoth(disk, (volume) => plain.assemble(volume, signal));
-    const own = await ownResource(disk, signal);
+    const known = await ends.up(disk);
+    const before = known && (await kernel.device(disk, signal));
+    if (isWorking(before)) {
+      parted.delete(disk.resource);
+      return before;
+    }
+    const isJustMade = ends.isJustMade(disk);
+    ends.forget(disk);
+    if (!isJustMade) await ofBoth(disk, (volume) => plain.assemble(volume, signal));
     const dialect = await kernel.dialect();
-    if (own === undefined) {
+    const own = await resourceAt(disk, { isNew: isJustMade }, undo, signal);
+    const setSpeed = () => kernel.run(disk, dialect.resyncOptions(disk), "given the speed of its resync", signal);
+    if (own?.dataPath === undefined) await attach(disk, undo, signal, { isNew: isJustMade });
+    else if (dialect.resyncOptionsOf === "volume") await setSpeed();
+    const device = await kernel.device(disk, signal);
+    if (device !== undefined && own !== undefined && isConnected(disk, own, device)) parted.delete(disk.resource);
+    else await join(disk, own, { dualPrimary: false }, signal);
+    if (dialect.resyncOptionsOf === "connection") await setSpeed();
+    await ends.noteUp(disk, { dualPrimary: own?.connection?.dualPrimary ?? false });
+    return kernel.device(disk, signal);
+  }
+
+  /**
+   * The disk's resource with its minor: undefined when they were set up only just now, with nothing in them.
+   * @param isNew - its minor was free when its volumes were made: what bears its name holds no volumes
+   */
+  async function resourceAt(
+    disk: DrbdDisk,
+    { isNew }: { readonly isNew: boolean },
+    undo: AsyncDisposableStack,
+    signal: AbortSignal,
+  ): Promise<ShownResource | undefined> {
+    const own = isNew ? undefined : await ownResource(disk, signal);
+    if (own?.minor !== undefined) return own;
+    const { newResource, newMinor } = await kernel.dialect();
+    if (own === undefined)
       undo.defer(() =>
         quietly(async () => {
           if ((await ownResource(disk, afterwards())) !== undefined) await takeDown(disk, afterwards());
         }),
       );
-      await kernel.run(disk, dialect.newResource(disk), "set up", signal);
+    try {
+      if (own === undefined) await kernel.run(disk, newResource(disk), "set up", signal);
+      await kernel.run(disk, newMinor(disk), "set up", signal);
+      return own;
+    } catch (error) {
+      // An attempt that was cut short has left them.
+      const left = isNew ? await ownResource(disk, signal) : undefined;
+      if (left?.minor === undefined) throw error;
+      return left;
     }
-    if (own?.minor === undefined) await kernel.run(disk, dialect.newMinor(disk), "set up", signal);
-    if (own?.dataPath === undefined) await attach(disk, undo, signal);
-    const setSpeed = () => kernel.run(disk, dialect.resyncOptions(disk), "given the speed of its resync", signal);
-    if (dialect.resyncOptionsOf === "volume") await setSpeed();
-    const device = await kernel.device(disk, signal);
-    if (device !== undefined && own !== undefined && isConnected(disk, own, device)) parted.delete(disk.resource);
-    else await join(disk, own, { dualPrimary: false }, signal);
-    if (dialect.resyncOptionsOf === "connection") await setSpeed();
-    return kernel.device(disk, signal);
   }
 
-  async function attach(disk: DrbdDisk, undo: AsyncDisposableStack, signal: AbortSignal): Promise<void> {
+  /** @param isNew - its metadata were just made: there is no activity log of a crashed primary in them */
+  async function attach(
+    disk: DrbdDisk,
+    undo: AsyncDisposableStack,
+    signal: AbortSignal,
+    { isNew = false }: { readonly isNew?: boolean } = {},
+  ): Promise<void> {
     const { applyActivityLog, attach: attachCommand, detach } = await kernel.dialect();
-    await kernel.run(disk, applyActivityLog(disk), "attached to its volumes", signal);
+    if (!isNew) await kernel.run(disk, applyActivityLog(disk), "attached to its volumes", signal);
     undo.defer(() =>
       quietly(async () => {
         const own = await ownResource(disk, afterwards());
@@ -280,6 +342,7 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   }
 
   async function takeDown(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
+    ends.forget(disk);
     const { down } = await kernel.dialect();
     await kernel.run(disk, down(disk), "taken down", signal);
     parted.delete(disk.resource);
@@ -361,6 +424,11 @@ function isOf(disk: DrbdDisk, { name, minor, dataPath, metadataPath, connection 
   if (dataPath !== undefined) return dataPath === disk.data.path && metadataPath === disk.metadata.path;
   // Ports are the cluster's, each of one disk.
   return connection === undefined || isSameAddress(connection.local, disk.local);
+}
+
+/** With its volumes, and with its peer or waiting for it. */
+function isWorking(device: KernelDevice | undefined): device is KernelDevice {
+  return device !== undefined && !NOT_ATTACHED.has(device.disk) && !NOT_CONNECTING.has(device.connection);
 }
 
 function isConnected(disk: DrbdDisk, { connection }: ShownResource, device: KernelDevice): boolean {

@@ -2,6 +2,7 @@
 import { open } from "node:fs/promises";
 import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
+import type { VolumeMaker } from "../lvm/plain-driver.ts";
 import type { DrbdDisk } from "./drbd-disk.ts";
 import { describe } from "./drbd-disk.ts";
 import type { DrbdKernel } from "./drbd-kernel.ts";
@@ -9,25 +10,36 @@ import type { DrbdKernel } from "./drbd-kernel.ts";
 /** Holds the superblock of every version's external metadata; create-md writes what comes after it. */
 const WIPED_BYTES = 1024 * 1024;
 
+export type VolumeDriver = BlockDeviceDriver & VolumeMaker;
+
 export interface DrbdVolumes {
-  readonly plain: BlockDeviceDriver;
+  readonly plain: VolumeDriver;
   readonly kernel: DrbdKernel;
   /** For the undo's own failures. */
   readonly quietly: (step: () => Promise<void>) => Promise<void>;
 }
 
-/** Make both volumes with new metadata, unless they are there. What this makes is taken back by `undo`. */
+/**
+ * Make both volumes with new metadata, unless they are there. What this makes is taken back by `undo`.
+ * @returns whether both are new
+ */
 export async function makeVolumes(
   { plain, kernel, quietly }: DrbdVolumes,
   disk: DrbdDisk,
   undo: AsyncDisposableStack,
   signal: AbortSignal,
-): Promise<void> {
-  const before = await ofBoth(disk, (volume) => plain.status(volume, signal));
-  for (const [index, { spec }] of [disk.data, disk.metadata].entries())
-    if (!before[index]?.exists) undo.defer(() => quietly(() => plain.remove(spec, afterwards())));
-  await ofBoth(disk, (volume) => plain.create(volume, signal));
-  await makeMetadata(plain, kernel, disk, signal);
+): Promise<boolean> {
+  const [data, metadata] = await ofBoth(disk, async (volume) => {
+    const made = await plain.make(volume, signal);
+    if (made === "made") undo.defer(() => quietly(() => plain.remove(volume, afterwards())));
+    return made;
+  });
+  if (metadata === "was there") {
+    await plain.assemble(disk.metadata.spec, signal);
+    if ((await kernel.mark(disk, signal)) === disk.mark) return false;
+  }
+  await makeMetadata(kernel, disk, signal);
+  return data === "made" && metadata === "made";
 }
 
 /** Remove both, the metadata's contents first: the next volume at their place must not look like this disk's. */
@@ -61,14 +73,7 @@ export function afterwards(): AbortSignal {
 }
 
 /** The mark is written last: what bears it is whole, whenever an earlier attempt was killed. */
-async function makeMetadata(
-  plain: BlockDeviceDriver,
-  kernel: DrbdKernel,
-  disk: DrbdDisk,
-  signal: AbortSignal,
-): Promise<void> {
-  await plain.assemble(disk.metadata.spec, signal);
-  if ((await kernel.mark(disk, signal)) === disk.mark) return;
+async function makeMetadata(kernel: DrbdKernel, disk: DrbdDisk, signal: AbortSignal): Promise<void> {
   const { createMetadata, writeMark } = await kernel.dialect();
   await wipe(disk);
   for (const command of [createMetadata(disk), writeMark(disk)])

@@ -46,14 +46,27 @@ export interface PlainDriverOptions {
   readonly logger: Logger;
 }
 
-export type PlainDriver = BlockDeviceDriver & RenamingDriver & SnapshottingDriver & AdoptingDriver;
+/** What lvcreate says of a name that is taken (lvm2, lib/metadata/lv_manip.c). */
+const ALREADY_THERE = /already exists in volume group/;
+
+export type PlainDriver = BlockDeviceDriver & VolumeMaker & RenamingDriver & SnapshottingDriver & AdoptingDriver;
+
+/** For a driver whose disks are made of volumes. */
+export interface VolumeMaker {
+  /** As `create`, and tells whether the volume was there already. A volume that was made is active. */
+  make(device: BlockDeviceSpec, signal: AbortSignal): Promise<"made" | "was there">;
+}
 
 export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOptions): PlainDriver {
-  async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
+  async function make(device: BlockDeviceSpec, signal: AbortSignal): Promise<"made" | "was there"> {
     const place = placeOf(device);
     const sizeBytes = possibleBytes(device, device.sizeMib);
+    if (await isCreatedAtOnce(device, place, signal)) return "made";
     const present = await find(place, signal);
-    if (present !== undefined) return acceptRepeat(device, present, sizeBytes);
+    if (present !== undefined) {
+      acceptRepeat(device, present, sizeBytes);
+      return "was there";
+    }
     const physicalVolumes = await physicalVolumesFor(device, place.volumeGroup, sizeBytes, lvm, signal);
     await using undo = new AsyncDisposableStack();
     undo.defer(() => quietly(device, () => removeOwn(device, place)));
@@ -61,6 +74,35 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
     await deviceOf(device, place, "created");
     signal.throwIfAborted();
     undo.move();
+    return "made";
+  }
+
+  /**
+   * Where LVM chooses the place itself, and no device of the name is there, LVM is asked without a look at what there
+   * is: a report reads all volumes of the node, and takes as long as the creation.
+   * @returns false when that cannot be, or LVM refuses it
+   */
+  async function isCreatedAtOnce(device: BlockDeviceSpec, place: VolumeName, signal: AbortSignal): Promise<boolean> {
+    if (stripesOf(device) > 1 || isExclusive(device) || (await isPresent(place))) return false;
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => quietly(device, () => removeOwn(device, place)));
+    const options = { sizeMib: device.sizeMib, stripes: 1, tags: tagsOf(device), physicalVolumes: [] };
+    const command = createVolume(place, options);
+    const { succeeded, text } = await lvm.attempt(command, `${describeDevice(device)}: not created`, signal);
+    if (succeeded) {
+      await deviceOf(device, place, "created");
+      signal.throwIfAborted();
+    }
+    if (succeeded || ALREADY_THERE.test(text)) undo.move();
+    return succeeded;
+  }
+
+  async function isPresent({ volumeGroup, name }: VolumeName): Promise<boolean> {
+    return (await stat(path.join(deviceFolder, volumeGroup, name)).catch(undefinedWhenMissing)) !== undefined;
+  }
+
+  async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
+    await make(device, signal);
   }
 
   /** As many stripes as asked for, or as there can be. */
@@ -312,7 +354,20 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
     return { path: target, kind: entry.isBlockDevice() ? "block" : "file", format: "raw" };
   }
 
-  return { template: "plain", create, assemble, shutdown, remove, grow, status, space, rename, snapshot, adoptable };
+  return {
+    template: "plain",
+    make,
+    create,
+    assemble,
+    shutdown,
+    remove,
+    grow,
+    status,
+    space,
+    rename,
+    snapshot,
+    adoptable,
+  };
 }
 
 function placeOf(device: BlockDeviceSpec): VolumeName {

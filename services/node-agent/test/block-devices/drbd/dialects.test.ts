@@ -133,6 +133,7 @@ describe("8.4", () => {
     expect(DIALECT_8_4.attach(disk({ params })).args).toEqual([
       ...["attach", "3", "/dev/xenvg/u.disk0_data", "/dev/xenvg/u.disk0_meta", "flexible"],
       ...["--size=1048576k", "--on-io-error=detach", ...options],
+      ...["--c-plan-ahead=0", "--resync-rate=61440k"],
     ]);
   });
 

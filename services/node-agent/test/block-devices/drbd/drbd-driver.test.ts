@@ -1,4 +1,6 @@
+import { randomUUID } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
+import path from "node:path";
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
@@ -79,6 +81,25 @@ describe("a mirror", () => {
     const no = { dualPrimary: false };
     await Promise.all([first.driver.connect(disk, no, signal), second.driver.connect(other, no, signal)]);
     await expect(first.driver.assemble(disk, signal)).rejects.toThrow(/Multiple primaries not allowed/);
+  });
+
+  test("needs no command for what the step before has found out, unless somebody else had a hand in it", async () => {
+    await first.driver.standBy(disk, signal);
+    // The simulated device is there only while it is primary: it is looked at once more when it has gone.
+    await first.driver.standBy(disk, signal);
+    first.commands.length = 0;
+    await first.driver.standBy(disk, signal);
+    expect(first.commands).toEqual([]);
+    const down = [path.join(first.tools.binFolder, "drbdsetup"), "down", `resource${disk.link?.local.minor}`] as const;
+    await first.runner.run({ argv: down, timeoutMs: 10_000, outputLimitBytes: 1024, signal });
+    await first.driver.standBy(disk, signal);
+    expect(await status(first, disk)).toMatchObject({ role: "secondary", connection: "connected" });
+    // Another disk at the same place is none that was found out about.
+    const children = disk.children.map((child) => ({ ...child, uuid: randomUUID() }));
+    await expect(first.driver.standBy({ ...disk, uuid: randomUUID(), children }, signal)).rejects.toThrow(
+      BlockDeviceError,
+    );
+    expect(await status(first, disk)).toMatchObject({ role: "secondary", connection: "connected" });
   });
 
   test("goes on without its secondary, which is brought up to date when it is back", async () => {

@@ -18,7 +18,9 @@ import { drbdsetup } from "../../../../../test/simulated-tools/drbd/drbdsetup-co
 import { networkOf, type World } from "../../../../../test/simulated-tools/drbd/world.ts";
 import { installSimulatedTools, type SimulatedStorageTools } from "../../../../../test/simulated-tools/install.ts";
 import { createDrbdDriver } from "../../../src/block-devices/drbd/drbd-driver.ts";
-import { createBlockDevices } from "../../../src/block-devices/index.ts";
+import type { VolumeDriver } from "../../../src/block-devices/drbd/drbd-volumes.ts";
+import { createLvm } from "../../../src/block-devices/lvm/lvm.ts";
+import { createPlainDriver } from "../../../src/block-devices/lvm/plain-driver.ts";
 import { fileVolumes } from "./file-volumes.ts";
 
 export type MirroredDriver = BlockDeviceDriver & MirroringDriver;
@@ -29,7 +31,7 @@ export interface PairNode {
   readonly address: string;
   readonly tools: SimulatedStorageTools;
   readonly driver: MirroredDriver;
-  readonly plain: BlockDeviceDriver;
+  readonly plain: VolumeDriver;
   /** Those it was given, last last. */
   readonly commands: Command[];
   readonly runner: CommandRunner;
@@ -117,10 +119,9 @@ async function pairNode(
       return options.inProcess ? callTool(folder, command, real) : real.run(command);
     },
   };
-  const none = { roots: [] };
   const plain = options.inProcess
     ? fileVolumes(tools.deviceFolder)
-    : createBlockDevices({ fileStorage: none, sharedFileStorage: none, tools, runner, logger }).driver("plain");
+    : createPlainDriver({ lvm: createLvm({ runner, tools }), deviceFolder: tools.deviceFolder, logger });
   const newDriver = (used = runner) => createDrbdDriver({ tools, runner: used, logger, plain });
   return { folder, address, tools, commands, runner, plain, newDriver, driver: newDriver() };
 }

@@ -4,13 +4,14 @@
  */
 import { mkdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
+import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
+import type { VolumeDriver } from "../../../src/block-devices/drbd/drbd-volumes.ts";
 
 const BYTES_PER_MIB = 1024 * 1024;
 
 /** @param deviceFolder - where `<volume group>/<name>` of each is kept */
-export function fileVolumes(deviceFolder: string): BlockDeviceDriver {
+export function fileVolumes(deviceFolder: string): VolumeDriver {
   const owners = new Map<string, string>();
   const fileOf = ({ logicalId: [group, name] }: BlockDeviceSpec) => path.join(deviceFolder, `${group}`, `${name}`);
   const owned = (volume: BlockDeviceSpec): string => {
@@ -18,17 +19,23 @@ export function fileVolumes(deviceFolder: string): BlockDeviceDriver {
     if (owner !== volume.uuid) throw new BlockDeviceError(`${fileOf(volume)} belongs to ${owner ?? "nobody"}`);
     return fileOf(volume);
   };
+  const make: VolumeDriver["make"] = async (volume, signal) => {
+    signal.throwIfAborted();
+    const file = fileOf(volume);
+    if (owners.has(file)) {
+      owned(volume);
+      return "was there";
+    }
+    owners.set(file, volume.uuid);
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(file, "", { flag: "wx" });
+    await truncate(file, volume.sizeMib * BYTES_PER_MIB);
+    return "made";
+  };
   return {
     template: "plain",
-    create: async (volume, signal) => {
-      signal.throwIfAborted();
-      const file = fileOf(volume);
-      if (owners.has(file)) return void owned(volume);
-      owners.set(file, volume.uuid);
-      await mkdir(path.dirname(file), { recursive: true });
-      await writeFile(file, "", { flag: "wx" });
-      await truncate(file, volume.sizeMib * BYTES_PER_MIB);
-    },
+    make,
+    create: async (volume, signal) => void (await make(volume, signal)),
     assemble: async (volume) => ({ path: owned(volume), kind: "file", format: "raw" }),
     shutdown: async () => {},
     remove: async (volume) => {

@@ -2,12 +2,12 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { BlockDeviceDriver } from "@gannet/driver-contract";
 import type { CommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDrbdDriver } from "../../../src/block-devices/drbd/drbd-driver.ts";
 import { createDrbdFacts } from "../../../src/block-devices/drbd/drbd-facts.ts";
+import type { VolumeDriver } from "../../../src/block-devices/drbd/drbd-volumes.ts";
 import type { StorageTools } from "../../../src/block-devices/storage-tools.ts";
 import { type DrbdPair, drbdPair, type MirroredDriver, never } from "./drbd-pair.ts";
 import { fileVolumes } from "./file-volumes.ts";
@@ -16,7 +16,7 @@ const VERSION = "version: 9.1.7 (api:2/proto:110-121)\nGIT-hash: 0 build by test
 
 let pair: DrbdPair;
 let tools: StorageTools;
-let plain: BlockDeviceDriver;
+let plain: VolumeDriver;
 let driver: MirroredDriver;
 const lines: string[] = [];
 /** What the kernel is said to have come to by the commands so far. */

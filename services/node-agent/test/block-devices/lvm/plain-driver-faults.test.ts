@@ -44,12 +44,14 @@ describe("the plain driver on a node whose LVM is in trouble", () => {
     await rm(node.tools.binFolder, { recursive: true });
     expect(await node.driver.space(signal)).toEqual([]);
     for (const attempt of [
-      () => node.driver.create(device, signal),
       () => node.driver.assemble(device, signal),
       () => node.driver.status(device, signal),
       () => node.driver.remove(device, signal),
     ])
       await expect(attempt()).rejects.toThrow(/cannot be read: .*lvs.* could not be started, there is no such program/);
+    await expect(node.driver.create(device, signal)).rejects.toThrow(
+      /lvcreate.* could not be started, there is no such/,
+    );
   });
 
   const operations: Readonly<Record<string, (disk: BlockDeviceSpec) => Promise<unknown>>> = {
@@ -137,6 +139,8 @@ describe("the plain driver on a node whose LVM is in trouble", () => {
 
   test("a pvs that prints garbage", async () => {
     node.fault("pvs", { answer: { exitCode: 0, stdout: "/dev/vdb\n" } });
-    await expect(node.driver.create(device, signal)).rejects.toThrow("What pvs printed is not understood");
+    await expect(node.driver.create({ ...device, params: { stripes: 2 } }, signal)).rejects.toThrow(
+      "What pvs printed is not understood",
+    );
   });
 });

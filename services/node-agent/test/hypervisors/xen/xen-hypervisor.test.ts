@@ -302,9 +302,13 @@ describe("Xen itself", () => {
       spindles: async () => [],
       logger: xen.node.parts.logger,
     });
-    expect(await facts.describe(NEVER)).toMatchObject({ memoryTotalMib: 65_536, memoryNodeMib: 768, cpuTotal: 8 });
+    expect(await facts.describe(NEVER, { space: "read" })).toMatchObject({
+      memoryTotalMib: 65_536,
+      memoryNodeMib: 768,
+      cpuTotal: 8,
+    });
     fault("info", { answer: { exitCode: 1, stderr: "no hypervisor\n" } });
-    const { memoryTotalMib, hypervisors } = await facts.describe(NEVER);
+    const { memoryTotalMib, hypervisors } = await facts.describe(NEVER, { space: "read" });
     expect(memoryTotalMib).toBe(Math.floor(totalmem() / 1024 / 1024));
     expect(hypervisors).toMatchObject([{ name: "xen-pvm", problem: expect.stringMatching(/no hypervisor/) }]);
   });

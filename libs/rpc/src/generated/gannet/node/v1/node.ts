@@ -56,6 +56,8 @@ export interface ForgetClusterRequest {
 }
 
 export interface DescribeRequest {
+  /** The storage as it was told last, where it has been; reading it anew runs commands. For who does not decide by it. */
+  knownStorage: boolean;
 }
 
 export interface ConfigureOpenvswitchRequest {
@@ -805,11 +807,14 @@ export const ForgetClusterRequest: MessageFns<ForgetClusterRequest> = {
 };
 
 function createBaseDescribeRequest(): DescribeRequest {
-  return {};
+  return { knownStorage: false };
 }
 
 export const DescribeRequest: MessageFns<DescribeRequest> = {
-  encode(_: DescribeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: DescribeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.knownStorage !== false) {
+      writer.uint32(8).bool(message.knownStorage);
+    }
     return writer;
   },
 
@@ -826,6 +831,14 @@ export const DescribeRequest: MessageFns<DescribeRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.knownStorage = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -838,20 +851,30 @@ export const DescribeRequest: MessageFns<DescribeRequest> = {
     }
   },
 
-  fromJSON(_: any): DescribeRequest {
-    return {};
+  fromJSON(object: any): DescribeRequest {
+    return {
+      knownStorage: isSet(object.knownStorage)
+        ? globalThis.Boolean(object.knownStorage)
+        : isSet(object.known_storage)
+        ? globalThis.Boolean(object.known_storage)
+        : false,
+    };
   },
 
-  toJSON(_: DescribeRequest): unknown {
+  toJSON(message: DescribeRequest): unknown {
     const obj: any = {};
+    if (message.knownStorage !== false) {
+      obj.knownStorage = message.knownStorage;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<DescribeRequest>, I>>(base?: I): DescribeRequest {
     return DescribeRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<DescribeRequest>, I>>(_: I): DescribeRequest {
+  fromPartial<I extends Exact<DeepPartial<DescribeRequest>, I>>(object: I): DescribeRequest {
     const message = createBaseDescribeRequest();
+    message.knownStorage = object.knownStorage ?? false;
     return message;
   },
 };
