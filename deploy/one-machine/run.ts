@@ -21,7 +21,7 @@ import {
   writeMasterConfiguration,
 } from "./cluster-files.ts";
 import { adminCredentials, ensureUsersFile } from "./credentials.ts";
-import { AGENT_NODE_FLAGS, Daemon, runService } from "./daemon.ts";
+import { AGENT_LAUNCH, Daemon, runService } from "./daemon.ts";
 import { bridgeName, makeGuestNetwork } from "./guest-network.ts";
 import { type ClusterPlan, initialRows, missingNodes } from "./initial-configuration.ts";
 import { type Layout, layoutOf } from "./layout.ts";
@@ -76,7 +76,7 @@ async function main(): Promise<void> {
     await ensureCluster(planOf(layout, settings, ports), logger);
     for (const node of layout.nodes)
       await startDaemon(daemons, node.id, layout, logger, () =>
-        runService(service("node-agent"), node.configFile, { nodeFlags: AGENT_NODE_FLAGS }),
+        runService(service("node-agent"), node.configFile, AGENT_LAUNCH),
       );
     await startDaemon(daemons, "master", layout, logger, () => runService(service("master"), layout.masterConfigFile));
 

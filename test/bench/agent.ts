@@ -8,7 +8,7 @@ import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { createCa, issueCertificate, loadIdentity } from "@gannet/pki";
 import { createNodeClient, encodeParameters, type Instance, type NodeClient, type Step } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
-import { AGENT_NODE_FLAGS, type Run, runService } from "../../deploy/one-machine/daemon.ts";
+import { AGENT_LAUNCH, type Run, runService } from "../../deploy/one-machine/daemon.ts";
 import { bundleAgent } from "../../deploy/packages/agent-bundle.ts";
 import { eventually } from "../e2e/conditions.ts";
 import { median, print, processorMs, residentKib, timed } from "./figures.ts";
@@ -122,7 +122,7 @@ class BenchAgent {
     const logFile = path.join(root, "agent.log");
     const program = path.join(root, "agent.mjs");
     await bundleAgent(program);
-    const run = await runService(program, file, { logFile, nodeFlags: AGENT_NODE_FLAGS });
+    const run = await runService(program, file, { logFile, ...AGENT_LAUNCH });
     const client = createNodeClient({
       nodeName: NODE,
       address: `127.0.0.1:${await readyPort(logFile)}`,
