@@ -45,11 +45,11 @@ test("another secret, another node and a leader of the past leave it as it is", 
   });
   expect(await tokens.take("kept", "digest-kept", "gnt.test", FENCE)).toMatchObject({ outcome: "other" });
   for (const late of [
-    tokens.take("kept", "digest-kept", "node2", { epoch: 2 }),
-    tokens.revoke("kept", { epoch: 2 }),
-    tokens.add(token, "x", 1, { epoch: 2 }),
+    () => tokens.take("kept", "digest-kept", "node2", { epoch: 2 }),
+    () => tokens.revoke("kept", { epoch: 2 }),
+    () => tokens.add(token, "x", 1, { epoch: 2 }),
   ])
-    await expect(late).rejects.toThrow(StaleEpoch);
+    await expect(late()).rejects.toThrow(StaleEpoch);
   expect(await tokens.taken("kept", "digest-kept")).toBeUndefined();
   expect(await tokens.open()).toEqual([token]);
   expect(await tokens.take("kept", "digest-kept", "node2", FENCE)).toMatchObject({ outcome: "taken" });
