@@ -315,12 +315,12 @@ describe("requests that are not acceptable", () => {
     "the instance name %j",
     async (name) => {
       for (const call of [
-        agent.client.instances.start({ step: step(), instance: instance({ name }), paused: false }),
-        agent.client.instances.stop({ step: step(), ...stopRequest, name }),
-        agent.client.instances.state({ name, hypervisor: "fake" }),
-        agent.client.instances.console({ name, hypervisor: "fake" }),
+        () => agent.client.instances.start({ step: step(), instance: instance({ name }), paused: false }),
+        () => agent.client.instances.stop({ step: step(), ...stopRequest, name }),
+        () => agent.client.instances.state({ name, hypervisor: "fake" }),
+        () => agent.client.instances.console({ name, hypervisor: "fake" }),
       ])
-        await expect(call).rejects.toThrow(OpPrereqError);
+        await expect(call()).rejects.toThrow(OpPrereqError);
     },
   );
 
