@@ -1,13 +1,14 @@
 /** An operator's terminal against a real cluster: the program as it is called, its output and its exit codes. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createCa } from "@gannet/pki";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { connect } from "../../services/cli/src/connection/cluster-choice.ts";
 import { runToExitCode } from "../../services/cli/src/run-command-line.ts";
-import type { Terminal } from "../../services/cli/src/terminal.ts";
+import { processTerminal, type Terminal } from "../../services/cli/src/terminal.ts";
 import { type DocumentedProxy, startDocumentedProxy } from "../compat/documented-proxy.ts";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
 
@@ -174,6 +175,24 @@ describe("jobs", () => {
     expect(await done("job", "list", "--no-headers", "-o", "status", id)).toBe("running\n");
   });
 
+  test("those that have not begun are canceled together", async () => {
+    const submitted = async (...more: readonly string[]) =>
+      /\d+/.exec(await done("debug", "delay", "20", "--submit", ...more))?.[0] ?? "";
+    const statuses = (...ids: readonly string[]) => done("job", "list", "--no-headers", "-o", "status", ...ids);
+    const running = await submitted();
+    await vi.waitFor(async () => expect(await statuses(running)).toBe("running\n"), { timeout: 30_000 });
+    const pending = [await submitted("--depend", running), await submitted("--depend", running)];
+    expect((await gnt("job", "cancel")).code).toBe(2);
+    expect((await gnt("job", "cancel", "--pending", running)).code).toBe(2);
+    expect(await gnt("job", "cancel", "--pending")).toMatchObject({
+      ...{ code: 13, err: expect.stringContaining(`Cancel the jobs ${pending.join(", ")}?`) },
+    });
+    await done("job", "cancel", "--pending", "--yes");
+    expect(await statuses(...pending)).toBe("canceled\ncanceled\n");
+    expect(await statuses(running)).toBe("running\n");
+    expect(await gnt("job", "cancel", "--queued")).toMatchObject({ code: 0, err: "No job is queued\n" });
+  });
+
   test("one that fails says why, and ends the program with 1", async () => {
     const { code, err } = await gnt("instance", "rename", "--yes", WEB, "web2.gannet.test");
     expect([code, err]).toEqual([1, expect.stringMatching(/Failure: .*\(job \d+\)/)]);
@@ -183,6 +202,70 @@ describe("jobs", () => {
     const { code, err } = await gnt("cluster", "verify-disks");
     expect([code, err]).toEqual([0, expect.stringMatching(/Waiting for job \d+/)]);
   });
+});
+
+describe("all of a node's instances", () => {
+  const SHARED = "shared1.gannet.test";
+  const shownOf = async (fields: string) =>
+    (await done("instance", "list", "--no-headers", "--separator", "|", "-o", fields, SHARED)).trim();
+  beforeAll(async () => {
+    const disk = ["-t", "sharedfile", "-s", "16m", "-o", "noop", "-B", "memory=64"];
+    await done("instance", "add", ...disk, "-n", "node2.gannet.test", SHARED);
+  });
+  afterAll(() => done("instance", "remove", "--yes", SHARED));
+
+  test("are failed over together", async () => {
+    const asked = await gnt("node", "failover", "node2.gannet.test");
+    expect([asked.code, asked.err]).toEqual([13, expect.stringContaining(`Stop ${SHARED} and start them`)]);
+    await done("node", "failover", "--yes", "-n", "node1.gannet.test", "node2.gannet.test");
+    expect(await shownOf("pnode,status")).toBe("node1.gannet.test|running");
+    expect((await gnt("node", "failover", "--yes", "node2.gannet.test")).err).toContain("No instance has");
+    expect((await gnt("node", "failover", "--yes", "node7")).code).toBe(1);
+    await done("instance", "failover", "--yes", "-n", "node2.gannet.test", SHARED);
+  });
+
+  // The agent runs out-of-band programs of root's only.
+  test.skipIf(process.getuid?.() !== 0)("are stopped before an emergency power-off, and started after it", async () => {
+    const program = path.join(cluster.stateDir, "oob");
+    await writeFile(program, '#!/bin/sh\n[ ! -e "$0.broken" ] || exit 1\necho "$1 $2" >> "$0.log"\n', { mode: 0o755 });
+    await done("node", "modify", "--node-parameters", `oob_program=${program}`, "node2.gannet.test");
+    const power = () => done("node", "list", "--no-headers", "-o", "powered", "node2");
+    expect(await gnt("cluster", "epo", "--yes", "node1")).toMatchObject({
+      ...{ code: 2, err: expect.stringContaining("is the master") },
+    });
+    expect((await gnt("cluster", "epo", "--yes")).code).toBe(2);
+    expect((await gnt("cluster", "epo", "node2")).code).toBe(13);
+    expect(await shownOf("status")).toBe("running");
+
+    expect(await gnt("cluster", "epo", "--yes", "node2")).toMatchObject({ code: 0 });
+    expect(await shownOf("oper_state,admin_state")).toBe("N|up");
+    expect(await power()).toBe("N\n");
+    expect(await done("cluster", "watcher", "info")).toMatch(/paused_until: \d/);
+
+    await writeFile(`${program}.broken`, "");
+    expect(await gnt("cluster", "epo", "--on", "node2")).toMatchObject({
+      ...{ code: 1, err: expect.stringContaining("node2.gannet.test could not be powered on") },
+    });
+    await rm(`${program}.broken`);
+    expect(await gnt("cluster", "epo", "--on", "node2")).toMatchObject({ code: 0 });
+    expect(await shownOf("status")).toBe("running");
+    expect(await power()).toBe("Y\n");
+    expect(await readFile(`${program}.log`, "utf8")).toBe("power-off node2.gannet.test\npower-on node2.gannet.test\n");
+    expect(await done("cluster", "watcher", "info")).toMatch(/paused_until: -/);
+  });
+});
+
+test("operating systems are told of, and what their instances have by default is changed", async () => {
+  expect(await done("os", "info", "noop")).toMatch(/^noop:\n(.*\n)* {2}valid: yes\n/);
+  expect((await gnt("os", "info", "nothing")).code).toBe(1);
+  await done("os", "modify", "-H", "fake:migration_mode=live", "--hidden", "yes", "noop");
+  const { os_hvp, hidden_os } = JSON.parse(await done("cluster", "info", "--json")) as Record<string, unknown>;
+  expect({ os_hvp, hidden_os }).toEqual({
+    os_hvp: { noop: { fake: { migration_mode: "live" } } },
+    hidden_os: ["noop"],
+  });
+  await done("os", "modify", "--hidden", "no", "noop");
+  expect((await gnt("os", "modify", "-H", "migration_mode=live", "noop")).code).toBe(2);
 });
 
 test("what Ganeti has on its command line only is asked for, too", async () => {
@@ -199,6 +282,17 @@ test("what Ganeti has on its command line only is asked for, too", async () => {
   );
   await done("instance", "move", "--yes", WEB, "node2.gannet.test");
   expect(await done("instance", "list", "--no-headers", "-o", "pnode")).toBe("node2.gannet.test\n");
+});
+
+test("root on a master's machine need not say which cluster, nor who asks", async () => {
+  const configuration = path.join(cluster.stateDir, "master/master.json");
+  const { caDir } = JSON.parse(await readFile(configuration, "utf8")) as { readonly caDir: string };
+  const credentials = env.GNT_CREDENTIALS ?? "";
+  const places = { configuration, authority: path.join(caDir, "ca.pem"), credentials };
+  const { client: opened, url } = await connect({}, { HOME: home }, processTerminal(), places);
+  using client = opened;
+  expect(url).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/);
+  expect((await client.get("/2/info")).master).toBe("node1.gannet.test");
 });
 
 describe("refusals", () => {

@@ -3,9 +3,10 @@
  * their users shut down are not, and those of a node whose agent is dead are started elsewhere after the node itself has
  * stopped them.
  */
-import { access, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { access, chmod, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { layoutOf } from "../../deploy/one-machine/layout.ts";
 import { eventually } from "../e2e/conditions.ts";
 import { ended, leading } from "../faults/fault-cluster.ts";
 import { OneMachineCluster } from "../one-machine-cluster.ts";
@@ -19,6 +20,7 @@ import {
   ONE,
   runsOn,
   SLOW_MS,
+  THREE,
   TWO,
 } from "./simulated-instances.ts";
 
@@ -32,6 +34,7 @@ interface WatcherState {
   readonly paused_until: number | null;
   readonly self_fenced_nodes: readonly string[];
   readonly waits: readonly { readonly name: string; readonly reason: string }[];
+  readonly hook_problems: readonly { readonly node: string; readonly script: string; readonly problem: string }[];
   readonly deeds: readonly {
     readonly action: string;
     readonly name: string;
@@ -48,7 +51,7 @@ beforeAll(async () => {
   });
   await installOs(cluster);
   await configure("master/master.json", {
-    watcher: { enabled: true, intervalS: 0.5, verifyDisksS: 3_600 },
+    watcher: { enabled: true, intervalS: 0.5, verifyDisksS: 3_600, hooksS: 0.5 },
     automaticFailover: { enabled: true, afterS: LEASE_S, selfFenceS: LEASE_S },
   });
   for (const node of ["node1", "node2"])
@@ -108,6 +111,47 @@ test("a guest that its user shuts down stays down, and during a pause one that d
   ]);
   expect((await cluster.rapi("PUT", "/2/watcher/continue")).body).toEqual({ paused_until: null });
   // What was tried before its user's shutdown does not count any more.
+  await runsOn(cluster, NAME, TWO);
+});
+
+test("the site's hooks of the watcher run on each node, and one that fails is told of until it does not", async () => {
+  const folder = path.join(layoutOf(cluster.stateDir, NODES).hooksDir, "watcher");
+  await mkdir(folder, { recursive: true });
+  const script = path.join(folder, "10-daemons");
+  await writeFile(script, '#!/bin/sh\necho "nothing runs for $GANETI_CLUSTER"; exit 3\n');
+  await chmod(script, 0o755);
+  await eventually("all nodes' scripts have failed", async () => (await watcher()).hook_problems.length === NODES);
+  expect((await watcher()).hook_problems.map(({ node }) => node).sort()).toEqual([ONE, TWO, THREE]);
+  expect((await watcher()).hook_problems[0]).toMatchObject({
+    script: "watcher/10-daemons",
+    problem: expect.stringContaining("nothing runs for cluster.gannet.test"),
+  });
+  await rm(script);
+  await eventually("none fails any more", async () => (await watcher()).hook_problems.length === 0);
+});
+
+test("with maintain_node_health a node that is marked offline and answers loses its guests and DRBD devices", async () => {
+  await cluster.succeed("PUT", "/2/modify", { maintain_node_health: true });
+  await runsOn(cluster, NAME, TWO);
+  await cluster.succeed("POST", `/2/nodes/${TWO}/modify`, { offline: true, auto_promote: true });
+  const deed = await eventually("the watcher quiesces it", async () =>
+    (await watcher()).deeds.find(({ action, name }) => action === "quiesce" && name === TWO),
+  );
+  const job = await eventually("that is done", async () => {
+    const { body } = await cluster.rapi("GET", `/2/jobs/${deed.job}`);
+    return (body as { status: string }).status === "success" ? (body as { opresult: unknown[] }) : undefined;
+  });
+  expect(job.opresult).toEqual([{ guests: [NAME], disks: [`disk/0 of ${NAME}`] }]);
+  expect(await guestsOf("node2")).toEqual([]);
+  const { deeds } = await watcher();
+  await looks(3);
+  expect((await watcher()).deeds).toEqual(deeds);
+  await cluster.succeed("PUT", "/2/modify", { maintain_node_health: false });
+  await cluster.succeed("POST", `/2/nodes/${TWO}/modify`, { offline: false });
+  // Not before the leader has renewed the node's lease; the watcher pauses after what it has tried before.
+  await eventually("it can be started again", async () => {
+    return (await cluster.job("PUT", `${INSTANCE}/startup`)).status === "success";
+  });
   await runsOn(cluster, NAME, TWO);
 });
 

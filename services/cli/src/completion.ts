@@ -78,7 +78,7 @@ function wordsAfter(before: readonly string[], commands: readonly CommandSpec[])
     ({ words, hidden }) =>
       hidden !== true && words.length > before.length && before.every((word, i) => word === words[i]),
   );
-  const more = before.length === 0 ? ["completion"] : [];
+  const more = before.length === 0 ? ["completion", "manual"] : [];
   const others = fitting.flatMap(({ words, otherVerbs = [] }) =>
     words.length === before.length + 1 ? otherVerbs : [],
   );

@@ -1,4 +1,4 @@
-/** What the program's exit code tells a script. README.md, "The operator's terminal", has the same table. */
+/** What the program's exit code tells a script. */
 import { exitCodeOf, HttpError } from "@gannet/errors";
 
 export const EXIT = {
@@ -18,6 +18,18 @@ export const EXIT = {
   /** Ctrl-C. */
   interrupted: 130,
 } as const;
+
+/** What each says, for help and documents. */
+export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
+  [EXIT.done, "done"],
+  [EXIT.failed, "a job failed, or the cluster refused"],
+  [EXIT.usage, "the command line is wrong; nothing was changed"],
+  [EXIT.unavailable, "the cluster does not answer, or cannot be trusted to be the one"],
+  [EXIT.refused, "the credentials are missing or wrong, or have not the right"],
+  [EXIT.unconfirmed, "a question was not answered with yes, or nobody could be asked"],
+  [EXIT.unknownField, "a list was asked for a field that there is not"],
+  [EXIT.interrupted, "Ctrl-C while waiting; the job goes on"],
+];
 
 /** A question was not answered with yes. */
 export class Unconfirmed extends Error {}

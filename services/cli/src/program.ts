@@ -2,8 +2,9 @@
 import { OpPrereqError } from "@gannet/errors";
 import { Command, Option } from "commander";
 import { type CommandSpec, type GivenArguments, nameOf, type Workplace } from "./command.ts";
+import { EXIT_CODES } from "./exit-codes.ts";
 import { BELOW, NOUNS } from "./nouns.ts";
-import type { Gathered, OptionSpec } from "./options/option-spec.ts";
+import type { ArgumentSpec, Gathered, OptionSpec } from "./options/option-spec.ts";
 
 /** What has been read, ready to be run. */
 export interface Call {
@@ -41,8 +42,7 @@ export function rootProgram({ write }: Pick<ProgramParts, "write">): Command {
   quiet(program, write);
   return program.addHelpText(
     "after",
-    "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 the cluster does not answer, 4 credentials refused,\n" +
-      "13 not confirmed, 14 unknown field, 130 interrupted.",
+    `\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${String(code).padEnd(4)} ${meaning}`).join("\n")}`,
   );
 }
 
@@ -53,6 +53,7 @@ export function addNouns(program: Command): void {
     .command("completion")
     .argument("<shell>", "bash or zsh")
     .description("Print a script that completes commands.");
+  program.command("manual").description("Print the manual page: gnt manual | man -l -");
 }
 
 export function fullProgram({ commands, words, write, called }: ProgramParts): Command {
@@ -99,14 +100,17 @@ function quiet(command: Command, { out, note }: ProgramParts["write"]): void {
 function complete(command: Command, spec: CommandSpec, called: ProgramParts["called"]): void {
   const { args, options } = spec.shape();
   const gathered: Gathered = { params: {}, control: {} };
-  for (const { name, doc, required, variadic } of args) {
-    const inner = `${name.replaceAll("_", "-")}${variadic ? "..." : ""}`;
-    command.argument(required ? `<${inner}>` : `[${inner}]`, doc);
-  }
+  for (const argument of args) command.argument(argumentText(argument), argument.doc);
   for (const option of options) addOption(command, option, gathered);
   command.action((...given: readonly unknown[]) => {
     called({ spec, args: given.slice(0, args.length) as GivenArguments, gathered });
   });
+}
+
+/** `<node-name>`, `[names...]` */
+export function argumentText({ name, required, variadic }: Omit<ArgumentSpec, "doc">): string {
+  const inner = `${name.replaceAll("_", "-")}${variadic ? "..." : ""}`;
+  return required ? `<${inner}>` : `[${inner}]`;
 }
 
 function addOption(command: Command, spec: OptionSpec, gathered: Gathered): void {

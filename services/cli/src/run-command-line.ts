@@ -3,7 +3,7 @@
 import { OpPrereqError, Unavailable } from "@gannet/errors";
 import type { RapiClient } from "@gannet/rapi-client";
 import { CommanderError } from "commander";
-import type { Workplace } from "./command.ts";
+import type { CommandSpec, Workplace } from "./command.ts";
 import type { ClusterConnection } from "./connection/cluster-choice.ts";
 import { EXIT, exitCodeFor } from "./exit-codes.ts";
 import { NOUNS } from "./nouns.ts";
@@ -39,19 +39,26 @@ export async function runToExitCode(line: CommandLine): Promise<number> {
   }
 }
 
+/** Words that tell of the program, and ask no cluster; `complete` is for completion's scripts. */
+const ABOUT_ITSELF: ReadonlySet<string> = new Set(["completion", "complete", "manual"]);
+
 /** @throws what the command failed with: see exit-codes.ts */
 async function runCommandLine(line: CommandLine): Promise<number> {
   const { argv, terminal, env, signal } = line;
   const words = wordsOf(argv);
   const [noun] = words;
   if (noun === undefined || (noun === "completion" && words[1] === undefined)) return help(line);
-  if (!Object.hasOwn(NOUNS, noun) && noun !== "completion" && noun !== "complete") throw unknownCommand(words, []);
+  if (!Object.hasOwn(NOUNS, noun) && !ABOUT_ITSELF.has(noun)) throw unknownCommand(words, []);
 
   const { commandTree } = await import("./command-tree.ts");
   const commands = commandTree();
   if (noun === "completion") {
     const { completionScript } = await import("./completion.ts");
     terminal.out(completionScript(words[1] ?? ""));
+    return EXIT.done;
+  }
+  if (noun === "manual") {
+    terminal.out((await manual(commands)).trimEnd());
     return EXIT.done;
   }
   const passedOn = handedOver(argv, commands);
@@ -83,11 +90,19 @@ async function runCommandLine(line: CommandLine): Promise<number> {
   };
   try {
     return await call.spec.run(workplace, call.args, call.gathered);
-  } catch (error) {
+  } catch (failure) {
+    const error = await connection.explained(failure);
     const { NotTrusted } = await import("@gannet/rapi-client");
     if (!(error instanceof NotTrusted)) throw error;
     throw new Unavailable(`${error.message}. Name the cluster's own authority: --ca FILE`, { cause: error });
   }
+}
+
+async function manual(commands: readonly CommandSpec[]): Promise<string> {
+  const { GANNET_VERSION } = await import("@gannet/objects");
+  const { manPageOf } = await import("./reference/man-page.ts");
+  const { referenceOf } = await import("./reference/reference.ts");
+  return manPageOf(referenceOf(commands), GANNET_VERSION);
 }
 
 async function help({ argv, terminal }: CommandLine): Promise<number> {
@@ -135,6 +150,12 @@ class Connection implements AsyncDisposable {
 
   async url(): Promise<string> {
     return (await this.#connection()).url;
+  }
+
+  /** A failure as it is to be told. */
+  async explained(failure: unknown): Promise<unknown> {
+    const made = await this.#made?.catch(() => undefined);
+    return made === undefined ? failure : made.explained(failure);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,10 +4,14 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { HttpError } from "@gannet/errors";
+import { JOIN_SERVER_NAME } from "@gannet/opcodes";
 import { createCa, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
+import { AnswerLost } from "@gannet/rapi-client";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { confirm } from "../src/confirmation.ts";
 import { type ClusterOptions, connect } from "../src/connection/cluster-choice.ts";
+import type { LocalPlaces } from "../src/connection/local-cluster.ts";
 import { readCredentials, readToken } from "../src/connection/secret-file.ts";
 import { Unconfirmed } from "../src/exit-codes.ts";
 import { fakeTerminal } from "./fake-terminal.ts";
@@ -15,6 +19,8 @@ import { fakeTerminal } from "./fake-terminal.ts";
 let folder: string;
 let home: string;
 let caFile: string;
+/** The cluster's own, where the operator's certificate is of another. */
+let localAuthority: string;
 let url: string;
 let asked: (string | undefined)[] = [];
 let server: ReturnType<typeof createServer>;
@@ -29,10 +35,18 @@ beforeAll(async () => {
   const [cert, key] = await Promise.all(
     [IDENTITY_FILES.cert, IDENTITY_FILES.key].map((file) => readFile(path.join(dir, file))),
   );
+  const local = path.join(folder, "local");
+  const localCa = await createCa({ dir: path.join(folder, "local-ca") });
+  await issueCertificate({ ca: localCa, name: JOIN_SERVER_NAME, usage: "rapi", dir: local, sans: [] });
+  localAuthority = path.join(local, IDENTITY_FILES.ca);
   server = createServer({ cert, key }, (request, response) => {
     asked.push(request.headers.authorization);
     response.end("2\n");
   });
+  const [joinCert, joinKey] = await Promise.all(
+    [IDENTITY_FILES.cert, IDENTITY_FILES.key].map((file) => readFile(path.join(local, file))),
+  );
+  server.addContext(JOIN_SERVER_NAME, { cert: joinCert, key: joinKey });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
@@ -53,7 +67,11 @@ async function secret(name: string, text: string, mode = 0o600): Promise<string>
   return file;
 }
 
-const NOWHERE = { authority: "/nonexistent/ca.pem", credentials: "/nonexistent/credentials" };
+const NOWHERE: LocalPlaces = {
+  configuration: "/nonexistent/master.json",
+  authority: "/nonexistent/ca.pem",
+  credentials: "/nonexistent/credentials",
+};
 const basic = (text: string) => `Basic ${Buffer.from(text).toString("base64")}`;
 
 /** What a request of this choice is asked with. */
@@ -118,18 +136,56 @@ describe("which cluster", () => {
     );
   });
 
-  test("this machine's, for root on a master", async () => {
-    const port = new URL(url).port;
-    const local = { authority: caFile, credentials: await secret("admin", "root y") };
-    const client = connect(
-      { cluster: `localhost:${port}`, ca: caFile, credentials: local.credentials },
-      { HOME: home },
-      fakeTerminal().terminal,
-      local,
-    );
-    using connected = (await client).client;
-    expect(await connected.get("/version")).toBe(2);
-    await expect(connect({}, { HOME: home }, fakeTerminal().terminal, NOWHERE)).rejects.toThrow(/--cluster URL/);
+  describe("this machine's, for root on a master", () => {
+    let places: LocalPlaces;
+    const withPort = (port: number | string) => JSON.stringify({ nodeName: "node1", rapi: { port: Number(port) } });
+    beforeEach(async () => {
+      places = {
+        configuration: await secret("master.json", withPort(new URL(url).port)),
+        authority: localAuthority,
+        credentials: await secret("admin", "root y\n"),
+      };
+    });
+    const asRoot = (options: ClusterOptions = {}, env: NodeJS.ProcessEnv = {}) =>
+      authorization(options, env, undefined, places);
+
+    test("by its own port, files and authority, whatever certificate others are shown", async () => {
+      expect(await asRoot()).toBe(basic("root:y"));
+      const other = await secret("credentials", "carol x");
+      expect(await asRoot({ credentials: other })).toBe(basic("carol:x"));
+      // Whoever names it by its address is shown the operator's certificate, which is of another authority.
+      await expect(asRoot({ cluster: url, ca: localAuthority, credentials: other })).rejects.toThrow(/not trusted/);
+    });
+
+    test("unless another one is said", async () => {
+      await expect(authorization({}, { GNT_CLUSTER: "a b" }, undefined, places)).rejects.toThrow(/not "https:\/\/a b"/);
+      await expect(authorization({})).rejects.toThrow(/--cluster URL.*on a master's machine root need not/);
+    });
+
+    test("with the way out where its files are of no use", async () => {
+      places = { ...places, credentials: path.join(home, "none") };
+      await expect(asRoot()).rejects.toThrow(/none cannot be read: ENOENT.*USER PASSWORD.*--credentials FILE/);
+      places = { ...places, authority: path.join(home, "no-ca.pem") };
+      await expect(asRoot()).rejects.toThrow(/A master is on this machine.*--cluster URL and --credentials FILE/);
+      places = { ...places, authority: localAuthority, configuration: await secret("broken.json", "{}") };
+      await expect(asRoot()).rejects.toThrow(/broken\.json does not say where/);
+    });
+
+    test("with the way out where it does not answer, or does not know who asks", async () => {
+      const told = async (failure: unknown) => {
+        const { client: opened, explained } = await connect({}, { HOME: home }, fakeTerminal().terminal, places);
+        opened[Symbol.dispose]();
+        return explained(failure);
+      };
+      expect(await told(new HttpError(401, "Unauthorized"))).toMatchObject({
+        ...{ status: 401, message: expect.stringMatching(/admin does not count.*USER PASSWORD/) },
+      });
+      expect(await told(new AnswerLost("nobody answers"))).toMatchObject({
+        message: expect.stringContaining("systemctl status gannet-master"),
+      });
+      const other = new HttpError(404, "Not found");
+      expect(await told(other)).toBe(other);
+    });
   });
 
   test.each(["http://a:5080", "https://admin:secret@a:5080", "::"])("%s is no cluster", async (cluster) => {

@@ -127,6 +127,12 @@ describe("what options mean", () => {
         ],
       },
     ],
+    [
+      "node failover --ignore-consistency --shutdown-timeout 10 -n node2 node1",
+      { ignore_consistency: true, shutdown_timeout: 10, target_node: "node2" },
+    ],
+    ["cluster epo --power-delay 5 --timeout 10 --groups rack1", { power_delay: 5, timeout: 10 }],
+    ["instance info -s web1", { static: true }],
   ])("gnt %s", (line, params) => expect(paramsOf(line)).toEqual(params));
 
   test("what stands between the last arguments and before the noun means the same", () => {

@@ -27,5 +27,7 @@ export const watcherAnswer = z
     deeds: z.array(z.strictObject({ time: seconds, action: text, name: text, job: z.int(), reason: text })),
     /** What was tried for instances that have not recovered yet. */
     tries: z.array(z.strictObject({ action: text, instance: text, count: z.int(), last: seconds, next: seconds })),
+    /** The site's hooks of the watcher that failed in their last round; `script` null: the node did not run them. */
+    hook_problems: z.array(z.strictObject({ time: seconds, node: text, script: text.nullable(), problem: text })),
   })
   .meta({ id: "Watcher", description: "What the watcher sees, does and waits with." });

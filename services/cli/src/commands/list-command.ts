@@ -157,7 +157,8 @@ export function listFieldsCommand(noun: string, resource: QueryResource): Comman
   };
 }
 
-const TABLE_OPTIONS: readonly OptionSpec[] = [
+/** Of every list. */
+export const TABLE_OPTIONS: readonly OptionSpec[] = [
   controlFlag("--no-headers", "Leave the titles out.", "noHeaders"),
   controlText("--separator <text>", "Between fields, instead of columns of one width.", "separator"),
   {

@@ -3,10 +3,11 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
-import { SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
+import { SYSTEM_PORTS } from "@gannet/objects";
 import { RapiClient, type RapiCredentials } from "@gannet/rapi-client";
 import type { Terminal } from "../terminal.ts";
 import { configurationFolder, type KnownCluster, readClientConfiguration, rememberAuthority } from "./config-file.ts";
+import { explainedLocally, LOCAL_PLACES, type LocalPlaces, localCluster, localCredentials } from "./local-cluster.ts";
 import { readCredentials, readToken } from "./secret-file.ts";
 
 /** What the command line says of it. */
@@ -25,17 +26,9 @@ const PATIENCE_MS = 10_000;
 export interface ClusterConnection {
   readonly client: RapiClient;
   readonly url: string;
+  /** A failure of the client as it is to be told. */
+  readonly explained: (error: unknown) => unknown;
 }
-
-/** Of the machine that this program runs on; other ones for tests. */
-export interface LocalCluster {
-  readonly authority: string;
-  readonly credentials: string;
-}
-const LOCAL: LocalCluster = {
-  authority: path.join(SYSTEM_LAYOUT.caDir, "ca.pem"),
-  credentials: SYSTEM_LAYOUT.adminCredentialsFile,
-};
 
 /**
  * A client for the cluster that is meant.
@@ -45,19 +38,22 @@ export async function connect(
   options: ClusterOptions,
   env: NodeJS.ProcessEnv,
   terminal: Terminal,
-  local: LocalCluster = LOCAL,
+  places: LocalPlaces = LOCAL_PLACES,
 ): Promise<ClusterConnection> {
   const folder = configurationFolder(env);
-  const { name, ...cluster } = await chosenCluster(options, env, folder, local);
+  const { name, serverName, ...cluster } = await chosenCluster(options, env, folder, places);
   const { host, port } = addressOf(cluster.url);
   const caFile = options.ca ?? env.GNT_CA ?? cluster.ca;
   const ca = caFile === undefined ? undefined : await readAuthority(caFile);
-  const credentials = await credentialsFor(cluster, options, env, folder, terminal);
+  const isLocal = serverName !== undefined;
+  const own = isLocal ? () => localCredentials(places) : undefined;
+  const credentials = await credentialsFor({ ...cluster, own }, options, env, folder, terminal);
   const client = new RapiClient({
     host,
     port,
     ...credentials,
     ...(ca !== undefined && { ca }),
+    ...(isLocal && { serverName }),
     repeatMs: PATIENCE_MS,
   });
   if (options.ca !== undefined && ca !== undefined) {
@@ -65,7 +61,7 @@ export async function connect(
     await client.get("/version");
     await remember(folder, name, cluster.url, ca, terminal);
   }
-  return { client, url: cluster.url };
+  return { client, url: cluster.url, explained: (error) => (isLocal ? explainedLocally(error, places) : error) };
 }
 
 async function remember(folder: string, name: string, url: string, ca: string, terminal: Terminal): Promise<void> {
@@ -77,19 +73,17 @@ async function chosenCluster(
   options: ClusterOptions,
   env: NodeJS.ProcessEnv,
   folder: string,
-  local: LocalCluster,
-): Promise<KnownCluster & { readonly name: string }> {
+  places: LocalPlaces,
+): Promise<KnownCluster & { readonly name: string; readonly serverName?: string }> {
   const known = await readClientConfiguration(folder);
   const said = options.cluster ?? env.GNT_CLUSTER ?? known.default;
   if (said === undefined) {
-    if (existsSync(local.authority))
-      return {
-        name: "local",
-        url: `https://localhost:${SYSTEM_PORTS.rapi}`,
-        ca: local.authority,
-        credentials: local.credentials,
-      };
-    throw new OpPrereqError("Say which cluster: --cluster URL, or GNT_CLUSTER in the environment", "wrong_input");
+    const local = await localCluster(places);
+    if (local !== undefined) return { name: "local", ...local };
+    throw new OpPrereqError(
+      "Say which cluster: --cluster URL, or GNT_CLUSTER in the environment; on a master's machine root need not",
+      "wrong_input",
+    );
   }
   const named = known.clusters[said];
   if (named !== undefined) return { name: said, ...named };
@@ -122,7 +116,7 @@ async function readAuthority(file: string): Promise<string> {
 }
 
 async function credentialsFor(
-  cluster: KnownCluster,
+  cluster: KnownCluster & { readonly own: (() => Promise<RapiCredentials>) | undefined },
   options: ClusterOptions,
   env: NodeJS.ProcessEnv,
   folder: string,
@@ -133,6 +127,7 @@ async function credentialsFor(
   if (env.GNT_CREDENTIALS !== undefined) return await readCredentials(env.GNT_CREDENTIALS);
   if (cluster.token !== undefined) return await readToken(cluster.token);
   if (cluster.credentials !== undefined) return await readCredentials(cluster.credentials);
+  if (cluster.own !== undefined) return await cluster.own();
   const usual = path.join(folder, "credentials");
   if (existsSync(usual)) return await readCredentials(usual);
   if (terminal.isInteractive)

@@ -53,7 +53,7 @@ function joinSettings(before: Readonly<Record<string, unknown>>, more: Readonly<
 }
 
 /** `yes` and `no`, as Ganeti's switches of three states are given. */
-function readSwitch(text: string, name: string): boolean {
+export function readSwitch(text: string, name: string): boolean {
   const word = text.toLowerCase();
   if (["yes", "true", "1", "on"].includes(word)) return true;
   if (["no", "false", "0", "off"].includes(word)) return false;

@@ -49,6 +49,7 @@ const OF_COMMAND: Readonly<Record<string, Readonly<Record<string, string | null>
   "debug delay": { on_nodes: "-n, --node" },
   "instance add": { disks: null, nics: null, mode: null, hypervisor: null, hvparams: null, pnode: null, snode: null },
   "backup import": { disks: null, nics: null, hypervisor: null, hvparams: null, pnode: null, snode: null },
+  "instance info": { static: "-s, --static" },
   "instance modify": {
     disks: null,
     nics: null,
@@ -97,6 +98,7 @@ export function spelledParameters(): readonly (readonly [command: string | null,
 /** Verbs that Ganeti's tools know by another name, by the command they stand for. */
 export const OTHER_VERBS: Readonly<Record<string, readonly string[]>> = {
   "cluster master-failover": ["masterfailover"],
+  "debug allocator": ["iallocator"],
   "group info": ["show"],
   "instance startup": ["start"],
   "instance shutdown": ["stop"],

@@ -1,6 +1,6 @@
 /** The site's hooks around an operation: those before may refuse it, those after are told of it. */
 import { HooksAbort, HooksFailure } from "@gannet/errors";
-import type { NodeUuid } from "@gannet/objects";
+import type { ConfigView, NodeUuid } from "@gannet/objects";
 import type { HookResult } from "@gannet/rpc";
 import { failureOf } from "../executor/attempt.ts";
 import type { ExecContext } from "../executor/context.ts";
@@ -15,7 +15,7 @@ const HOOKS_VERSION = 2;
 const SCRIPTS_PATH = "/sbin:/bin:/usr/sbin:/usr/bin";
 const DATA_FOLDER = "/var/lib/ganeti";
 /** An operation's log is for people: of what a script printed, the beginning. */
-const LONGEST_OUTPUT = 1_000;
+export const LONGEST_OUTPUT = 1_000;
 
 /**
  * @throws HooksAbort when a script refuses; HooksFailure when none of the nodes answers
@@ -123,20 +123,30 @@ async function askNodes(
   return answers.filter((answer) => answer !== undefined);
 }
 
-function commonEnvironment(
-  { config: { cluster, nodes } }: Pick<HookContext, "config">,
-  { opcode, plan, phase }: { readonly opcode: string; readonly plan: HookPlan; readonly phase: Phase },
-): Readonly<Record<string, string>> {
+/** What every script is told, whatever it is run for. */
+export function clusterEnvironment({
+  cluster,
+  nodes,
+}: Pick<ConfigView, "cluster" | "nodes">): Readonly<Record<string, string>> {
   return {
     PATH: SCRIPTS_PATH,
     GANETI_HOOKS_VERSION: String(HOOKS_VERSION),
+    GANETI_DATA_DIR: DATA_FOLDER,
+    GANETI_CLUSTER: cluster.name,
+    GANETI_MASTER: nodes.get(cluster.masterNode)?.name ?? "",
+  };
+}
+
+function commonEnvironment(
+  { config }: Pick<HookContext, "config">,
+  { opcode, plan, phase }: { readonly opcode: string; readonly plan: HookPlan; readonly phase: Phase },
+): Readonly<Record<string, string>> {
+  return {
+    ...clusterEnvironment(config),
     GANETI_HOOKS_PHASE: phase,
     GANETI_HOOKS_PATH: plan.path,
     GANETI_OP_CODE: plan.opcode ?? opcode,
     GANETI_OBJECT_TYPE: plan.object,
-    GANETI_DATA_DIR: DATA_FOLDER,
-    GANETI_CLUSTER: cluster.name,
-    GANETI_MASTER: nodes.get(cluster.masterNode)?.name ?? "",
   };
 }
 

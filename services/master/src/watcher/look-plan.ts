@@ -6,7 +6,7 @@ import { liveValuesOf } from "../live-state/live-values.ts";
 import { type Ailing, judgeInstances } from "./ailing-instances.ts";
 import { copiesOn, groupsToVerify, rebootedNodes, wantsDisks } from "./disk-care.ts";
 import type { PendingWork } from "./pending-work.ts";
-import { haveExpired, MOST_TRIES, nextTryS } from "./tries.ts";
+import { haveExpired, tooSoon } from "./tries.ts";
 import type { DeedAction, Tries, Wait, WatcherMemory } from "./watcher-memory.ts";
 
 /** What a look sees. */
@@ -138,13 +138,6 @@ function triesThatCount({ view, live, memory, nowS }: Sight): readonly Tries[] {
     const state = live.instance(instance.name, instance.primaryNode)?.state;
     return !(state?.status === "running" && state.uptimeSeconds >= RECOVERED_S);
   });
-}
-
-function tooSoon(tried: Tries | undefined, nowS: number): string | undefined {
-  if (tried === undefined || nextTryS(tried) <= nowS) return undefined;
-  const when = new Date(nextTryS(tried) * 1000).toISOString();
-  const given = tried.count >= MOST_TRIES ? "given up until" : "the next try is at";
-  return `it was tried ${tried.count} time${tried.count === 1 ? "" : "s"}; ${given} ${when}`;
 }
 
 /** Why nothing is done with an instance now. */

@@ -19,3 +19,11 @@ export function nextTryS({ count, lastS }: Pick<Tries, "count" | "lastS">): numb
 export function haveExpired({ lastS }: Pick<Tries, "lastS">, nowS: number): boolean {
   return Math.abs(nowS - lastS) >= TRIES_EXPIRE_S;
 }
+
+/** Why it is not tried again yet; undefined when it may be. */
+export function tooSoon(tried: Pick<Tries, "count" | "lastS"> | undefined, nowS: number): string | undefined {
+  if (tried === undefined || nextTryS(tried) <= nowS) return undefined;
+  const when = new Date(nextTryS(tried) * 1000).toISOString();
+  const given = tried.count >= MOST_TRIES ? "given up until" : "the next try is at";
+  return `it was tried ${tried.count} time${tried.count === 1 ? "" : "s"}; ${given} ${when}`;
+}

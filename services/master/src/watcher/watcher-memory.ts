@@ -17,6 +17,7 @@ export const DEED_ACTIONS = [
   "verify disks",
   "power off",
   "fail over",
+  "quiesce",
 ] as const;
 export type DeedAction = (typeof DEED_ACTIONS)[number];
 
@@ -62,18 +63,35 @@ const incident = z.object({
 });
 export type Incident = z.infer<typeof incident>;
 
+/** A script of the site's that failed in its last round, or a node that did not run its own. */
+const hookProblem = z.object({
+  /** When its round began. */
+  atS: seconds,
+  /** Name of the node. */
+  node: z.string(),
+  /** Folder and name; null when none was run. */
+  script: z.string().nullable(),
+  /** What it printed and how it ended, or why the node did not run them. */
+  problem: z.string(),
+});
+export type HookProblem = z.infer<typeof hookProblem>;
+
 const watcherMemory = z.object({
   /** When it last looked; null: never. */
   lookedAtS: seconds.nullable().default(null),
   verifiedDisksAtS: seconds.default(0),
   /** Of instances that have not recovered since. */
   tries: z.array(tries).default([]),
+  /** By node that is marked offline: how often what it still had was to be ended. */
+  nodeTries: z.record(z.string(), z.object({ count: z.int().positive(), lastS: seconds })).default({}),
   /** By node: a change is a reboot. */
   bootIds: z.record(z.string(), z.string()).default({}),
   /** Names of instances whose disks are to be activated. */
   disksDue: z.array(z.string()).default([]),
   /** By node. */
   incidents: z.record(z.string(), incident).default({}),
+  /** The site's hooks of the watcher: when the last round began, and what was wrong. */
+  hooks: z.object({ roundAtS: seconds.default(0), problems: z.array(hookProblem).default([]) }).prefault({}),
   waits: z.array(wait).default([]),
   /** The newest last. */
   deeds: z.array(deed).default([]),

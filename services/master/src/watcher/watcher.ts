@@ -1,7 +1,7 @@
 /**
  * Looks after what is not as it should be, as Ganeti's watcher does (spec/os-iallocator-hooks.json, `watcher`): starts
  * instances that should run, notes shutdowns from inside, activates disks of nodes that have rebooted and disks that
- * were found inactive. It changes nothing itself: it submits jobs, of the lowest priority, one for each thing and never
+ * were found inactive, ends what nodes have that are marked offline. It changes nothing itself: it submits jobs, of the lowest priority, one for each thing and never
  * beside another job for it. One lives for one term of leadership.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -15,8 +15,10 @@ import type { Logger } from "@gannet/telemetry";
 import type { LiveState } from "../live-state/live-state-contract.ts";
 import type { FailoverLook, NodeFailover } from "./failover/node-failover.ts";
 import { type Proposal, planLook } from "./look-plan.ts";
+import type { OfflineNodes } from "./offline-nodes.ts";
 import { watcherPausedUntil } from "./pause.ts";
 import { PendingJobs } from "./pending-work.ts";
+import type { WatcherHooks } from "./watcher-hooks.ts";
 import { watcherJob } from "./watcher-jobs.ts";
 import { recall, WATCHER_NOTE, type Wait, type WatcherMemory, withDeeds } from "./watcher-memory.ts";
 
@@ -26,6 +28,8 @@ export interface WatcherSettings {
   readonly intervalMs: number;
   /** Between two verifications of all disks. */
   readonly verifyDisksMs: number;
+  /** Between two rounds of the site's hooks of the watcher. */
+  readonly hooksMs: number;
 }
 
 export interface WatcherOptions {
@@ -37,6 +41,8 @@ export interface WatcherOptions {
   readonly notes: LeaderNotes;
   /** Undefined where no node's instances are ever started elsewhere without being asked. */
   readonly failover?: Pick<NodeFailover, "look"> | undefined;
+  readonly hooks: Pick<WatcherHooks, "look">;
+  readonly offlineNodes: Pick<OfflineNodes, "look">;
   readonly fence: Fence;
   readonly logger: Logger;
   /** Milliseconds since 1970. */
@@ -75,17 +81,20 @@ export class Watcher {
 
   /** One look at everything. @throws what keeps it from reading or writing; StaleEpoch */
   async look(): Promise<void> {
-    const { configStore, notes } = this.#options;
+    const { configStore, notes, hooks } = this.#options;
     this.#memory ??= await recall(notes);
-    const memory = this.#memory;
     const { view } = configStore;
     if (view.cluster.destroyed) return;
     const nowMs = this.#nowMs();
+    const isPaused = watcherPausedUntil(view, nowMs / 1000) !== null;
+    const { memory, waits } = isPaused ? { memory: this.#memory, waits: [] } : hooks.look(this.#memory, nowMs);
     const idle = await this.#reasonToIdle(view, nowMs);
-    if (idle === undefined) await this.#tend(view, await this.#failOver(memory), nowMs);
-    else {
+    if (idle === undefined) {
+      const failover = await this.#failOver(memory);
+      await this.#tend(view, { ...failover, waits: [...waits, ...failover.waits] }, nowMs);
+    } else {
       this.#ailingBefore = new Set();
-      await this.#write({ ...memory, lookedAtS: nowMs / 1000, waits: [clusterWait(view, idle)] });
+      await this.#write({ ...memory, lookedAtS: nowMs / 1000, waits: [clusterWait(view, idle), ...waits] });
     }
   }
 
@@ -95,22 +104,26 @@ export class Watcher {
   }
 
   async #tend(view: ConfigView, { memory, waits }: FailoverLook, nowMs: number): Promise<void> {
-    const { live, settings } = this.#options;
+    const { live, settings, offlineNodes } = this.#options;
+    const inactive = await this.#inactiveDisks();
+    const work = await this.#pending.look(view);
+    const cared = offlineNodes.look(memory, work, nowMs / 1000);
     const plan = planLook({
       view,
       live,
-      inactive: await this.#inactiveDisks(),
-      work: await this.#pending.look(view),
-      memory,
+      inactive,
+      work,
+      memory: cared.memory,
       ailingBefore: this.#ailingBefore,
       nowS: nowMs / 1000,
       verifyDisksS: settings.verifyDisksMs / 1000,
     });
     this.#ailingBefore = plan.ailing;
     // The tries are written down first: a leader that dies here has tried, and one that was replaced does nothing.
-    const tried = { ...plan.memory, lookedAtS: nowMs / 1000, waits: [...waits, ...plan.waits] };
+    const tried = { ...plan.memory, lookedAtS: nowMs / 1000, waits: [...waits, ...cared.waits, ...plan.waits] };
     await this.#write(tried);
-    if (plan.proposals.length > 0) await this.#submit(plan.proposals, view, tried, nowMs);
+    const proposals = [...cared.proposals, ...plan.proposals];
+    if (proposals.length > 0) await this.#submit(proposals, view, tried, nowMs);
   }
 
   async #submit(proposals: readonly Proposal[], view: ConfigView, memory: WatcherMemory, nowMs: number): Promise<void> {

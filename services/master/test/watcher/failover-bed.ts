@@ -76,7 +76,9 @@ export class FailoverBed implements AsyncDisposable {
       ...{ settings, configStore, live, ledger, fence, logger, clock, monotonic, selfFences: keeper },
     });
     const watcher = new Watcher({
-      settings: { enabled: true, intervalMs: 30_000, verifyDisksMs: 1e12 },
+      settings: { enabled: true, intervalMs: 30_000, verifyDisksMs: 1e12, hooksMs: 1e12 },
+      hooks: { look: (memory) => ({ memory, waits: [] }) },
+      offlineNodes: { look: (memory) => ({ memory, waits: [], proposals: [] }) },
       ...{ ledger, locks, configStore, live, notes, fence, logger, clock, failover },
     });
     return [keeper, watcher];

@@ -3,13 +3,17 @@ import { RedisLeaderNotes } from "@gannet/config-store";
 import type { Job } from "@gannet/job-ledger";
 import type { InstanceState } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
+import { OfflineNodes } from "../../src/watcher/offline-nodes.ts";
 import { Watcher } from "../../src/watcher/watcher.ts";
+import { WatcherHooks } from "../../src/watcher/watcher-hooks.ts";
 import { recall, type WatcherMemory } from "../../src/watcher/watcher-memory.ts";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "../logical-units/logical-unit-bed.ts";
 import { guest, nodeState } from "../rapi/cluster-fixture.ts";
 
 export const [NODE1, NODE2] = NODES;
 const EPOCH = 1;
+/** Between two rounds of the site's hooks. */
+export const HOOKS_S = 300;
 
 export class WatcherBed implements AsyncDisposable {
   readonly units: LogicalUnitBed;
@@ -29,12 +33,13 @@ export class WatcherBed implements AsyncDisposable {
 
   /** Another one, as of a leader that follows. */
   watcher(epoch = EPOCH): Watcher {
-    const { ledger, locks, configStore, live } = this.units;
+    const { ledger, locks, configStore, live, nodes } = this.units;
+    const settings = { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000, hooksMs: HOOKS_S * 1000 };
+    const common = { configStore, live, fence: { epoch }, logger: silentLogger() };
     return new Watcher({
-      settings: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000 },
-      ...{ ledger, locks, configStore, live, notes: this.notes },
-      fence: { epoch },
-      logger: silentLogger(),
+      ...{ ...common, settings, ledger, locks, notes: this.notes },
+      offlineNodes: new OfflineNodes({ ...common, connectAgent: ({ name }) => nodes.named(name).client }),
+      hooks: new WatcherHooks({ ...common, node: (uuid) => nodes.client(uuid), intervalMs: settings.hooksMs }),
       clock: () => this.nowMs,
     });
   }

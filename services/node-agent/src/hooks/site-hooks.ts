@@ -8,10 +8,11 @@ import { isErrno } from "../errno.ts";
 
 export const GANETI_HOOKS_FOLDER = "/etc/ganeti/hooks";
 
-export type HookPhase = "pre" | "post";
+/** `round`: of the watcher's, whose scripts belong to no operation and stand in `<path>` itself. */
+export type HookPhase = "pre" | "post" | "round";
 
 export interface HookResult {
-  /** `<path>-<phase>.d/<script>` */
+  /** `<path>-<phase>.d/<script>`, of a round `<path>/<script>` */
   readonly script: string;
   /** `skip`: it is there and may not be executed. */
   readonly status: "skip" | "fail" | "success";
@@ -20,7 +21,7 @@ export interface HookResult {
 }
 
 export interface HookRun {
-  /** What is done: `instance-start`. */
+  /** What is done: `instance-start`, `watcher`. */
   readonly path: string;
   readonly phase: HookPhase;
   /** All that a script is told; nothing else is inherited. */
@@ -37,7 +38,7 @@ export class SiteHooks {
   readonly #folder: string;
   readonly #runner: CommandRunner;
 
-  /** @param parts - `folder` holds `<path>-<phase>.d` */
+  /** @param parts - `folder` holds `<path>-<phase>.d` and `<path>` */
   constructor(parts: { readonly folder: string; readonly runner: CommandRunner }) {
     this.#folder = parts.folder;
     this.#runner = parts.runner;
@@ -61,11 +62,11 @@ export class SiteHooks {
   }
 
   #folderOf(what: string, phase: HookPhase): string {
-    return path.join(this.#folder, `${what}-${phase}.d`);
+    return path.join(this.#folder, folderName(what, phase));
   }
 
   async #runOne({ path: what, phase, environment }: HookRun, name: string, signal: AbortSignal): Promise<HookResult> {
-    const script = `${what}-${phase}.d/${name}`;
+    const script = `${folderName(what, phase)}/${name}`;
     const program = path.join(this.#folderOf(what, phase), name);
     if (!(await isProgram(program))) return { script, status: "skip", output: "" };
     try {
@@ -83,6 +84,10 @@ export class SiteHooks {
       return { script, status: "fail", output: error.message };
     }
   }
+}
+
+function folderName(what: string, phase: HookPhase): string {
+  return phase === "round" ? what : `${what}-${phase}.d`;
 }
 
 async function isProgram(file: string): Promise<boolean> {

@@ -57,6 +57,16 @@ it("runs all of one phase by name, with what they are told and nothing else", as
   expect(told.every((line) => /^(GANETI_|PATH=)/.test(line))).toBe(true);
 });
 
+it("runs those of the watcher's round, whose folder has no phase in its name", async () => {
+  await install("watcher/10-daemons", "echo seen to");
+  await install("watcher/20-broken", "echo no; exit 1");
+  await install("watcher-pre.d/10-other", "echo wrong");
+  expect((await run({ path: "watcher", phase: "round" })).results).toEqual([
+    { script: "watcher/10-daemons", status: "success", output: "seen to\n" },
+    { script: "watcher/20-broken", status: "fail", output: expect.stringContaining("no") },
+  ]);
+});
+
 it("goes on after one that fails, and skips what is no program or has no proper name", async () => {
   await install("instance-start-pre.d/1-fails", "echo no; exit 3");
   await install("instance-start-pre.d/2-not-executable", "echo ran", 0o644);

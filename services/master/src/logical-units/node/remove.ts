@@ -4,6 +4,7 @@ import { candidatePool, type Node } from "@gannet/objects";
 import { NodeRemove } from "@gannet/opcodes";
 import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
+import { withoutMachineTokens } from "../../membership/machine-token.ts";
 import { tellHostsFiles } from "../cluster/hosts-files.ts";
 import { knownNode } from "../instance/lookups.ts";
 import { Farewell } from "./farewell.ts";
@@ -42,7 +43,12 @@ export const nodeRemove = implement(NodeRemove, {
       const node = view.nodes.get(uuid);
       if (node === undefined) return [];
       promoted = candidatePool(view.cluster, view.nodes.values(), [uuid]).promoted;
-      return [{ kind: "node", remove: node }, ...promotions(promoted), ...farewell.revocation(view, node)];
+      return [
+        { kind: "node", remove: node },
+        ...promotions(promoted),
+        ...farewell.revocation(view, node),
+        ...withoutMachineTokens(view, node.name),
+      ];
     });
     await farewell.say();
     tellOfPromotions(ctx, promoted);

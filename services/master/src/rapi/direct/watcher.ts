@@ -24,7 +24,7 @@ export function watcherHandlers(context: DirectContext): Handlers {
 
   return {
     watcher: async () => {
-      const { lookedAtS, waits, deeds, tries } = await recall(notes);
+      const { lookedAtS, waits, deeds, tries, hooks } = await recall(notes);
       const guarded = await guardedNodes(notes);
       return jsonAnswer({
         enabled: watcher.enabled,
@@ -39,6 +39,7 @@ export function watcherHandlers(context: DirectContext): Handlers {
           ...{ action, instance, count, last: lastS },
           next: nextTryS({ count, lastS }),
         })),
+        hook_problems: hooks.problems.map(({ atS, ...problem }) => ({ time: atS, ...problem })),
       });
     },
     pauseWatcher: ({ body }) => pauseUntil(clock() / 1000 + (body as WatcherPauseBody).duration),
