@@ -1,23 +1,29 @@
-/** Three machines, each with Redis, Sentinel, a master and an agent: a cluster that survives the death of any of them. */
-import { randomBytes, randomUUID } from "node:crypto";
+/**
+ * Three machines, each with Redis, Sentinel, a master and an agent: a cluster that survives the death of any of them. It
+ * is made by the programs that operators use.
+ */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { initialiseConfiguration } from "@gannet/config-store";
-import { DEFAULT_POLICY, type GroupUuid, type NodeUuid, newCluster, newNode } from "@gannet/objects";
-import { createCa } from "@gannet/pki";
-import { connectRedis, parseRedisAddress, type RedisAddress, redisReady } from "@gannet/redis";
+import { isDeepStrictEqual } from "node:util";
+import { DEFAULT_POLICY, replicationOf, SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
+import { atServer, type Redis, SENTINEL_NAME } from "@gannet/redis";
 import { type RapiAnswer, requireDocumented } from "../rapi-client.ts";
 import { type ClusterFacts, DAEMONS, Machine } from "./machine.ts";
-import { CLUSTER_DEVICE, Network } from "./network.ts";
+import { Network } from "./network.ts";
 import { bundlePrograms, type Programs } from "./programs.ts";
 
-const USER = "admin";
 const REQUEST_TIMEOUT_MS = 10_000;
 const HEALTH_TIMEOUT_MS = 90_000;
-const FILE_STORAGE_DIR = "/srv/ganeti/file-storage";
+/** Guests that only pretend need nothing. */
+const SMALL_GUESTS = {
+  minmax: DEFAULT_POLICY.minmax.map(({ min, max }) => ({
+    min: { ...min, "memory-size": 16, "disk-size": 1, "disk-count": 0, "nic-count": 0, "spindle-use": 0 },
+    max,
+  })),
+};
 
 export interface MasterList {
   readonly leader: string | null;
@@ -32,41 +38,46 @@ export interface Ask {
 }
 
 export class HaCluster implements AsyncDisposable {
-  readonly machines: readonly Machine[];
+  /** All of them, empty ones too. */
+  readonly hardware: readonly Machine[];
   readonly network: Network;
   readonly #facts: ClusterFacts;
-  readonly #password: string;
+  /** Those on which masters are. */
+  #masters: readonly Machine[] = [];
+  #credentials = "";
+  readonly #end = new AbortController();
 
-  private constructor(facts: ClusterFacts, password: string) {
+  private constructor(facts: ClusterFacts) {
     this.#facts = facts;
-    this.#password = password;
     this.network = facts.network;
-    this.machines = Array.from({ length: facts.size }, (_, each) => new Machine(each + 1, facts));
+    this.hardware = Array.from({ length: facts.size }, (_, each) => new Machine(each + 1, facts));
   }
 
-  /** Up, with a leader, and with all nodes heard of, when it resolves. */
-  static async start({ size = 3 } = {}): Promise<HaCluster> {
+  /** Machines with nothing but the programs. */
+  static async empty({ size = 3 } = {}): Promise<HaCluster> {
     const root = await mkdtemp(path.join(tmpdir(), "gannet-ha-"));
     const network = await Network.create(size);
-    const password = randomBytes(12).toString("hex");
-    const facts: ClusterFacts = {
-      network,
-      size,
-      root,
+    const cluster = new HaCluster({
+      ...{ network, size, root },
       programs: await bundlePrograms(path.join(root, "programs")),
-      ca: await createCa({ dir: path.join(root, "ca") }),
-      redisPassword: randomBytes(24).toString("hex"),
-      users: `${USER} {cleartext}${password} write,root\n`,
-      domainSecret: randomBytes(20).toString("hex"),
-    };
-    const cluster = new HaCluster(facts, password);
+    });
+    for (const machine of cluster.hardware) await machine.prepare();
+    return cluster;
+  }
+
+  /** Up, with a leader, and with all nodes heard of, when it resolves; made as operators make it. */
+  static async start(): Promise<HaCluster> {
+    const cluster = await HaCluster.empty();
     try {
-      for (const machine of cluster.machines) {
-        await machine.setUp();
-        await machine.start("redis");
-      }
-      await cluster.#initialise();
-      for (const machine of cluster.machines) await machine.start(...DAEMONS);
+      const [first, ...others] = cluster.hardware;
+      if (first === undefined) throw new Error("no machine");
+      await cluster.initialise(first);
+      await Promise.all(
+        others.map(async (machine) => {
+          await cluster.joinNode(machine);
+          await cluster.joinMaster(machine);
+        }),
+      );
       await cluster.healthy();
       return cluster;
     } catch (error) {
@@ -76,8 +87,71 @@ export class HaCluster implements AsyncDisposable {
     }
   }
 
+  /** Aborted when nobody answers any more. */
+  get over(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** The machines whose masters the cluster has. */
+  get machines(): readonly Machine[] {
+    return this.#masters;
+  }
+
+  /** A cluster with this machine's master alone. */
+  async initialise(machine: Machine): Promise<void> {
+    await machine.initialise();
+    this.#credentials = (await readFile(machine.path(SYSTEM_LAYOUT.adminCredentialsFile), "utf8")).trim();
+    this.#masters = [machine];
+    await this.leader();
+    await this.succeed("PUT", "/2/modify", { ipolicy: SMALL_GUESTS });
+  }
+
+  /** As an operator adds a node. */
+  async joinNode(machine: Machine): Promise<void> {
+    const node = { node_name: machine.name, primary_ip: machine.address };
+    await machine.joinAsNode(await this.#url(), await this.#newToken(node));
+  }
+
+  /** As an operator adds a master. @returns what he is told */
+  async joinMaster(machine: Machine, ...options: readonly string[]): Promise<string> {
+    const token = await this.#newToken({ role: "master", node_name: machine.name });
+    const told = await machine.joinAsMaster(await this.#url(), token, ...options);
+    this.#masters = [...this.#masters.filter((each) => each !== machine), machine];
+    return told;
+  }
+
+  /** Its node is not in the cluster any more. */
+  left(machine: Machine): void {
+    this.#masters = this.others(machine);
+  }
+
+  /** Ask the leader for a job, and wait until it has succeeded. @returns its results */
+  async succeed(method: string, resource: string, body?: unknown): Promise<readonly unknown[]> {
+    const { status, opresult } = await this.finish(method, resource, body);
+    if (status !== "success") throw new Error(`${method} ${resource}: ${status} ${JSON.stringify(opresult)}`);
+    return opresult;
+  }
+
+  /** Ask the leader for a job, and wait until it is over. */
+  async finish(
+    method: string,
+    resource: string,
+    body?: unknown,
+  ): Promise<{ readonly status: string; readonly opresult: readonly unknown[] }> {
+    const answer = await this.rapi(await this.leader(), method, resource, { body });
+    if (answer.status !== 200)
+      throw new Error(`${method} ${resource}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    let job = { status: "", opresult: [] as readonly unknown[] };
+    await until(`job ${answer.body} is over`, async () => {
+      const asked = await this.rapi(await this.leader(), "GET", `/2/jobs/${answer.body}`);
+      job = asked.body as typeof job;
+      return asked.status === 200 && ["success", "error", "canceled"].includes(job.status);
+    });
+    return job;
+  }
+
   machine(name: string): Machine {
-    const found = this.machines.find((machine) => machine.name === name);
+    const found = this.hardware.find((machine) => machine.name === name);
     if (found === undefined) throw new Error(`There is no machine ${name}`);
     return found;
   }
@@ -89,7 +163,7 @@ export class HaCluster implements AsyncDisposable {
   /** Ask the master on a machine, by its side address. @throws when it does not answer */
   rapi(machine: Machine, method: string, resource: string, { body, key }: Ask = {}): Promise<RapiAnswer> {
     return ask(machine.sideAddress, method, resource, {
-      auth: `${USER}:${this.#password}`,
+      auth: this.#credentials.replace(" ", ":"),
       headers: key === undefined ? {} : { "idempotency-key": key },
       ...(body === undefined ? {} : { body }),
     });
@@ -123,19 +197,26 @@ export class HaCluster implements AsyncDisposable {
   /** The machine whose Redis is the primary, as the sentinel of one of the given says. */
   async primary(among: readonly Machine[] = this.machines): Promise<Machine> {
     for (const machine of among) {
-      const sentinel = connectRedis(await this.#redisAddress(`rediss://${machine.address}:1813`), { name: "test" });
-      try {
-        await redisReady(sentinel, { timeoutMs: 5_000 });
-        const said = (await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "gannet")) as readonly string[];
-        const found = this.machines.find(({ address }) => address === said[0]);
-        if (found !== undefined) return found;
-      } catch {
-        // The next one may know.
-      } finally {
-        sentinel.disconnect();
-      }
+      const said = await this.#asked(machine, SYSTEM_PORTS.sentinel, (sentinel) =>
+        sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SENTINEL_NAME),
+      ).catch(() => undefined);
+      const found = this.hardware.find(({ address }) => address === (said as readonly string[] | undefined)?.[0]);
+      // When it does not know, the next one may.
+      if (found !== undefined) return found;
     }
     throw new Error("no sentinel tells of a primary");
+  }
+
+  /** What a machine's servers have been told of the cluster. */
+  async replication(machine: Machine) {
+    const [, replicas] = (await this.#asked(machine, SYSTEM_PORTS.redis, (redis) =>
+      redis.call("CONFIG", "GET", "min-replicas-to-write"),
+    )) as readonly string[];
+    const told = (await this.#asked(machine, SYSTEM_PORTS.sentinel, (sentinel) =>
+      sentinel.call("SENTINEL", "MASTER", SENTINEL_NAME),
+    )) as readonly string[];
+    const field = (name: string) => Number(told[told.indexOf(name) + 1]);
+    return { replicas: Number(replicas), quorum: field("quorum"), otherSentinels: field("num-other-sentinels") };
   }
 
   /** Another build of the daemons, which takes itself for this version. */
@@ -156,7 +237,10 @@ export class HaCluster implements AsyncDisposable {
     return primary;
   }
 
-  /** Wait until all masters are there and in step, all replicas too, and all nodes have been heard of. */
+  /**
+   * Wait until all masters are there and in step, all replicas too, all nodes have been heard of, and each server goes
+   * by the number of masters.
+   */
   async healthy(): Promise<void> {
     await until(
       "every machine is in order",
@@ -168,7 +252,7 @@ export class HaCluster implements AsyncDisposable {
           const { body } = await this.rapi(machine, "GET", "/2/nodes?bulk=1");
           if (!(body as { mtotal: number | null }[]).every(({ mtotal }) => mtotal !== null)) return false;
         }
-        return await this.#replicates();
+        return (await this.#replicates()) && (await this.#isSettled());
       },
       HEALTH_TIMEOUT_MS,
     );
@@ -177,7 +261,7 @@ export class HaCluster implements AsyncDisposable {
   /** The end of each daemon's log, for a failed run. */
   async lastWords(): Promise<string> {
     const words: string[] = [];
-    for (const machine of this.machines)
+    for (const machine of this.hardware)
       for (const daemon of DAEMONS) {
         const text = await readFile(machine.logFile(daemon), "utf8").catch(() => "");
         words.push(`--- ${machine.name} ${daemon}${machine.isRunning(daemon) ? "" : " (not running)"}`);
@@ -187,75 +271,48 @@ export class HaCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.machines.map((machine) => machine.end("SIGKILL", ...DAEMONS)));
+    this.#end.abort();
+    await Promise.all(this.hardware.map((machine) => machine.end("SIGKILL", ...DAEMONS)));
     await this.network[Symbol.asyncDispose]();
-    for (const machine of this.machines) await machine.takeDown();
+    for (const machine of this.hardware) await machine.takeDown();
     if (process.env.GANNET_HA_KEEP === undefined) await rm(this.#facts.root, { recursive: true, force: true });
     else console.log(`kept: ${this.#facts.root}`);
   }
 
-  async #redisAddress(url: string): Promise<RedisAddress> {
-    const [machine] = this.machines;
-    if (machine === undefined) throw new Error("no machine");
-    const file = (name: string) => readFile(machine.path(`/var/lib/gannet/redis/tls/${name}.pem`), "utf8");
-    return parseRedisAddress(url, {
-      password: this.#facts.redisPassword,
-      ca: await file("ca"),
-      certificate: { cert: await file("cert"), key: await file("key") },
-    });
+  async #url(): Promise<string> {
+    return `https://${(await this.leader()).address}:${SYSTEM_PORTS.rapi}`;
+  }
+
+  async #newToken(body: object): Promise<string> {
+    const answer = await this.rapi(await this.leader(), "POST", "/2/join-tokens", { body });
+    if (answer.status !== 200) throw new Error(`no token: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return (answer.body as { readonly token: string }).token;
+  }
+
+  /** Straight of a machine's Redis or Sentinel. */
+  async #asked<T>(machine: Machine, port: number, ask: (server: Redis) => Promise<T>): Promise<T> {
+    const [first] = this.hardware;
+    const file = (name: string) => readFile(`${first?.path(SYSTEM_LAYOUT.redisTlsDir)}/${name}.pem`, "utf8");
+    const password = await readFile(`${first?.path(SYSTEM_LAYOUT.redisPasswordFile)}`, "utf8");
+    const certificate = { cert: await file("cert"), key: await file("key") };
+    return atServer(
+      `${machine.address}:${port}`,
+      { password: password.trim(), ca: await file("ca"), certificate },
+      ask,
+    );
   }
 
   async #replicates(): Promise<boolean> {
-    const primary = await this.primary();
-    const redis = connectRedis(await this.#redisAddress(`rediss://${primary.address}:1812`), { name: "test" });
-    try {
-      await redisReady(redis, { timeoutMs: 5_000 });
-      const info = await redis.info("replication");
-      return (info.match(/state=online/g) ?? []).length === this.machines.length - 1;
-    } finally {
-      redis.disconnect();
-    }
+    const info = await this.#asked(await this.primary(), SYSTEM_PORTS.redis, (redis) => redis.info("replication"));
+    // Of a master that is removed Redis goes on until it is stopped.
+    return (info.match(/state=online/g) ?? []).length >= this.machines.length - 1;
   }
 
-  /** The cluster's first rows, written where `gannet-admin init` writes them. */
-  async #initialise(): Promise<void> {
-    const [first, ...others] = this.machines;
-    if (first === undefined) throw new Error("no machine");
-    const group = randomUUID() as GroupUuid;
-    const node = ({ name, address }: Machine) => ({ uuid: randomUUID() as NodeUuid, name, primaryIp: address });
-    const rows = newCluster({
-      uuid: randomUUID(),
-      name: "cluster.ha.test",
-      now: Date.now() / 1000,
-      group: { uuid: group },
-      node: node(first),
-      masterIp: this.network.clusterAddress,
-      masterNetdev: CLUSTER_DEVICE,
-      enabledHypervisors: ["fake"],
-      enabledDiskTemplates: ["diskless", "file"],
-      fileStorageDir: FILE_STORAGE_DIR,
-      ipolicy: {
-        minmax: DEFAULT_POLICY.minmax.map(({ min, max }) => ({
-          min: { ...min, "memory-size": 16, "disk-size": 1, "disk-count": 0, "nic-count": 0, "spindle-use": 0 },
-          max,
-        })),
-        "disk-templates": ["diskless", "file"],
-      },
-    });
-    const more = others.map((each) => newNode(node(each), group, Date.now() / 1000, { masterCandidate: true }));
-    const redis = connectRedis(await this.#redisAddress(`rediss://${first.address}:1812`), { name: "init" });
-    try {
-      await redisReady(redis, { timeoutMs: 20_000 });
-      // Written once the replicas are there: before that the primary takes nothing.
-      await until("the replicas copy", async () => (await redis.info("replication")).includes("state=online"));
-      const all = { cluster: rows.cluster, groups: [rows.group], nodes: [rows.node, ...more] };
-      await until("the cluster is written", async () => {
-        await initialiseConfiguration(redis, all);
-        return true;
-      });
-    } finally {
-      redis.disconnect();
-    }
+  async #isSettled(): Promise<boolean> {
+    const { quorum, replicasToWrite: replicas } = replicationOf(this.machines.length);
+    const wanted = { replicas, quorum, otherSentinels: this.machines.length - 1 };
+    const told = await Promise.all(this.machines.map((machine) => this.replication(machine)));
+    return told.every((each) => isDeepStrictEqual(each, wanted));
   }
 }
 

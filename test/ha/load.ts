@@ -19,6 +19,8 @@ interface Job {
 const GUESTS = 4;
 const PAUSE_MS = 30;
 const FINAL: ReadonlySet<string> = new Set(["success", "error", "canceled"]);
+/** Jobs that a client asks for before the first of them is over: a slow machine is not kept busy with older ones. */
+const AHEAD = 4;
 const DRAIN_MS = 120_000;
 
 export class Load {
@@ -36,6 +38,7 @@ export class Load {
   private constructor(cluster: HaCluster) {
     this.#cluster = cluster;
     this.#among = cluster.machines;
+    cluster.over.addEventListener("abort", () => this.#stop.abort());
     this.#prefix = `load${Math.floor(performance.now())}`;
   }
 
@@ -57,6 +60,8 @@ export class Load {
       if (status !== "success") throw new Error(`a guest was not made: ${JSON.stringify(opresult)}`);
     }
     load.#clients = Array.from({ length: GUESTS }, (_, guest) => load.#client(load.#guest(guest)));
+    // Whoever ends the load is told.
+    for (const client of load.#clients) client.catch(() => undefined);
     return load;
   }
 
@@ -138,11 +143,28 @@ export class Load {
   }
 
   async #client(guest: string): Promise<void> {
+    const own: number[] = [];
     for (let round = 0; !this.#stop.signal.aborted; round++) {
       const verb = round % 2 === 0 ? "startup" : "shutdown";
       const askedMs = performance.now();
       const body = verb === "shutdown" ? { timeout: 0 } : undefined;
-      this.accepted.push({ id: await this.#insist("PUT", `/2/instances/${guest}/${verb}`, body), askedMs });
+      const id = await this.#insist("PUT", `/2/instances/${guest}/${verb}`, body);
+      this.accepted.push({ id, askedMs });
+      own.push(id);
+      await delay(PAUSE_MS);
+      const oldest = own.length < AHEAD ? undefined : own.shift();
+      if (oldest !== undefined) await this.#over(oldest);
+    }
+  }
+
+  /** Or the load ends. */
+  async #over(id: number): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const status = await this.#job(id).then(
+        (job) => job.status,
+        () => "",
+      );
+      if (FINAL.has(status)) return;
       await delay(PAUSE_MS);
     }
   }
@@ -156,6 +178,7 @@ export class Load {
       const request = body === undefined ? { key } : { key, body };
       const answer = await this.#cluster.rapi(machine, method, resource, request).catch(() => undefined);
       if (answer?.status === 200 && typeof answer.body === "number") return answer.body;
+      this.#cluster.over.throwIfAborted();
       if (answer !== undefined && answer.status < 500)
         throw new Error(`${method} ${resource}: ${answer.status} ${JSON.stringify(answer.body)}`);
       this.failedAttempts += 1;

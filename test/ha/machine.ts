@@ -2,15 +2,13 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { SYSTEM_LAYOUT } from "@gannet/objects";
-import { type CertificateAuthority, IDENTITY_FILES, issueCertificate } from "@gannet/pki";
-import { redisConfiguration, SENTINEL_NAME, sentinelConfiguration } from "@gannet/redis";
+import { SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
 import type { Execution } from "../../services/node-agent/src/rpc/execution-log.ts";
-import type { Network } from "./network.ts";
+import { CLUSTER_DEVICE, type Network } from "./network.ts";
 import type { Programs } from "./programs.ts";
 
 export const DAEMONS = ["redis", "sentinel", "agent", "master"] as const;
@@ -21,23 +19,21 @@ export interface ClusterFacts {
   readonly network: Network;
   readonly size: number;
   readonly programs: Programs;
-  readonly ca: CertificateAuthority;
-  readonly redisPassword: string;
-  readonly users: string;
-  readonly domainSecret: string;
   /** Holds a folder for each machine. */
   readonly root: string;
 }
 
-/** Short, so that a run is; longer than a busy machine's pauses. */
-const LEASE_MS = 4_000;
-const DOWN_AFTER_MS = 3_000;
+/** Of the cluster. */
+export const CLUSTER_NAME = "cluster.ha.test";
+/** Operators need not wait for it as long as on real machines. */
+const WATCHER_INTERVAL_S = 2;
 const REDIS = "/usr/bin/redis-server";
 /** Ends a daemon when the process that started it ends, however that happens. */
 const SETPRIV = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"];
 const STOP_MS = 20_000;
-const FILE_STORAGE = "/srv/ganeti/file-storage";
 const REDIS_DISK_MIB = 48;
+/** Where the hypervisor that only pretends keeps what runs, as others have it in memory. */
+const FAKE_GUESTS = `${SYSTEM_LAYOUT.nodeStateDir}/fake-hypervisor/guests`;
 const run = promisify(execFile);
 const mount = (...args: readonly string[]) => run("/usr/bin/mount", [...args]);
 
@@ -48,6 +44,8 @@ export class Machine {
   readonly sideAddress: string;
   readonly #facts: ClusterFacts;
   readonly #running = new Map<DaemonName, ChildProcess>();
+  /** They are told to end. */
+  readonly #ending = new WeakSet<ChildProcess>();
   #programs: Programs;
 
   constructor(number: number, facts: ClusterFacts) {
@@ -69,37 +67,93 @@ export class Machine {
     return path.join(this.#facts.root, `machine${this.number}`, place);
   }
 
-  /** Everything that its daemons are started with. */
-  async setUp(): Promise<void> {
-    const { ca, users, redisPassword, domainSecret } = this.#facts;
-    for (const dir of ["configurationDir", "masterStateDir", "redisDir", "sentinelDir", "nodeStateDir"] as const)
-      await mkdir(this.path(SYSTEM_LAYOUT[dir]), { recursive: true, mode: 0o700 });
-    await mkdir(this.path(FILE_STORAGE), { recursive: true });
-    await cp(path.dirname(ca.certFile), this.path(SYSTEM_LAYOUT.caDir), { recursive: true });
+  /** An empty machine, with packages installed. */
+  async prepare(): Promise<void> {
+    await mkdir(this.path(SYSTEM_LAYOUT.redisDir), { recursive: true, mode: 0o700 });
     // A disk of its own, small enough to be filled.
     await mount("-t", "tmpfs", "-o", `size=${REDIS_DISK_MIB}m,mode=0700`, "redis", this.path(SYSTEM_LAYOUT.redisDir));
-    await mkdir(path.dirname(this.path(SYSTEM_LAYOUT.usersFile)), { recursive: true });
-    const sans = [this.address, this.sideAddress, "127.0.0.1"];
-    const issue = (usage: "master" | "node" | "rapi" | "redis", dir: string, name = this.name) =>
-      issueCertificate({ ca, name, usage, dir: this.path(dir), sans });
-    await issue("master", SYSTEM_LAYOUT.masterIdentityDir, "master");
-    await issue("rapi", SYSTEM_LAYOUT.rapiIdentityDir);
-    await issue("redis", SYSTEM_LAYOUT.redisTlsDir);
-    await issue("node", SYSTEM_LAYOUT.nodeIdentityDir);
-    await this.#write(SYSTEM_LAYOUT.usersFile, users);
-    await this.#write(SYSTEM_LAYOUT.redisPasswordFile, `${redisPassword}\n`);
-    await this.#write(path.join(SYSTEM_LAYOUT.masterIdentityDir, "cluster-domain-secret"), `${domainSecret}\n`);
-    await this.#write(path.join(SYSTEM_LAYOUT.redisDir, "redis.conf"), this.#redisFile());
-    await this.#write(path.join(SYSTEM_LAYOUT.sentinelDir, "sentinel.conf"), this.#sentinelFile());
-    await this.#write(SYSTEM_LAYOUT.masterConfigFile, JSON.stringify(this.#masterFile()));
-    await this.#write(SYSTEM_LAYOUT.nodeConfigFile, JSON.stringify(this.#agentFile()));
+  }
+
+  /** `gannet-admin init`, and the daemons that it makes files for. */
+  async initialise(): Promise<void> {
+    const { network } = this.#facts;
+    await this.operate("admin", [
+      ...["init", "--root", this.path("/"), "--name", CLUSTER_NAME, "--master-ip", network.clusterAddress],
+      ...["--master-netdev", CLUSTER_DEVICE, "--node-name", this.name, "--node-address", this.address],
+      ...["--enabled-hypervisors", "fake"],
+    ]);
+    await this.#adjust();
+    await this.start(...DAEMONS);
+  }
+
+  /** `gannet-node join`, which waits for the agent; nothing supervises daemons here. @param url - of the remote API */
+  async joinAsNode(url: string, token: string): Promise<void> {
+    await this.operate(
+      "node",
+      ["join", url, "--token-file", "-", "--root", this.path("/"), "--name", this.name],
+      { input: token, until: "start the agent now" },
+      async () => {
+        await this.#adjust();
+        await this.start("agent");
+      },
+    );
+  }
+
+  /** `gannet-admin join-master`. @returns what it has told */
+  async joinAsMaster(url: string, token: string, ...options: readonly string[]): Promise<string> {
+    const args = ["join-master", url, "--token-file", "-", "--root", this.path("/"), ...options];
+    const told = await this.operate("admin", args, { input: token });
+    await this.#adjust();
+    await this.start(...DAEMONS);
+    return told;
+  }
+
+  /** `gnt` of root on this machine, by its own remote API. @returns what it has printed */
+  gnt(...args: readonly string[]): Promise<string> {
+    const env = {
+      GNT_CLUSTER: `https://localhost:${SYSTEM_PORTS.rapi}`,
+      GNT_CA: this.path(`${SYSTEM_LAYOUT.caDir}/ca.pem`),
+      GNT_CREDENTIALS: this.path(SYSTEM_LAYOUT.adminCredentialsFile),
+    };
+    return this.operate("gnt", args, { env });
+  }
+
+  /**
+   * Run an operator's program on this machine.
+   * @param meanwhile - when it has said `until`
+   * @returns what it has printed @throws when it does not succeed
+   */
+  async operate(
+    program: "node" | "admin" | "gnt",
+    args: readonly string[],
+    { input = "", until, env = {} }: { readonly input?: string; readonly until?: string; readonly env?: object } = {},
+    meanwhile: () => Promise<void> = async () => {},
+  ): Promise<string> {
+    const argv = this.#onMachine([process.execPath, this.#programs[program], ...args]);
+    const child = spawn("/sbin/ip", argv, { env: { ...process.env, ...env } });
+    const ended = once(child, "exit");
+    let output = "";
+    let under: Promise<void> | undefined;
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+        if (until !== undefined && output.includes(until)) under ??= meanwhile();
+      });
+    child.stdin.end(input);
+    const [code] = await ended;
+    await under;
+    if (code !== 0) throw new Error(`${program} ${args[0]} on ${this.name} ended with ${code}: ${output}`);
+    return output;
   }
 
   async start(...daemons: readonly DaemonName[]): Promise<void> {
     for (const daemon of daemons) {
       if (this.isRunning(daemon)) continue;
-      const argv = ["netns", "exec", this.#facts.network.namespace(this.number), ...SETPRIV, ...this.#argvOf(daemon)];
-      const child = spawn("/sbin/ip", argv, { stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn("/sbin/ip", this.#onMachine(this.#argvOf(daemon)), { stdio: ["ignore", "pipe", "pipe"] });
+      // As its service does it: one that has ended in order, unasked, is started again.
+      child.once("exit", (code) => {
+        if (code === 0 && this.#running.get(daemon) === child && !this.#ending.has(child)) void this.start(daemon);
+      });
       const log = createWriteStream(this.logFile(daemon), { flags: "a" });
       for (const stream of [child.stdout, child.stderr]) stream.pipe(log, { end: false });
       this.#running.set(daemon, child);
@@ -122,6 +176,7 @@ export class Machine {
         const child = this.#running.get(daemon);
         if (child === undefined || !this.isRunning(daemon)) return;
         const gone = once(child, "exit");
+        this.#ending.add(child);
         child.kill(signal);
         await Promise.race([gone, delay(STOP_MS, undefined, { ref: false })]);
         if (this.isRunning(daemon)) {
@@ -132,10 +187,16 @@ export class Machine {
     );
   }
 
-  /** As a power failure does it: everything ends at once, guests too, and nothing is said to anybody. */
+  /**
+   * As a power failure does it: everything ends at once, and nothing is said to anybody. Guests are gone, and what a
+   * machine keeps in memory; the cluster's address is not on its interface when it starts again.
+   */
   async cutPower(): Promise<void> {
-    await this.#facts.network.pullCable(this.number);
+    const { network } = this.#facts;
+    await network.pullCable(this.number);
     await this.end("SIGKILL", ...DAEMONS);
+    await network.takeAddress(this.number, network.clusterAddress);
+    await rm(this.path(FAKE_GUESTS), { recursive: true, force: true });
   }
 
   /** Leave nothing free on the disk that Redis' data are on. @returns what frees it again */
@@ -185,86 +246,24 @@ export class Machine {
     }
   }
 
-  #redisFile(): string {
-    const { size, redisPassword, network } = this.#facts;
-    return redisConfiguration({
-      ...this.#serverFacts(SYSTEM_LAYOUT.redisDir, 1812),
-      password: redisPassword,
-      minReplicasToWrite: Math.floor(size / 2),
-      ...(this.number === 1 ? {} : { primary: { address: network.address(1), port: 1812 } }),
-    });
+  #onMachine(argv: readonly string[]): readonly string[] {
+    return ["netns", "exec", this.#facts.network.namespace(this.number), ...SETPRIV, ...argv];
   }
 
-  #sentinelFile(): string {
-    const { size, redisPassword, network } = this.#facts;
-    return sentinelConfiguration({
-      ...this.#serverFacts(SYSTEM_LAYOUT.sentinelDir, 1813),
-      password: redisPassword,
-      name: SENTINEL_NAME,
-      primary: { address: network.address(1), port: 1812 },
-      quorum: Math.floor(size / 2) + 1,
-      downAfterMs: DOWN_AFTER_MS,
-    });
-  }
-
-  #serverFacts(directory: string, port: number) {
-    const tls = this.#redisTls();
-    return { directory: this.path(directory), listen: { address: this.address, port }, tls };
-  }
-
-  #redisTls() {
-    const file = (name: keyof typeof IDENTITY_FILES) =>
-      this.path(path.join(SYSTEM_LAYOUT.redisTlsDir, IDENTITY_FILES[name]));
-    return { certificateFile: file("cert"), keyFile: file("key"), caFile: file("ca") };
-  }
-
-  #masterFile() {
-    const { size, network } = this.#facts;
-    const tls = this.#redisTls();
-    const rapi = (file: string) => this.path(path.join(SYSTEM_LAYOUT.rapiIdentityDir, file));
-    const sentinels = Array.from({ length: size }, (_, each) => `${network.address(each + 1)}:1813`);
-    return {
-      nodeName: this.name,
-      redis: `sentinel://${sentinels.join(",")}/${SENTINEL_NAME}`,
-      redisPasswordFile: this.path(SYSTEM_LAYOUT.redisPasswordFile),
-      redisCaFile: tls.caFile,
-      redisCertificateFile: tls.certificateFile,
-      redisKeyFile: tls.keyFile,
-      redisReplicasToWait: Math.floor(size / 2),
-      stateDir: this.path(SYSTEM_LAYOUT.masterStateDir),
-      identityDir: this.path(SYSTEM_LAYOUT.masterIdentityDir),
-      caDir: this.path(SYSTEM_LAYOUT.caDir),
-      redisTlsDir: this.path(SYSTEM_LAYOUT.redisTlsDir),
-      rapi: {
-        usersFile: this.path(SYSTEM_LAYOUT.usersFile),
-        certificateFile: rapi(IDENTITY_FILES.cert),
-        keyFile: rapi(IDENTITY_FILES.key),
-      },
-      leaseMs: LEASE_MS,
-      // Tests end guests on purpose.
-      watcher: { enabled: false },
-    };
-  }
-
-  #agentFile() {
-    return {
-      nodeName: this.name,
-      listen: { host: this.address },
-      stateDir: this.path(SYSTEM_LAYOUT.nodeStateDir),
-      pkiDir: this.path(SYSTEM_LAYOUT.nodeIdentityDir),
-      hypervisors: ["fake"],
-      storageRoot: this.path("/"),
-      fileStorageRoots: [this.path(FILE_STORAGE)],
+  /** What an operator would set by hand, and tests need. */
+  async #adjust(): Promise<void> {
+    await this.#merge(SYSTEM_LAYOUT.nodeConfigFile, {
       osSearchPath: [path.resolve(import.meta.dirname, "../../deploy/os")],
       hostsFile: this.path("/etc/hosts"),
-      powercycle: false,
       recordExecutions: true,
-    };
+    });
+    await this.#merge(SYSTEM_LAYOUT.masterConfigFile, { watcher: { intervalS: WATCHER_INTERVAL_S } });
   }
 
-  async #write(place: string, content: string): Promise<void> {
-    await mkdir(path.dirname(this.path(place)), { recursive: true, mode: 0o700 });
-    await writeFile(this.path(place), content, { mode: 0o600 });
+  async #merge(place: string, settings: object): Promise<void> {
+    const file = this.path(place);
+    const present = await readFile(file, "utf8").catch(() => undefined);
+    if (present !== undefined) await writeFile(file, JSON.stringify({ ...JSON.parse(present), ...settings }));
   }
 }
 

@@ -67,6 +67,13 @@ export class Network implements AsyncDisposable {
     await ip("link", "set", this.#port("c", machine), "up");
   }
 
+  /** From its interface there, where it may be. */
+  async takeAddress(machine: number, address: string): Promise<void> {
+    const held = await this.addressesOf(machine);
+    if (!held.includes(address)) return;
+    await ip("-n", this.namespace(machine), "address", "del", `${address}/32`, "dev", CLUSTER_DEVICE);
+  }
+
   /** The addresses that a machine has on its interface in the cluster's network. */
   async addressesOf(machine: number): Promise<readonly string[]> {
     const shown = await ip("-n", this.namespace(machine), "-o", "-4", "address", "show", "dev", CLUSTER_DEVICE);

@@ -1,21 +1,161 @@
 /** What a cluster of three machines must survive, one after another on the same cluster; each leaves it in order. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { connect } from "node:tls";
 import { parseConfiguration } from "@gannet/config-store";
-import { SYSTEM_LAYOUT } from "@gannet/objects";
+import { SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
 import { type HaCluster, until } from "./ha-cluster.ts";
 import { Load } from "./load.ts";
 import type { Machine } from "./machine.ts";
 
 export interface Scenario {
   readonly name: string;
+  /** It is run with machines of its own, on which nothing is yet, instead of the cluster of the others. */
+  readonly beginsEmpty?: boolean;
   /** @returns figures, each a name and what it came to */
   run(cluster: HaCluster): Promise<Readonly<Record<string, string | number>>>;
 }
 
 /** Work that is under way when the fault comes. */
 const WARM_UP_MS = 2_000;
+
+const initJoinCreate: Scenario = {
+  name: "init, join, create: three empty machines become a cluster by the operator's programs",
+  beginsEmpty: true,
+  async run(cluster) {
+    const [first, second, third] = cluster.hardware;
+    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    const init = await timed(() => cluster.initialise(first));
+    const join = await timed(async () => {
+      for (const machine of [second, third]) await cluster.joinNode(machine);
+    });
+    let toldOfTwo = "";
+    const joinMaster = await timed(async () => {
+      toldOfTwo = await cluster.joinMaster(second);
+      await cluster.joinMaster(third);
+    });
+    assert.match(toldOfTwo, /one of 2\..*no majority.*Let a third one join/s);
+    const settled = await timed(() => cluster.healthy());
+    const name = "first.ha.test";
+    const create = await timed(() => cluster.succeed("POST", "/2/instances", guestOn(name, third)));
+    assert.equal(await statusOf(cluster, name), "running");
+    // Root on a machine that has joined needs nothing else.
+    for (const machine of cluster.hardware)
+      assert.match(
+        await machine.gnt("instance", "list", "-o", "name,pnode,status"),
+        /first\.ha\.test +node3\.ha\.test +running/,
+      );
+    const verified = await third.gnt("cluster", "verify");
+    assert.doesNotMatch(verified, /ERROR/);
+    return {
+      "init after ms": init,
+      "two nodes joined after ms": join,
+      "two masters joined after ms": joinMaster,
+      "in step after ms": settled,
+      "instance created after ms": create,
+    };
+  },
+};
+
+const growsAndLosesTheFirst: Scenario = {
+  name: "one master grows to three by join-master alone, under load, and the first one's machine dies",
+  beginsEmpty: true,
+  async run(cluster) {
+    const [first, ...others] = cluster.hardware;
+    const [second, third] = others;
+    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    await cluster.initialise(first);
+    for (const machine of others) await cluster.joinNode(machine);
+    const load = await Load.begin(cluster, others);
+    await busy(load);
+    const grown = await timed(async () => {
+      for (const machine of others) {
+        await cluster.joinMaster(machine);
+        await cluster.healthy();
+      }
+    });
+    const [acceptedBefore, refusedMeanwhile] = [load.accepted.length, load.failedAttempts];
+    assert.deepEqual([await cluster.leader(), await cluster.primary()], [first, first]);
+    const diedMs = performance.now();
+    await first.cutPower();
+    load.askOnly(others);
+    const firstMs = await load.firstSuccessAfter(diedMs);
+    await load.end();
+    await load.drained();
+    const address = await onlyAddressOf(cluster, others);
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await first.switchOn();
+    await cluster.healthy();
+    await load.cleanUp();
+    return {
+      "grown after ms": grown,
+      "accepted before the death": acceptedBefore,
+      "attempts refused before it": refusedMeanwhile,
+      "first job after ms": Math.round(firstMs),
+      accepted,
+      lost: lost.length,
+      "double starts": twice.length,
+      "cluster's address on": address,
+    };
+  },
+};
+
+const nodeComesBack: Scenario = {
+  name: "a node, with the master on it, is removed and joined again, under load",
+  async run(cluster) {
+    const leader = await cluster.gather();
+    const [victim, ...rest] = cluster.others(leader);
+    assert.ok(victim !== undefined);
+    const load = await Load.begin(cluster, [leader, ...rest]);
+    await busy(load);
+    load.askOnly([leader, ...rest]);
+    assert.ok((await tokensOf(cluster)).includes(`root@${victim.name}`));
+    // It is not there to be told, so it keeps its key.
+    await victim.end("SIGTERM", "agent");
+    const removed = await timed(async () => {
+      await cluster.succeed("POST", "/2/opcodes/OP_NODE_REMOVE", { node_name: victim.name });
+    });
+    cluster.left(victim);
+    await cluster.healthy();
+    assert.ok(!(await tokensOf(cluster)).includes(`root@${victim.name}`), "its root can do nothing any more");
+    await victim.end("SIGTERM", "master", "sentinel", "redis");
+    await victim.start("agent");
+    const add = { node_name: victim.name, primary_ip: victim.address };
+    await until("the node is refused by its old certificate", async () => {
+      const { status, opresult } = await cluster.finish("POST", "/2/opcodes/OP_NODE_ADD", add);
+      assert.equal(status, "error");
+      return JSON.stringify(opresult).includes("is revoked");
+    });
+    await victim.end("SIGTERM", "agent");
+    const joined = await timed(async () => {
+      await cluster.joinNode(victim);
+      await cluster.joinMaster(victim, "--force");
+      await cluster.healthy();
+    });
+    const name = "back.ha.test";
+    await cluster.succeed("POST", "/2/instances", guestOn(name, victim));
+    assert.equal(await statusOf(cluster, name), "running");
+    assert.match(await victim.gnt("instance", "list", "-o", "name,pnode"), new RegExp(`${name} +${victim.name}`));
+    await load.end();
+    await load.drained();
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    await cluster.succeed("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 });
+    return {
+      "removed after ms": removed,
+      "back in step after ms": joined,
+      accepted,
+      lost: lost.length,
+      "double starts": twice.length,
+      "attempts refused": load.failedAttempts,
+    };
+  },
+};
 
 const leaderDies: Scenario = {
   name: "the leader's machine dies, with Redis' primary on it, under load",
@@ -208,6 +348,11 @@ const certificatesChange: Scenario = {
     assert.equal(status, "success", JSON.stringify(opresult));
     const tookMs = performance.now() - beganMs;
     const firstMs = await load.firstSuccessAfter(beganMs + tookMs);
+    const authority = await readFile(leader.path(path.join(SYSTEM_LAYOUT.caDir, "ca.pem")), "utf8");
+    for (const machine of cluster.machines)
+      await until(`Redis and Sentinel of ${machine.name} are of the new authority alone`, () =>
+        serversAreOf(machine, authority),
+      );
     // A master that starts now has only what is in its files.
     for (const machine of cluster.machines) {
       await machine.end("SIGTERM", "master", "agent");
@@ -236,11 +381,10 @@ const rollingUpgrade: Scenario = {
     const version = "0.1.9";
     const next = await cluster.anotherBuild(version);
     const bystander = "bystander.ha.test";
+    const [host] = cluster.machines;
+    assert.ok(host !== undefined);
     const created = await cluster.rapi(await cluster.leader(), "POST", "/2/instances", {
-      body: {
-        ...{ __version__: 1, mode: "create", instance_name: bystander, disk_template: "diskless", disks: [], nics: [] },
-        ...{ os_type: "noop", pnode: cluster.machines[0]?.name, beparams: { memory: 16 } },
-      },
+      body: guestOn(bystander, host),
     });
     assert.equal(created.status, 200, JSON.stringify(created.body));
     const load = await Load.begin(cluster);
@@ -272,10 +416,14 @@ const rollingUpgrade: Scenario = {
 };
 
 const nodeReboots: Scenario = {
-  name: "a node that does not lead is reset, and comes back",
+  name: "a node that does not lead is reset, and its guests are started again",
   async run(cluster) {
     const [other] = cluster.others(await cluster.gather());
     assert.ok(other !== undefined);
+    const name = "rebooted.ha.test";
+    const created = await cluster.finish("POST", "/2/instances", guestOn(name, other));
+    assert.equal(created.status, "success");
+    const startsBefore = (await startsOf(other)).length;
     const beganMs = performance.now();
     await other.cutPower();
     await until("the node is shown as not reachable", async () => {
@@ -283,9 +431,23 @@ const nodeReboots: Scenario = {
       return (body as { mtotal: number | null }).mtotal === null;
     });
     const noticedMs = performance.now() - beganMs;
+    assert.equal(await statusOf(cluster, name, cluster.others(other)), "ERROR_nodedown");
+    const onMs = performance.now();
     await other.switchOn();
+    const seen = new Set<string>();
+    await until("the guest runs again", async () => {
+      const status = await statusOf(cluster, name);
+      seen.add(status);
+      return status === "running";
+    });
+    const startedMs = performance.now() - onMs;
+    // Nobody was told that it runs before it did.
+    assert.deepEqual([...seen].sort(), ["ERROR_down", "ERROR_nodedown", "running"]);
     await cluster.healthy();
-    return { "noticed after ms": Math.round(noticedMs) };
+    const starts = (await startsOf(other)).length - startsBefore;
+    assert.equal(starts, 1);
+    await cluster.succeed("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 });
+    return { "noticed after ms": Math.round(noticedMs), "guest started after ms": Math.round(startedMs), starts };
   },
 };
 
@@ -312,8 +474,11 @@ const copies: Scenario = {
 
 export const LEADER_DIES: Scenario = leaderDies;
 export const SCENARIOS: readonly Scenario[] = [
+  initJoinCreate,
+  growsAndLosesTheFirst,
   copies,
   nodeReboots,
+  nodeComesBack,
   plannedFailover,
   leaderDies,
   leaderIsCutOff,
@@ -323,6 +488,50 @@ export const SCENARIOS: readonly Scenario[] = [
   rollingRestart,
   rollingUpgrade,
 ];
+
+/** Whether the servers of a master's machine show certificates of this authority, and are told of no other. */
+async function serversAreOf(machine: Machine, authority: string): Promise<boolean> {
+  const file = (name: string) => readFile(machine.path(path.join(SYSTEM_LAYOUT.redisTlsDir, name)), "utf8");
+  const [ca, cert, key] = await Promise.all(["ca.pem", "cert.pem", "key.pem"].map(file));
+  if (ca !== authority) return false;
+  for (const port of [SYSTEM_PORTS.redis, SYSTEM_PORTS.sentinel]) {
+    const socket = connect({ host: machine.address, port, ca, cert, key });
+    await once(socket, "secureConnect");
+    socket.destroy();
+  }
+  return true;
+}
+
+function guestOn(name: string, { name: pnode }: Machine): object {
+  return {
+    ...{ __version__: 1, mode: "create", instance_name: name, disk_template: "diskless", disks: [], nics: [] },
+    ...{ os_type: "noop", pnode, beparams: { memory: 16 } },
+  };
+}
+
+/** As the leader tells it. */
+async function statusOf(cluster: HaCluster, name: string, among = cluster.machines): Promise<string> {
+  const { body } = await cluster.rapi(await cluster.leader(among), "GET", `/2/instances/${name}`);
+  return (body as { readonly status: string }).status;
+}
+
+/** Names of the API tokens. */
+async function tokensOf(cluster: HaCluster): Promise<readonly string[]> {
+  const { body } = await cluster.rapi(await cluster.leader(), "GET", "/2/tokens");
+  return (body as readonly { readonly name: string }[]).map(({ name }) => name);
+}
+
+/** How often a machine was told to start a guest. */
+async function startsOf(machine: Machine) {
+  return (await machine.executions()).filter(({ method }) => method.endsWith("/Start"));
+}
+
+/** Milliseconds that it takes. */
+async function timed(what: () => Promise<unknown>): Promise<number> {
+  const beganMs = performance.now();
+  await what();
+  return Math.round(performance.now() - beganMs);
+}
 
 async function busy(load: Load): Promise<void> {
   await delay(WARM_UP_MS);

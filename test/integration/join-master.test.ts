@@ -48,6 +48,7 @@ async function answerTo(body: Partial<JoinBody>, more: Partial<JoinAnswer> = {})
       redis_password: "of-redis",
       redis_ca: String(ca.certificate),
       users: "admin {cleartext}secret write\n",
+      credentials: "token gnt_of-this-machine",
       redis: "sentinel://192.0.2.1:1813,192.0.2.3:1813/gannet",
       rapi_port: 5080,
       node_address: "192.0.2.2",
@@ -74,11 +75,12 @@ const join = (places: MachinePlaces, client: ReturnType<typeof clientOf>, force 
 test("has the master's files with the modes that they need, and what the daemons read", async () => {
   const places = await machine("whole");
   const joined = await join(places, clientOf(answerTo));
-  expect(joined).toMatchObject({ nodeName: NODE, masters: 3, replicasToWait: 1 });
+  expect(joined).toMatchObject({ nodeName: NODE, masters: 3 });
   const configuration = await readConfiguration(places.at(SYSTEM_LAYOUT.masterConfigFile));
   expect(configuration).toMatchObject({
     nodeName: NODE,
     redis: "sentinel://192.0.2.1:1813,192.0.2.3:1813,192.0.2.2:1813/gannet",
+    servers: { redis: "192.0.2.2:1812", sentinel: "192.0.2.2:1813" },
     caDir: places.at(SYSTEM_LAYOUT.caDir),
   });
   expect((await findCa(configuration.caDir ?? ""))?.certificate.fingerprint256).toBe(ca.certificate.fingerprint256);
@@ -96,11 +98,15 @@ test("has the master's files with the modes that they need, and what the daemons
     places.at(SYSTEM_LAYOUT.redisConfigFile),
     places.at(SYSTEM_LAYOUT.sentinelConfigFile),
     places.at(SYSTEM_LAYOUT.usersFile),
+    places.at(SYSTEM_LAYOUT.adminCredentialsFile),
   ])
     expect([file, (await stat(file)).mode & 0o777]).toEqual([file, 0o600]);
   const redis = await readFile(places.at(SYSTEM_LAYOUT.redisConfigFile), "utf8");
   expect(redis).toContain("replicaof 192.0.2.1 1812");
   expect(redis).toContain("min-replicas-to-write 1");
+  // Until the leader has seen that it has everything.
+  expect(redis).toContain("replica-priority 0");
+  expect(await readFile(places.at(SYSTEM_LAYOUT.adminCredentialsFile), "utf8")).toBe("token gnt_of-this-machine\n");
   expect(await readFile(places.at(SYSTEM_LAYOUT.sentinelConfigFile), "utf8")).toContain(
     "sentinel monitor gannet 192.0.2.1 1812 2",
   );

@@ -84,8 +84,12 @@ async function stopAgent(): Promise<void> {
   await ended;
 }
 
-/** `gannet-node join` as an operator runs it, on a machine without systemd. @returns what it printed */
-async function join(token: string): Promise<string> {
+/**
+ * `gannet-node join` as an operator runs it, on a machine without systemd.
+ * @param agentStart - starts the agent, when the program asks for it
+ * @returns what it printed
+ */
+async function join(token: string, agentStart: () => Promise<void> = startAgent): Promise<string> {
   const args = ["join", url(), "--token-file", "-", "--name", newcomer.name, "--config", newcomer.configFile];
   const program = spawn(process.execPath, [path.join(AGENT_SOURCE, "program.ts"), ...args]);
   let output = "";
@@ -97,7 +101,7 @@ async function join(token: string): Promise<string> {
   const exit = once(program, "exit");
   await vi.waitFor(() => expect(output).toContain("start the agent now"), WAIT);
   await stopAgent();
-  await startAgent();
+  await agentStart();
   const [code] = await exit;
   if (code !== 0) throw new Error(`gannet-node ended with ${code}: ${output}`);
   return output;
@@ -136,6 +140,16 @@ test("a fourth node joins with the one line that its token came with, and takes 
   };
   await cluster.succeed("POST", "/2/instances", { ...web, nics: [], os: "noop", pnode: newcomer.name });
   await cluster.succeed("DELETE", "/2/instances/web1.gannet.test");
+});
+
+test("a leader that hangs and dies while a node joins costs time only", async () => {
+  const output = await join(await newToken({ readd: true }), async () => {
+    const pid = await cluster.pid("master");
+    process.kill(pid, "SIGSTOP");
+    await startAgent();
+    process.kill(pid, "SIGKILL");
+  });
+  expect(output).toContain(`${newcomer.name} is a node of the cluster`);
 });
 
 test("a joiner says nothing to another cluster, nor to a node that stands in for the remote API", async () => {
@@ -299,8 +313,14 @@ test("a node that is removed destroys its key, its certificate is refused at onc
   const client = createNodeClient({ nodeName: newcomer.name, address, identity: master });
   await expect(client.node.describe({ knownStorage: false })).rejects.toThrow(/removed from the cluster/);
   client.close();
-  for (const { identityDir } of layout.nodes.slice(0, NODES))
+  for (const { identityDir } of layout.nodes.slice(0, NODES)) {
     expect(await readFile(path.join(identityDir, "revoked"), "utf8")).toContain(serialNumber);
+    const [ca, list] = ["ca.pem", "crl.pem"].map((name) => path.join(identityDir, name));
+    const verify = (dir: string) =>
+      run("openssl", ["verify", "-crl_check", "-CAfile", `${ca}`, "-CRLfile", `${list}`, path.join(dir, "cert.pem")]);
+    await expect(verify(kept)).rejects.toThrow(/certificate revoked/);
+    await verify(identityDir);
+  }
 
   // Somebody has kept the key.
   await stopAgent();

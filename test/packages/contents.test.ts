@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
+import { gunzipSync } from "node:zlib";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -126,6 +127,13 @@ describe("the programs, from where they are installed", () => {
       expect(
         await run(path.join(root, folder, "node"), path.join(root, folder, "gnt.mjs"), "instance", "--help"),
       ).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/gnt instance/) });
+  });
+
+  test("gnt has its manual page", async () => {
+    for (const folder of [programs, "/usr/lib/gannet-cli"]) {
+      const manual = gunzipSync(await readFile(path.join(root, folder, "man/gnt.1.gz"))).toString();
+      expect(manual.split("\n")[0]).toMatch(/^\.TH GNT 1 "" "Gannet \d[^"]*" "Gannet"$/);
+    }
   });
 
   test("plans have their worker beside the master", async () => {

@@ -13,6 +13,9 @@ export interface LeaderNotes {
   write(name: string, note: unknown, fence: Fence): Promise<void>;
 }
 
+/** Of the masters' Redis servers and sentinels, by the master's node. It tells of machines: a restored cluster begins without. */
+export const MASTER_SERVERS_NOTE = "master-servers";
+
 const NOTES_KEY = redisKey("notes");
 const writeNote = defineScript({
   name: "config-store/leader-note",
@@ -20,6 +23,11 @@ const writeNote = defineScript({
   keys: 2,
   confirmed: true,
 });
+
+/** Without a leader: for a cluster that is put on other machines. */
+export async function forgetMasterServers(redis: Redis): Promise<void> {
+  await redis.hdel(NOTES_KEY, MASTER_SERVERS_NOTE);
+}
 
 /** The connection stays the caller's to close. */
 export class RedisLeaderNotes implements LeaderNotes {

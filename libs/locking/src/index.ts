@@ -8,3 +8,4 @@ export { LOCK_FUNCTIONS, LOCK_KEYS, lockRequestArguments } from "./lock-scripts.
 export * from "./master-roster.ts";
 export * from "./redis-leader-election.ts";
 export * from "./redis-lock-manager.ts";
+export * from "./turn.ts";

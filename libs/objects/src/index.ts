@@ -12,6 +12,8 @@ export * from "./instance-policy.ts";
 export * from "./ip-address.ts";
 export * from "./level-parameters.ts";
 export * from "./mac.ts";
+export * from "./machine-configuration.ts";
+export * from "./master-servers.ts";
 export * from "./model.ts";
 export * from "./names.ts";
 export * from "./names-validation.ts";

@@ -2,6 +2,7 @@
  * Where everything lies on a machine of a real cluster, and which ports are taken there. Daemons' configuration files
  * name these paths; packages, systemd units and `gannet-admin` put things there. Pure strings.
  */
+import path from "node:path";
 
 export const SYSTEM_LAYOUT = {
   configurationDir: "/etc/gannet",
@@ -56,3 +57,9 @@ export const SYSTEM_PORTS = {
   masterMetrics: 9105,
   agentMetrics: 9106,
 } as const;
+
+/** A path of the system below another root, where several machines share one; one that lies there already stays. */
+export function below(root: string, name: string): string {
+  const prefix = path.resolve(root);
+  return prefix === "/" || name === prefix || name.startsWith(`${prefix}/`) ? name : path.join(prefix, name);
+}

@@ -59,6 +59,7 @@ export { OobCommand } from "./node/oob-command.ts";
 export { NodePowercycle } from "./node/powercycle.ts";
 export { NodeQueryStorage } from "./node/query-storage.ts";
 export { NodeQueryvols } from "./node/queryvols.ts";
+export { NodeQuiesce } from "./node/quiesce.ts";
 export { NodeRemove } from "./node/remove.ts";
 export { RepairNodeStorage } from "./node/repair-storage.ts";
 export { RestrictedCommand } from "./node/restricted-command.ts";

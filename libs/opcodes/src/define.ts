@@ -149,6 +149,8 @@ export interface OpcodeDeclaration<
   readonly summary: string | null;
   readonly rapi: readonly JobRoute[];
   readonly cli: CliCommand | null;
+  /** It takes a user who may do everything (README, "Who may do what"): the whole cluster may be lost by it. */
+  readonly needsRoot?: true;
   /** All parameters, the common ones too; unknown keys are refused. */
   readonly schema: z.ZodType<OpcodeParams<Params>>;
 }

@@ -4,9 +4,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { ConfigurationError } from "@gannet/errors";
 import { finishReplacement, replaceFiles } from "./private-files.ts";
-import { createAuthority, signingKey } from "./signing.ts";
+import { CA_DAYS, createAuthority, signingKey, signRevocations } from "./signing.ts";
 
-const VALID_DAYS = 3650;
 const FILES = { cert: "ca.pem", key: "ca.key" } as const;
 
 export interface CertificateAuthority {
@@ -57,7 +56,7 @@ export async function newAuthority(): Promise<AuthorityPair> {
       ["OU", "authority"],
       ["CN", "Gannet cluster authority"],
     ],
-    VALID_DAYS,
+    CA_DAYS,
   );
 }
 
@@ -72,6 +71,14 @@ export async function storeCa(dir: string, { certificate, key }: AuthorityPair):
     [FILES.cert]: { content: certificate, mode: 0o644 },
   });
   return { ...filesIn(dir), certificate: checked };
+}
+
+/**
+ * The authority's list of revoked certificates, for programs that look at nothing else (qemu's), PEM.
+ * @param serials - in hexadecimal digits
+ */
+export async function revocationList(ca: CertificateAuthority, serials: readonly string[]): Promise<string> {
+  return await signRevocations({ certificate: ca.certificate, key: signingKey(await readFile(ca.keyFile)) }, serials);
 }
 
 function filesIn(dir: string): { readonly certFile: string; readonly keyFile: string } {

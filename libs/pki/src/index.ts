@@ -9,6 +9,7 @@ export {
   certificatesIn,
   createSigningRequest,
   fingerprintOf,
+  hasSignedRevocations,
   type KeyAndRequest,
   requestedKey,
 } from "./signing.ts";

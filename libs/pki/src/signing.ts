@@ -39,6 +39,8 @@ export interface Signer {
 type KeyAlgorithm = webcrypto.EcKeyImportParams & { hash: string };
 
 export const DAY_MS = 24 * 60 * 60 * 1000;
+/** As long as an authority is valid. */
+export const CA_DAYS = 3650;
 /** The longest common name X.509 allows (RFC 5280, ub-common-name). A longer name stands in the SANs alone. */
 export const COMMON_NAME_CHARS = 64;
 /** Clocks of a cluster are not all the same to the second. */
@@ -118,6 +120,40 @@ export async function signCertificate(signer: Signer, owner: KeyObject, content:
     ],
   });
   return pemOf(made.rawData);
+}
+
+/**
+ * A list of revoked certificates, PEM (RFC 5280, 5). It is valid as long as its signer: who takes longer than that to
+ * get the next one does not stop working.
+ * @param serials - in hexadecimal digits
+ */
+export async function signRevocations(signer: Signer, serials: readonly string[]): Promise<string> {
+  const x509 = await loadX509();
+  const { notBefore: thisUpdate, notAfter: nextUpdate } = validity(CA_DAYS, signer.certificate.validToDate);
+  const list = await x509.X509CrlGenerator.create({
+    ...{ thisUpdate, nextUpdate },
+    issuer: new x509.X509Certificate(signer.certificate.raw).subjectName,
+    signingAlgorithm: algorithmOf(signer.key),
+    signingKey: toCryptoKey(signer.key, "sign"),
+    // Without a reason the library writes an empty list of extensions, which the standard does not allow.
+    entries: [...new Set(serials.map((serial) => serial.toUpperCase()))].map((serialNumber) => ({
+      ...{ serialNumber, revocationDate: thisUpdate, reason: x509.X509CrlReason.cessationOfOperation },
+    })),
+  });
+  const lines =
+    Buffer.from(list.rawData)
+      .toString("base64")
+      .match(/.{1,64}/g) ?? [];
+  return ["-----BEGIN X509 CRL-----", ...lines, "-----END X509 CRL-----", ""].join("\n");
+}
+
+/**
+ * Whether an authority has signed a list of revoked certificates.
+ * @throws Error when it cannot be read
+ */
+export async function hasSignedRevocations({ publicKey }: X509Certificate, list: string): Promise<boolean> {
+  const x509 = await loadX509();
+  return await new x509.X509Crl(list).verify({ publicKey: toCryptoKey(publicKey, "verify") });
 }
 
 /** A certificate that nobody issues, with its key. */

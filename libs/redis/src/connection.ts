@@ -1,7 +1,7 @@
 /** Connections to Redis, the only ones in this project: over a unix socket, by URL, or through Sentinel. */
 import { OpPrereqError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
-import { type RedisOptions as AllRedisOptions, Redis } from "ioredis";
+import { type RedisOptions as AllRedisOptions, Redis, SentinelConnector, SentinelIterator } from "ioredis";
 import { FailoverWatch } from "./failover-watch.ts";
 import { patiently } from "./patience.ts";
 import { confirmBy, type ReplicationRule } from "./replication.ts";
@@ -14,6 +14,16 @@ export interface RedisSecrets {
   readonly ca?: string;
   /** PEM texts that the client shows to servers which ask for a certificate. */
   readonly certificate?: { readonly cert: string; readonly key: string };
+  /** Asked for at each new connection, where authority and certificate may change while the process runs. */
+  readonly current?: () => RedisTls;
+}
+
+/** Both sides of a TLS connection: whom the client trusts, and what it shows. */
+export type RedisTls = Pick<RedisSecrets, "ca" | "certificate">;
+
+export interface SentinelPlace {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** Where Redis is. */
@@ -22,7 +32,8 @@ export type RedisAddress = (
   | { readonly kind: "url"; readonly url: string }
   | {
       readonly kind: "sentinel";
-      readonly sentinels: readonly { readonly host: string; readonly port: number }[];
+      /** Grows when {@link learnSentinels} is told of more. */
+      readonly sentinels: SentinelPlace[];
       /** The name by which the sentinels know the Redis they watch. */
       readonly name: string;
     }
@@ -31,6 +42,8 @@ export type RedisAddress = (
     /** Scripts that are declared `confirmed` wait accordingly; without it they wait for nothing but the server's disk. */
     readonly replication?: ReplicationRule;
   };
+
+export type SentinelAddress = RedisAddress & { readonly kind: "sentinel" };
 
 export interface ConnectionOptions {
   /** Shown by `CLIENT LIST` and in logs: `master:ledger`. */
@@ -76,9 +89,42 @@ const NOT_THE_PRIMARY = /^(READONLY|LOADING|MASTERDOWN|UNBLOCKED) /;
 export function connectRedis(address: RedisAddress, options: ConnectionOptions): Redis {
   const redis = new SteadyRedis({ ...endpointOptions(address), ...behaviour(options, address.kind) }, watchOf(address));
   const { replication } = address;
-  if (replication !== undefined && replication.replicas > 0) confirmBy(redis, replication);
+  if (replication !== undefined) confirmBy(redis, replication);
   logTransitions(redis, options);
   return redis;
+}
+
+/**
+ * From now on the process asks these sentinels, too: each connection with this address when it looks for the primary
+ * the next time, and at once whoever listens for failovers. The address keeps those that it has.
+ */
+export function learnSentinels(address: SentinelAddress, sentinels: readonly SentinelPlace[]): void {
+  const known = new Set(address.sentinels.map(({ host, port }) => `${host} ${port}`));
+  const added = sentinels.filter(({ host, port }) => !known.has(`${host} ${port}`));
+  address.sentinels.push(...added);
+  FailoverWatch.learn(address, added);
+}
+
+/** Goes round the address's own list, which grows; a round may last until there is a sentinel that answers. */
+class LearningIterator extends SentinelIterator {
+  readonly #known: readonly SentinelPlace[];
+
+  constructor(known: SentinelPlace[]) {
+    super(known);
+    this.#known = known;
+  }
+
+  override next(): ReturnType<SentinelIterator["next"]> {
+    for (const place of this.#known) this.add(place);
+    return super.next();
+  }
+}
+
+class LearningConnector extends SentinelConnector {
+  constructor(options: ConstructorParameters<typeof SentinelConnector>[0]) {
+    super(options);
+    this.sentinelIterator = new LearningIterator(options.sentinels as SentinelPlace[]);
+  }
 }
 
 /** A connection that goes on until its owner closes it, whatever happens while it connects. */
@@ -123,7 +169,7 @@ class SteadyRedis extends Redis {
 
 function watchOf(address: RedisAddress): FailoverWatch | undefined {
   if (address.kind !== "sentinel") return undefined;
-  const { sentinels: _, name: __, kind: ___, replication: ____, ...secrets } = address;
+  const secrets = secretsOf(address);
   const scheme = address.ca === undefined ? "redis" : "rediss";
   return FailoverWatch.of(address, ({ host, port }) => {
     const url = `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
@@ -150,7 +196,8 @@ export async function redisReady(redis: Redis, { timeoutMs }: { readonly timeout
  * `sentinel://host[:port][,host[:port]…]/name`. The password comes apart, from a file that only the daemon reads.
  * @throws OpPrereqError (wrong_input) naming what is wrong, without repeating a password
  */
-export function parseRedisAddress(text: string, secrets: RedisSecrets = {}): RedisAddress {
+export function parseRedisAddress(text: string, known: RedisSecrets = {}): RedisAddress {
+  const secrets = secretsOf(known);
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
     if (!path.startsWith("/")) throw badAddress("a socket's path must be absolute: unix:/run/gannet/redis.sock");
@@ -165,6 +212,16 @@ export function parseRedisAddress(text: string, secrets: RedisSecrets = {}): Red
   if (!/^\/?\d*$/.test(url.pathname) || url.search !== "" || url.hash !== "")
     throw badAddress("after the host only a database number may follow: redis://host:6379/0");
   return { kind: "url", url: text, ...secrets };
+}
+
+/** Nothing else of what holds them, such as another address. */
+function secretsOf({ password, ca, certificate, current }: RedisSecrets): RedisSecrets {
+  return {
+    ...(password === undefined ? {} : { password }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(certificate === undefined ? {} : { certificate }),
+    ...(current === undefined ? {} : { current }),
+  };
 }
 
 function parseSentinels(text: string): Pick<Extract<RedisAddress, { kind: "sentinel" }>, "sentinels" | "name"> {
@@ -208,8 +265,9 @@ function endpointOptions(address: RedisAddress): RedisOptions {
     }
     case "sentinel":
       return {
-        sentinels: [...address.sentinels],
+        sentinels: address.sentinels,
         name: address.name,
+        Connector: LearningConnector as NonNullable<RedisOptions["Connector"]>,
         sentinelRetryStrategy: reconnectDelay,
         sentinelCommandTimeout: SENTINEL_CONNECT_TIMEOUT_MS,
         ...(address.ca === undefined
@@ -222,8 +280,21 @@ function endpointOptions(address: RedisAddress): RedisOptions {
   }
 }
 
-function tlsOptions({ ca, certificate }: RedisSecrets): NonNullable<RedisOptions["tls"]> {
-  return { minVersion: "TLSv1.2", ...(ca === undefined ? {} : { ca }), ...certificate };
+function tlsOptions({ ca, certificate, current }: RedisSecrets): NonNullable<RedisOptions["tls"]> {
+  const now = current ?? (() => ({ ca, certificate }));
+  // ioredis keeps this object, and copies what it holds for each connection that it makes (tried with 6.0).
+  return {
+    minVersion: "TLSv1.2",
+    get ca() {
+      return now().ca;
+    },
+    get cert() {
+      return now().certificate?.cert;
+    },
+    get key() {
+      return now().certificate?.key;
+    },
+  };
 }
 
 function behaviour(options: ConnectionOptions, kind: RedisAddress["kind"]): RedisOptions {

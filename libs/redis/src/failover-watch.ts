@@ -8,38 +8,37 @@ import type { Redis } from "ioredis";
 export type ConnectSentinel = (place: { readonly host: string; readonly port: number }) => Redis;
 
 export interface WatchedName {
+  /** Whoever has the same list is told by the same watch. */
   readonly sentinels: readonly { readonly host: string; readonly port: number }[];
   readonly name: string;
 }
 
 const CHANNEL = "+switch-master";
-const watches = new Map<string, FailoverWatch>();
+const watches = new Map<WatchedName["sentinels"], FailoverWatch>();
 
 export class FailoverWatch {
-  readonly #key: string;
+  readonly #watched: WatchedName;
+  readonly #connect: ConnectSentinel;
   readonly #connections = new Set<Redis>();
-  readonly #sentinels: readonly Redis[];
+  readonly #sentinels: Redis[] = [];
 
-  private constructor(key: string, { sentinels, name }: WatchedName, connect: ConnectSentinel) {
-    this.#key = key;
-    this.#sentinels = sentinels.map((place) => {
-      const sentinel = connect(place);
-      // `<name> <old address> <old port> <new address> <new port>`; each sentinel says so once.
-      sentinel.on("message", (_channel: string, text: string) => {
-        if (text.startsWith(`${name} `)) this.#letGo();
-      });
-      // A subscription is made anew with each connection.
-      sentinel.subscribe(CHANNEL).catch(() => undefined);
-      return sentinel;
-    });
+  private constructor(watched: WatchedName, connect: ConnectSentinel) {
+    this.#watched = watched;
+    this.#connect = connect;
+    this.#listenTo(watched.sentinels);
   }
 
   /** The one of the process for these sentinels; it ends with the last connection. */
   static of(watched: WatchedName, connect: ConnectSentinel): FailoverWatch {
-    const key = JSON.stringify([watched.sentinels, watched.name]);
-    const watch = watches.get(key) ?? new FailoverWatch(key, watched, connect);
-    watches.set(key, watch);
+    const watch = watches.get(watched.sentinels) ?? new FailoverWatch(watched, connect);
+    watches.set(watched.sentinels, watch);
     return watch;
+  }
+
+  /** These are in the list now, too. */
+  static learn({ sentinels }: WatchedName, added: WatchedName["sentinels"]): void {
+    const watch = watches.get(sentinels);
+    if (watch !== undefined) watch.#listenTo(added);
   }
 
   add(connection: Redis): void {
@@ -49,8 +48,22 @@ export class FailoverWatch {
   remove(connection: Redis): void {
     this.#connections.delete(connection);
     if (this.#connections.size > 0) return;
-    if (watches.get(this.#key) === this) watches.delete(this.#key);
+    const { sentinels } = this.#watched;
+    if (watches.get(sentinels) === this) watches.delete(sentinels);
     for (const sentinel of this.#sentinels) sentinel.disconnect();
+  }
+
+  #listenTo(places: WatchedName["sentinels"]): void {
+    for (const place of places) {
+      const sentinel = this.#connect(place);
+      // `<name> <old address> <old port> <new address> <new port>`; each sentinel says so once.
+      sentinel.on("message", (_channel: string, text: string) => {
+        if (text.startsWith(`${this.#watched.name} `)) this.#letGo();
+      });
+      // A subscription is made anew with each connection.
+      sentinel.subscribe(CHANNEL).catch(() => undefined);
+      this.#sentinels.push(sentinel);
+    }
   }
 
   /** One that connects already asks the sentinels anew. */

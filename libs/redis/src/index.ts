@@ -6,5 +6,7 @@ export * from "./keys.ts";
 export * from "./patience.ts";
 export { confirmed, type ReplicationRule, Unconfirmed } from "./replication.ts";
 export * from "./script.ts";
+export * from "./server-certificates.ts";
 export * from "./server-configuration.ts";
+export * from "./server-control.ts";
 export * from "./unavailable.ts";

@@ -7,7 +7,7 @@ import { RedisUnreachable, redisUnavailable } from "./unavailable.ts";
 
 /** How many replicas must have what is written before it counts as done, and how long to wait for them. */
 export interface ReplicationRule {
-  /** 0 where there is one server; else half of the other servers, rounded up, as in `min-replicas-to-write`. */
+  /** May change while connections are open, and counts from then on. 0 where there is one server; else half of the other servers, rounded up, as in `min-replicas-to-write`. */
   readonly replicas: number;
   readonly timeoutMs: number;
 }
@@ -51,6 +51,7 @@ class Confirmations {
   }
 
   async confirm(): Promise<void> {
+    if (this.#rule.replicas === 0) return;
     const losses = this.#losses;
     this.#next ??= this.#underWay.then(() => {
       this.#next = undefined;

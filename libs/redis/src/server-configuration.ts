@@ -40,6 +40,8 @@ export interface RedisServerOptions extends ServerOptions {
    * primary and those make a majority; 0 for a single server.
    */
   readonly minReplicasToWrite: number;
+  /** False for one that has not shown yet that it has everything: it is not promoted. */
+  readonly promotable?: boolean;
   /** Beyond it writes are refused; data are never evicted. Without a limit the machine's memory is one. */
   readonly maxMemoryMib?: number;
 }
@@ -73,7 +75,7 @@ const FAILOVER_TIMEOUT_MS = 15_000;
 
 /** `redis.conf` of a master candidate. @throws OpPrereqError (wrong_input) naming what cannot stand in it */
 export function redisConfiguration(options: RedisServerOptions): string {
-  const { primary, minReplicasToWrite, maxMemoryMib, password, listen } = options;
+  const { primary, minReplicasToWrite, maxMemoryMib, password, listen, promotable = true } = options;
   return text([
     ...serverLines(options),
     `masterauth ${quoted(password)}`,
@@ -93,6 +95,7 @@ export function redisConfiguration(options: RedisServerOptions): string {
     "repl-diskless-sync yes",
     "repl-diskless-sync-delay 0",
     "replica-read-only yes",
+    `replica-priority ${replicaPriority({ promotable })}`,
     `replica-announce-ip ${listen.address}`,
     `replica-announce-port ${whole(listen.port, "port")}`,
     ...(primary === undefined ? [] : [`replicaof ${endpoint(primary)}`]),
@@ -116,6 +119,11 @@ export function sentinelConfiguration(options: SentinelOptions): string {
     // Nobody who reaches it over the network can make it run a program.
     "sentinel deny-scripts-reconfig yes",
   ]);
+}
+
+/** Redis' own two: one that may be promoted has its default, and 0 stands for never. */
+export function replicaPriority({ promotable }: { readonly promotable: boolean }): number {
+  return promotable ? 100 : 0;
 }
 
 function serverLines({ directory, listen, password, tls }: ServerOptions): readonly string[] {

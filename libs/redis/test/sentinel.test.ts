@@ -1,6 +1,17 @@
 /** Connections by way of real Sentinels, over mutual TLS, when the primary dies. */
+import { once } from "node:events";
+import { connect } from "node:tls";
 import { Unavailable } from "@gannet/errors";
-import { connectRedis, defineScript, parseRedisAddress, type Redis, redisReady, Unconfirmed } from "@gannet/redis";
+import {
+  connectRedis,
+  defineScript,
+  parseRedisAddress,
+  type Redis,
+  redisReady,
+  reloadCertificates,
+  restartSentinel,
+  Unconfirmed,
+} from "@gannet/redis";
 import { type RedisGroup, type RedisGroupMember, startRedisGroup } from "@gannet/testing";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
@@ -74,6 +85,54 @@ test("many at once share one wait", async () => {
   const after = Number(/cmdstat_wait:calls=(\d+)/.exec(await redis.info("commandstats"))?.[1]);
   expect(after - before).toBeGreaterThan(0);
   expect(after - before).toBeLessThan(20);
+});
+
+/** The serial number of what a new connection is shown. */
+async function shownOn(port: number): Promise<string> {
+  const { ca, certificate } = group.address;
+  const socket = connect({ host: "127.0.0.1", port, ...(ca === undefined ? {} : { ca }), ...certificate });
+  await once(socket, "secureConnect");
+  const { serialNumber } = socket.getPeerCertificate();
+  socket.destroy();
+  return serialNumber;
+}
+
+test("renewed certificates are taken while all of them run", async () => {
+  await vi.waitFor(() => put.run(redis, ["before"], ["1"]), { timeout: 20_000 });
+  const ports = [...group.members, ...group.sentinelPorts.map((port) => ({ port }))].map(({ port }) => port);
+  const before = new Set(await Promise.all(ports.map(shownOn)));
+  const connections = await Promise.all(group.members.map(({ client }) => client.client("ID")));
+  const processes = group.members.map(({ pid }) => pid);
+  expect(before.size).toBe(1);
+
+  await group.renewCertificate();
+  const changedMs = Date.now();
+  expect(new Set(await Promise.all(ports.map(shownOn)))).toEqual(before);
+  const { kind: _, sentinels: __, name: ___, replication: ____, ...secrets } = group.address;
+  for (const { port } of group.members) await reloadCertificates(`127.0.0.1:${port}`, secrets);
+  const restarted = (sinceMs: number) =>
+    Promise.all(group.sentinelPorts.map((port) => restartSentinel(`127.0.0.1:${port}`, secrets, sinceMs)));
+  expect(await restarted(changedMs)).toEqual([true, true, true]);
+
+  const after = new Set(await Promise.all(ports.map(shownOn)));
+  expect(after.size).toBe(1);
+  expect(after).not.toEqual(before);
+  // Nothing of Redis was restarted, and what was connected is connected still.
+  expect(group.members.map(({ pid }) => pid)).toEqual(processes);
+  expect(await Promise.all(group.members.map(({ client }) => client.client("ID")))).toEqual(connections);
+  await vi.waitFor(() => put.run(redis, ["after"], ["1"]), { timeout: 20_000 });
+  expect(await restarted(changedMs - 60_000)).toEqual([false, false, false]);
+});
+
+test("a connection that is made anew shows, and trusts, what is there then", async () => {
+  const { ca, certificate } = group.address;
+  let isRenewed = false;
+  const current = () => ({ ...(ca === undefined ? {} : { ca }), ...(isRenewed && certificate ? { certificate } : {}) });
+  const live = connectRedis({ ...group.address, current }, { name: "live" });
+  await expect(redisReady(live, { timeoutMs: 1_000 })).rejects.toThrow(Unavailable);
+  isRenewed = true;
+  await redisReady(live, { timeoutMs: 10_000 });
+  live.disconnect();
 });
 
 test("a primary that has lost its replicas takes no writes, and says what that may mean", async () => {

@@ -30,6 +30,10 @@ export interface RedisGroup extends AsyncDisposable {
   /** By way of the sentinels; with the rule that as many replicas confirm as make a majority with the primary. */
   readonly address: RedisAddress & { readonly kind: "sentinel" };
   readonly members: readonly RedisGroupMember[];
+  /** Of the sentinels, which are started again when they end by themselves. */
+  readonly sentinelPorts: readonly number[];
+  /** Put a new certificate, for a new key, into the files that all of them were started with. */
+  renewCertificate(): Promise<void>;
   /** The one that leads now, as the sentinels say. */
   primary(): Promise<RedisGroupMember>;
 }
@@ -47,7 +51,9 @@ export async function startRedisGroup({ size = 3 } = {}): Promise<RedisGroup> {
   const root = await mkdtemp(join(tmpdir(), "gannet-redis-group-"));
   const ca = await createCa({ dir: join(root, "ca") });
   const tlsDir = join(root, "tls");
-  await issueCertificate({ ca, name: "redis", usage: "redis", dir: tlsDir, sans: [HOST] });
+  const issue = (...names: readonly string[]) =>
+    issueCertificate({ ca, name: "redis", usage: "redis", dir: tlsDir, sans: [HOST, ...names] });
+  await issue();
   const file = (name: keyof typeof IDENTITY_FILES) => join(tlsDir, IDENTITY_FILES[name]);
   const tls = { certificateFile: file("cert"), keyFile: file("key"), caFile: file("ca") };
   const text = (name: keyof typeof IDENTITY_FILES) => readFile(file(name), "utf8");
@@ -115,6 +121,10 @@ export async function startRedisGroup({ size = 3 } = {}): Promise<RedisGroup> {
       replication: { replicas, timeoutMs: WAIT_MS },
     },
     members,
+    sentinelPorts: sentinels.map(({ port }) => port),
+    async renewCertificate() {
+      await issue("renewed");
+    },
     async primary() {
       for (const sentinel of sentinels) {
         const said = await sentinel.client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SENTINEL_NAME);
@@ -169,7 +179,12 @@ class Server implements RedisGroupMember {
   }
 
   async start(): Promise<void> {
-    this.#child = spawn(BINARY, this.#argv, { stdio: "ignore" });
+    const child = spawn(BINARY, this.#argv, { stdio: "ignore" });
+    this.#child = child;
+    // As its service does it; one that was killed stays dead until somebody starts it.
+    child.once("exit", (code) => {
+      if (code === 0 && this.#child === child) void this.start();
+    });
     await redisReady(this.client, { timeoutMs: 10_000 });
   }
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
-import { SYSTEM_LAYOUT } from "@gannet/objects";
+import { below, SYSTEM_LAYOUT } from "@gannet/objects";
 import { parseRedisAddress, type RedisAddress } from "@gannet/redis";
 import { z } from "zod";
 
@@ -62,12 +62,6 @@ export async function readMasterMachine({ root, config }: MachineOptions): Promi
     stateDir: at(stateDir),
     identityDir: at(identityDir),
   };
-}
-
-/** A path of the system below another root; one that lies there already stays. */
-export function below(root: string, name: string): string {
-  const prefix = path.resolve(root);
-  return prefix === "/" || name === prefix || name.startsWith(`${prefix}/`) ? name : path.join(prefix, name);
 }
 
 async function readJson(file: string): Promise<unknown> {

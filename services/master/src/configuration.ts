@@ -4,6 +4,7 @@ import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
 import { SYSTEM_PORTS } from "@gannet/objects";
 import { z } from "zod";
+import { masterServers } from "./leadership/known-servers.ts";
 import { DEFAULT_LOGIN_LIMITS, type LoginLimits } from "./rapi/login-limiter.ts";
 import { DEFAULT_FILE_ROOTS } from "./rapi/rights.ts";
 
@@ -12,6 +13,8 @@ const absolutePath = z.string().startsWith("/");
 const masterConfiguration = z.strictObject({
   /** Name of the node that this master runs on. */
   nodeName: z.string().min(1),
+  /** This machine's Redis and Sentinel, which the leader keeps in step with the other masters'. */
+  servers: masterServers.optional(),
   /** Redis' address, as `parseRedisAddress` of @gannet/redis reads it. */
   redis: z.string(),
   /** File that holds Redis' password. */
@@ -23,7 +26,7 @@ const masterConfiguration = z.strictObject({
   redisKeyFile: absolutePath.optional(),
   /**
    * How many of Redis' replicas must have what is written before it counts as done: half of the other servers,
-   * rounded up; 0 where there is one server.
+   * rounded up; 0 where there is one server. Where the leader looks after the servers it says how many.
    */
   redisReplicasToWait: z.int().min(0).default(0),
   /** How long to wait for them; less than a third of the lease, so that a leader can try twice. */
@@ -89,11 +92,14 @@ const masterConfiguration = z.strictObject({
       intervalS: z.number().positive().default(30),
       /** Between two verifications of all disks, in seconds. */
       verifyDisksS: z.number().positive().default(300),
+      /** Between two rounds of the site's hooks of the watcher, in seconds. */
+      hooksS: z.number().positive().default(300),
     })
-    .transform(({ enabled, intervalS, verifyDisksS }) => ({
+    .transform(({ enabled, intervalS, verifyDisksS, hooksS }) => ({
       enabled,
       intervalMs: intervalS * 1000,
       verifyDisksMs: verifyDisksS * 1000,
+      hooksMs: hooksS * 1000,
     }))
     .prefault({}),
   /** The watcher starts the instances of a dead node elsewhere when it is proven to be dead; the same on all masters. */

@@ -6,9 +6,10 @@ import { parseArgs } from "node:util";
 import { RedisConfigStore, RedisJoinTokens, RedisLeaderNotes } from "@gannet/config-store";
 import { exitCodeOf, GannetError, OpPrereqError, Unavailable } from "@gannet/errors";
 import { BullWakeQueue, type JobLedger, RedisJobLedger } from "@gannet/job-ledger";
-import { type Leadership, MasterRoster, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
+import { type Leadership, MasterRoster, MastersTurn, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
+import { hostAndPort } from "@gannet/objects";
 import { certificateValidity, IDENTITY_FILES } from "@gannet/pki";
-import { connectRedis, parseRedisAddress, type RedisAddress } from "@gannet/redis";
+import { connectRedis, parseRedisAddress, patiently, type Redis, type RedisSecrets } from "@gannet/redis";
 import { createNodeClient } from "@gannet/rpc";
 import { createLogger, createMetricsRegistry, type Logger, serviceManager, tryMetricsServer } from "@gannet/telemetry";
 import {
@@ -22,8 +23,9 @@ import { readDomainSecret } from "./domain-secret.ts";
 import { carriesSecrets, SecretVault } from "./executor/secret-vault.ts";
 import { acceptLoss, WatermarkFile } from "./leader-watermark.ts";
 import { RedisGuard } from "./leader-watermark-guard.ts";
+import { KnownServers } from "./leadership/known-servers.ts";
 import { Masters } from "./leadership/masters.ts";
-import { hostAndPort, rapiPlaceOf } from "./leadership/rapi-place.ts";
+import { rapiPlaceOf } from "./leadership/rapi-place.ts";
 import { eligible, StandbyWatch } from "./leadership/standby.ts";
 import { MemoryLiveState } from "./live-state/live-state.ts";
 import { LOGICAL_UNITS, unavailableIn } from "./logical-units/registry.ts";
@@ -32,6 +34,8 @@ import { Joining } from "./membership/joining.ts";
 import { keepMasterIdentity, MasterIdentity, ownIdentities } from "./membership/master-identity.ts";
 import { masterSecrets } from "./membership/master-secrets.ts";
 import { NodeCertificates } from "./membership/node-certificates.ts";
+import { certificatesInUse, OwnServers } from "./membership/own-servers.ts";
+import { redisClientTls } from "./membership/redis-client-tls.ts";
 import { MasterMetrics } from "./metrics/master-metrics.ts";
 import { readinessOf } from "./metrics/readiness.ts";
 import { instanceConsole } from "./nodes/instance-console.ts";
@@ -40,7 +44,7 @@ import { AuditLog } from "./rapi/audit-log.ts";
 import { contactText, LeaderForwarding } from "./rapi/leader-forwarding.ts";
 import type { TlsIdentity } from "./rapi/rapi-deps.ts";
 import { createRapiServer } from "./rapi/rapi-server.ts";
-import { createRefusingServer } from "./rapi/refusing-server.ts";
+import { createRefusingServer, type RefusingServer } from "./rapi/refusing-server.ts";
 import { TlsFiles } from "./rapi/tls-files.ts";
 import { lead } from "./term.ts";
 import { GANNET_VERSION } from "./version.ts";
@@ -51,6 +55,8 @@ const CANDIDACY_PAUSE_MS = 500;
 const START_PATIENCE_MS = 2_000;
 /** After the order to stop; longer than the executor's grace, shorter than supervisors wait before they kill. */
 const STOP_DEADLINE_MS = 15_000;
+/** Redis has just answered. */
+const NOTES_PATIENCE_MS = 60_000;
 const MANAGER = serviceManager();
 
 async function main(): Promise<void> {
@@ -75,7 +81,8 @@ async function main(): Promise<void> {
 
 /** Everything from the first connection to the last, until `stop` is aborted. */
 async function serve(configuration: MasterConfiguration, logger: Logger, stop: AbortSignal): Promise<void> {
-  const address = await redisAddress(configuration);
+  const knownServers = await serversFrom(configuration);
+  const { address } = knownServers;
   const connect = (name: string) => connectRedis(address, { name: `master:${name}`, logger });
   const tls = {
     cert: await readFile(configuration.rapi.certificateFile),
@@ -87,9 +94,13 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const registry = createMetricsRegistry(configuration.metrics);
   const readiness = () => readinessOf(guard, leadership);
   const metricsServer = await tryMetricsServer(configuration.metrics, { registry, readiness, logger });
-  await untilTrusted(guard, { ...configuration.rapi, tls }, stop);
+  const standIn = await untilTrusted(guard, { ...configuration.rapi, tls }, stop);
   if (stop.aborted) return await guard.close();
   const configStore = await RedisConfigStore.open({ address, name: "master", logger });
+  const notes = new RedisLeaderNotes(connect("notes"));
+  // No write of this process counts before it is known how many replicas have to have it.
+  await patiently(() => knownServers.read(notes), { forMs: NOTES_PATIENCE_MS, signal: stop });
+  void knownServers.follow(notes, logger, stop);
   const queue: BullWakeQueue = new BullWakeQueue({
     address,
     name: "master",
@@ -103,7 +114,6 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
     leaseMs: configuration.leaseMs,
     contact: () => contactText({ ...rapiPlace(), certificate: shown.cert.toString() }),
   });
-  const notes = new RedisLeaderNotes(connect("notes"));
   const { watcher, automaticFailover } = configuration;
   const live = new MemoryLiveState();
   const current = () => (leadership?.lost.aborted === false ? { epoch: leadership.epoch } : undefined);
@@ -120,8 +130,19 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   const secrets = new SecretVault();
   const authority = await ClusterAuthority.open(configuration.caDir, logger);
   const identity = await MasterIdentity.open({ authority, ...ownIdentities(configuration), logger });
-  const nodeCertificates = new NodeCertificates({ authority, identity });
-  void keepMasterIdentity({ identity, configStore, logger }, stop);
+  const nodeCertificates = new NodeCertificates({
+    authority,
+    identity,
+    masters: async () => {
+      const { masters: all } = await masters.survey();
+      return all.map((each) => (each.name === configuration.nodeName ? { ...each, certificates: inUse() } : each));
+    },
+  });
+  const serversRedis = connect("servers");
+  const ownServers = ownServersOf(configuration, { secrets: address, redis: serversRedis, logger });
+  void ownServers?.keep(stop);
+  void keepMasterIdentity({ identity, ownServers, configStore, logger }, stop);
+  const inUse = () => (ownServers === undefined ? certificatesInUse(identity.live.identity) : ownServers.inUse);
   const certificates = [
     ...[IDENTITY_FILES.cert, IDENTITY_FILES.ca].map((file) => path.join(configuration.identityDir, file)),
     configuration.rapi.certificateFile,
@@ -138,7 +159,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   configStore.onChange((view) => {
     nodes.refresh(view);
     // Where there are replicas a change may be seen before they have it; the guard itself looks for what they have.
-    if (address.replication === undefined) guard.saw({ configurationSerial: view.serial });
+    if (address.replication?.replicas === 0) guard.saw({ configurationSerial: view.serial });
   });
   const { nodeName } = configuration;
   const rapiPlace = () => rapiPlaceOf(configuration, configStore.view);
@@ -150,6 +171,8 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
       address: hostAndPort(rapiPlace()),
       version: GANNET_VERSION,
       serial: configStore.view.serial,
+      certificates: inUse(),
+      servers: configuration.servers,
     }),
     logger,
   });
@@ -179,7 +202,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
         configStore,
         ledger,
         submit,
-        masterSecrets: () => masterSecrets(configuration),
+        masterSecrets: () => masterSecrets(configuration, knownServers.redis),
         now: () => Date.now() / 1000,
         logger,
       }),
@@ -201,7 +224,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
       refusal: () => guard.refusal,
       clock: Date.now,
     },
-    { ...configuration.rapi, loginLimits: loginLimits(configuration) },
+    { ...configuration.rapi, loginLimits: loginLimits(configuration), standIn },
   );
   const showAnother = (changed: TlsIdentity) => {
     shown = changed;
@@ -246,6 +269,8 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
           automaticFailover,
           nodeName,
           masters,
+          knownServers,
+          serversRedis,
           onOpcodeEnd: (end) => metrics.opcodeEnded(end),
         },
         stop,
@@ -262,6 +287,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   await metricsServer?.stop();
   metrics.close();
   metricsRedis.disconnect();
+  serversRedis.disconnect();
   tlsFiles.stop();
   await rapi.stop();
   await audit.close();
@@ -279,19 +305,25 @@ function giveUpStopping(logger: Logger): never {
   process.exit(exitCodeOf(new Unavailable("")));
 }
 
-/** Wait until Redis is there and has all its data; clients are told what is waited for. */
+/**
+ * Wait until Redis is there and has all its data; clients are told what is waited for.
+ * @returns what tells them, until the remote API takes its place; undefined where it was not needed
+ */
 async function untilTrusted(
   guard: RedisGuard,
   rapi: { readonly host: string; readonly port: number; readonly tls: TlsIdentity },
   stop: AbortSignal,
-): Promise<void> {
+): Promise<RefusingServer | undefined> {
   const soon = AbortSignal.any([stop, AbortSignal.timeout(START_PATIENCE_MS)]);
-  if (await isTrusted(guard, soon)) return;
-  const reason = () => guard.refusal ?? new Unavailable("The master waits for Redis, which is not reachable");
+  if (await isTrusted(guard, soon)) return undefined;
+  let isReached = false;
+  const reason = () =>
+    guard.refusal ??
+    new Unavailable(isReached ? "The master is starting" : "The master waits for Redis, which is not reachable");
   const server = await createRefusingServer({ ...rapi, reason });
   MANAGER.ready();
-  await isTrusted(guard, stop);
-  await server.stop();
+  isReached = await isTrusted(guard, stop);
+  return server;
 }
 
 function isTrusted(guard: RedisGuard, signal: AbortSignal): Promise<boolean> {
@@ -301,7 +333,7 @@ function isTrusted(guard: RedisGuard, signal: AbortSignal): Promise<boolean> {
   );
 }
 
-async function redisAddress(configuration: MasterConfiguration): Promise<RedisAddress> {
+async function serversFrom(configuration: MasterConfiguration): Promise<KnownServers> {
   const text = async (file: string | undefined) =>
     file === undefined ? undefined : (await readFile(file, "utf8")).trim();
   const password = await text(configuration.redisPasswordFile);
@@ -312,9 +344,20 @@ async function redisAddress(configuration: MasterConfiguration): Promise<RedisAd
     ...(password === undefined ? {} : { password }),
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined || key === undefined ? {} : { certificate: { cert, key } }),
+    current: redisClientTls(configuration),
   });
   const { redisReplicasToWait: replicas, redisWaitMs: timeoutMs } = configuration;
-  return replicas === 0 ? address : { ...address, replication: { replicas, timeoutMs } };
+  return new KnownServers(configuration.redis, address, { replicas, timeoutMs });
+}
+
+/** Undefined where this machine has none, or somebody else looks after their certificates. */
+function ownServersOf(
+  { redisTlsDir: tlsDir, servers, nodeName: holder }: MasterConfiguration,
+  { secrets, redis, logger }: { readonly secrets: RedisSecrets; readonly redis: Redis; readonly logger: Logger },
+): OwnServers | undefined {
+  if (tlsDir === undefined || servers === undefined) return undefined;
+  const turn = new MastersTurn(redis, { name: "certificates", holder });
+  return new OwnServers({ tlsDir, servers, secrets, turn, logger });
 }
 
 main().then(

@@ -4,11 +4,14 @@
 import type { Fence, LeaderNotes } from "@gannet/config-store";
 import type { WakeQueue } from "@gannet/job-ledger";
 import type { Leadership } from "@gannet/locking";
+import type { Redis } from "@gannet/redis";
 import { Executor, type ExecutorOptions } from "./executor/executor.ts";
 import { keepArchiving } from "./executor/job-archiving.ts";
 import { keepAging } from "./executor/lock-aging.ts";
 import type { RedisGuard } from "./leader-watermark-guard.ts";
 import { keepConfigurationCopies } from "./leadership/configuration-copies.ts";
+import type { KnownServers } from "./leadership/known-servers.ts";
+import { keepMasterServers } from "./leadership/master-servers-keeper.ts";
 import type { Handover, Masters } from "./leadership/masters.ts";
 import { Office } from "./leadership/office.ts";
 import type { MemoryLiveState } from "./live-state/live-state.ts";
@@ -16,7 +19,9 @@ import { keepCertificates } from "./membership/certificate-keeper.ts";
 import { NodeWatcher } from "./nodes/node-watcher.ts";
 import { type FailoverSettings, NodeFailover } from "./watcher/failover/node-failover.ts";
 import { SelfFenceKeeper } from "./watcher/failover/self-fence-keeper.ts";
+import { OfflineNodes } from "./watcher/offline-nodes.ts";
 import { Watcher, type WatcherSettings } from "./watcher/watcher.ts";
+import { WatcherHooks } from "./watcher/watcher-hooks.ts";
 
 export interface TermOptions extends Omit<ExecutorOptions, "fence" | "lost" | "live"> {
   readonly live: MemoryLiveState;
@@ -29,7 +34,10 @@ export interface TermOptions extends Omit<ExecutorOptions, "fence" | "lost" | "l
   readonly automaticFailover: FailoverSettings;
   /** Of this master. */
   readonly nodeName: string;
-  readonly masters: Pick<Masters, "inOffice">;
+  readonly masters: Pick<Masters, "inOffice" | "survey">;
+  readonly knownServers: KnownServers;
+  /** The leader's connection for looking after the masters' servers. */
+  readonly serversRedis: Redis;
 }
 
 /** Lead until the lease is lost or `stop` is aborted; everything of the term has ended when it resolves. */
@@ -57,6 +65,7 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     watcher.follow(configStore.view);
     await executor.start();
     void office.keepAddress(over);
+    void keepMasterServers({ ...options, fence: { epoch } }, over);
     void keepConfigurationCopies({ ...options, fence: { epoch } }, over);
     // A look that is under way at the end is not waited for: it is fenced, like all that a term writes.
     void keepAging({ ...options, fence: { epoch } }, over);
@@ -84,7 +93,9 @@ function watch(options: TermOptions & { readonly fence: Fence }, over: AbortSign
   if (!watcher.enabled) return;
   const clocks = { clock: Date.now, monotonic: () => performance.now() };
   const nodeFailover = isOn ? new NodeFailover({ ...options, ...clocks, settings: failover, selfFences }) : undefined;
-  void new Watcher({ ...options, settings: watcher, failover: nodeFailover }).run(over);
+  const hooks = new WatcherHooks({ ...options, intervalMs: watcher.hooksMs });
+  const offlineNodes = new OfflineNodes(options);
+  void new Watcher({ ...options, settings: watcher, failover: nodeFailover, hooks, offlineNodes }).run(over);
 }
 
 /**

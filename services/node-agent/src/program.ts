@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /** `gannet-node`, for whoever sets up a node's machine. */
 import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { exitCodeOf, GannetError, OpPrereqError } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
-import { SYSTEM_LAYOUT } from "@gannet/objects";
+import { below, SYSTEM_LAYOUT } from "@gannet/objects";
 import { JoinClient } from "@gannet/rapi-client";
 import { createLogger } from "@gannet/telemetry";
 import { startAgentService } from "./join/agent-service.ts";
@@ -19,6 +20,7 @@ A token file named - is standard input: so the token does not stand in the list 
   --name NAME      of this node, where the machine calls itself something else
   --config FILE    the agent's configuration; kept when it is there and for this node
                    (default ${SYSTEM_LAYOUT.nodeConfigFile})
+  --root DIR       prefix of the system's layout; the agent is not started then
   --force          make the configuration anew
   --wait SECONDS   for the agent, and for the cluster to take the node in (default 180)
   --help`;
@@ -27,7 +29,8 @@ const OPTIONS = {
   token: { type: "string" },
   "token-file": { type: "string" },
   name: { type: "string" },
-  config: { type: "string", default: SYSTEM_LAYOUT.nodeConfigFile },
+  config: { type: "string" },
+  root: { type: "string", default: "/" },
   force: { type: "boolean", default: false },
   wait: { type: "string", default: "180" },
   help: { type: "boolean", default: false },
@@ -46,10 +49,13 @@ async function main(): Promise<void> {
   const client = await JoinClient.open(url, await tokenOf(values));
   const logger = await createLogger({ name: "gannet-node", level: "warn", format: "pretty" });
   const runner = createCommandRunner({ logger });
-  const { name, config: configFile, force } = values;
+  const { name, force } = values;
+  const root = path.resolve(values.root);
+  const configFile = values.config ?? below(root, SYSTEM_LAYOUT.nodeConfigFile);
+  const startAgent = async () => root === "/" && (await startAgentService(runner));
   await joinNode(
-    { name, configFile, force, patienceMs },
-    { client, startAgent: () => startAgentService(runner), print: (line) => console.log(line) },
+    { name, root, configFile, force, patienceMs },
+    { client, startAgent, print: (line) => console.log(line) },
   );
 }
 

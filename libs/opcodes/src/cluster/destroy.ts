@@ -9,4 +9,5 @@ export const ClusterDestroy = defineOpcode({
   summary: null,
   rapi: [],
   cli: command("cluster destroy"),
+  needsRoot: true,
 });

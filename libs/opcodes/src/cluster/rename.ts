@@ -10,4 +10,5 @@ export const ClusterRename = defineOpcode({
   summary: "name",
   rapi: [],
   cli: command("cluster rename", { args: ["name"] }),
+  needsRoot: true,
 });

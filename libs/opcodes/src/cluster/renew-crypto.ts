@@ -22,4 +22,5 @@ export const ClusterRenewCrypto = defineOpcode({
   summary: null,
   rapi: [],
   cli: command("cluster renew-crypto"),
+  needsRoot: true,
 });

@@ -90,9 +90,11 @@ const masterParts = z.object({
     .string()
     .meta({ description: "PEM of all authorities that the masters' Redis servers have certificates of." }),
   users: z.string().meta({ description: "The remote API's users file." }),
-  redis: z
-    .string()
-    .meta({ description: "Where Redis is, as the masters that there are have it in their configuration." }),
+  credentials: z.string().meta({
+    description:
+      "A user and a password for root on that machine: an API token of the user who has made the join token.",
+  }),
+  redis: z.string().meta({ description: "Where Redis is: the sentinels of the masters that there are." }),
   rapi_port: z.int(),
   node_address: z.string().meta({ description: "The primary address of the node that becomes a master's." }),
 });

@@ -1,11 +1,13 @@
 /** Of which kind a request's resource is, as rights of API tokens name it. */
 import type { ResourceKind } from "@gannet/objects";
+import type { OpcodeDeclaration, RawParams } from "../define.ts";
 import type { ResourceMethod } from "./methods.ts";
 
 /**
- * `free` tells nothing of the cluster. `account` concerns the user himself, and no token at all.
+ * `free` tells nothing of the cluster. `account` concerns the user himself, and no token at all. `stated`: the job's
+ * parameters say it, see {@link kindOfOpcode}.
  */
-export type MethodKind = ResourceKind | "free" | "account";
+export type MethodKind = ResourceKind | "free" | "account" | "stated";
 
 /** By the first word of a path below `/2`. What is not named here is the cluster's. */
 const KIND_OF_WORD: Readonly<Record<string, MethodKind>> = {
@@ -38,21 +40,41 @@ const KIND_OF_QUERY: Readonly<Record<string, ResourceKind>> = {
   node: "nodes",
 };
 
-/** By the noun in an opcode's name, for the resources that take any opcode. */
+/** By the noun in an opcode's name, for those that no resource of Ganeti's submits. */
 const KIND_OF_NOUN: Readonly<Record<string, ResourceKind>> = {
   BACKUP: "instances",
   GROUP: "groups",
   INSTANCE: "instances",
   NETWORK: "networks",
   NODE: "nodes",
+  OOB: "nodes",
+  RESTRICTED: "nodes",
 };
+
+/** By the kind of object that an opcode's parameter names. */
+const KIND_OF_TAGGED: Readonly<Record<string, ResourceKind>> = {
+  instance: "instances",
+  network: "networks",
+  node: "nodes",
+  nodegroup: "groups",
+};
+const TAGGING: ReadonlySet<string> = new Set(["OP_TAGS_DEL", "OP_TAGS_GET", "OP_TAGS_SET"]);
 
 /** @param pathParams - parts of the path by their names in the resource's path */
 export function methodKind(method: ResourceMethod, pathParams: Readonly<Record<string, string>>): MethodKind {
   const [, version, word = ""] = method.path.split("/");
   if (version !== "2") return "free";
   if (word === "query") return kindIn(KIND_OF_QUERY, pathParams.resource);
-  if (word === "opcodes" && method.kind === "job") return kindIn(KIND_OF_NOUN, method.opcode.id.split("_")[1]);
+  if (word === "opcodes" && method.kind === "job")
+    return TAGGING.has(method.opcode.id) ? "stated" : kindOfOpcode(method.opcode, {});
+  return kindIn(KIND_OF_WORD, word);
+}
+
+/** Of which kind a job's opcode is, by whichever resource it is submitted: that of the resource that Ganeti has for it. */
+export function kindOfOpcode({ id, rapi: [route] }: Pick<OpcodeDeclaration, "id" | "rapi">, params: RawParams) {
+  if (TAGGING.has(id)) return kindIn(KIND_OF_TAGGED, String(params.kind));
+  if (route === undefined) return kindIn(KIND_OF_NOUN, id.split("_")[1]);
+  const [, , word] = route.path.split("/");
   return kindIn(KIND_OF_WORD, word);
 }
 

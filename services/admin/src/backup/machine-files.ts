@@ -2,8 +2,7 @@
 import type { Stats } from "node:fs";
 import { lstat, open, readdir, readlink } from "node:fs/promises";
 import path from "node:path";
-import { SYSTEM_LAYOUT } from "@gannet/objects";
-import { below } from "../master-machine.ts";
+import { below, SYSTEM_LAYOUT } from "@gannet/objects";
 import type { OwnerNames } from "../owner-names.ts";
 import { type ArchiveEntry, entryHead } from "./archive.ts";
 

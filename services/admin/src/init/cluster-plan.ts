@@ -1,5 +1,5 @@
 /** What a new cluster is to be, from the options of `gannet-admin init`, and the checks against this machine. */
-import { lookup } from "node:dns/promises";
+import { lookup, lookupService } from "node:dns/promises";
 import { access } from "node:fs/promises";
 import { isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
@@ -75,7 +75,7 @@ export const STANDARD_OPTIONS = {
 /** @throws OpPrereqError naming the option that cannot be, or what this machine lacks for it */
 export async function clusterPlan(options: InitOptions, runner: CommandRunner): Promise<ClusterPlan> {
   const name = normalizeHostName(options.name);
-  const nodeName = normalizeHostName(options.nodeName ?? hostname());
+  const nodeName = normalizeHostName(options.nodeName ?? (await ownName()));
   if (nodeName === name) throw wrong("--node-name", `${nodeName} is the cluster's own name; the two must differ`);
   const nodeAddress = await addressOf("--node-address", options.nodeAddress, nodeName);
   if (options.nodeAddress === undefined && isLoopback(nodeAddress))
@@ -121,6 +121,18 @@ export async function clusterPlan(options: InitOptions, runner: CommandRunner): 
       sentinel: number("--sentinel-port", options.sentinelPort, 65_535),
     },
   };
+}
+
+/** By which others know this machine: a host name without a domain is completed as `hostname --fqdn` does it. */
+async function ownName(): Promise<string> {
+  const name = hostname();
+  if (name.includes(".")) return name;
+  try {
+    const { hostname: full } = await lookupService((await lookup(name)).address, 0);
+    return full.startsWith(`${name}.`) ? full : name;
+  } catch {
+    return name;
+  }
 }
 
 async function addressOf(option: string, given: string | undefined, name: string): Promise<string> {

@@ -2,8 +2,7 @@
 import { chown, lchown, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
-import { SYSTEM_LAYOUT, SYSTEM_USER } from "@gannet/objects";
-import { below } from "../master-machine.ts";
+import { below, SYSTEM_LAYOUT, SYSTEM_USER } from "@gannet/objects";
 import { OwnerNames } from "../owner-names.ts";
 
 const FILES = ["masterConfigFile", "nodeConfigFile", "adminCredentialsFile", "usersFile"] as const;

@@ -20,7 +20,7 @@ const UNITS = [
   "gannet-master.service",
 ] as const;
 /** Each unit has its own limit, which systemd keeps. */
-const TIMEOUT_MS = 5 * 60_000;
+const TIMEOUT_MS = 6 * 60_000;
 
 /** systemd's, of this machine; undefined where another program looks after daemons. */
 export function systemServices(runner: CommandRunner): MachineServices | undefined {

@@ -65,12 +65,20 @@ async function primaryOf(address: RedisAddress): Promise<Endpoint> {
   }
 }
 
-function nextSteps({ clusterName, nodeName, masters, sentinels, replicasToWait }: JoinedMaster, isRunning: boolean) {
+function nextSteps({ clusterName, nodeName, masters }: JoinedMaster, isRunning: boolean): readonly string[] {
   return [
-    `${nodeName} is a master's machine of cluster ${clusterName}, one of ${masters}${isRunning ? ", and runs" : ""}`,
-    "On each other master's machine, when all have joined, put into /etc/gannet/master.json",
-    `  "redis": ${JSON.stringify(sentinels)}, "redisReplicasToWait": ${replicasToWait}`,
-    `set min-replicas-to-write ${replicasToWait} and the sentinels' quorum ${Math.floor(masters / 2) + 1} there, and restart gannet-master.`,
-    ...(masters < 3 ? ["Two masters do not survive the loss of one: let a third one join."] : []),
+    `${nodeName} is a master's machine of cluster ${clusterName}, one of ${masters}${isRunning ? ", and runs" : ""}.`,
+    "The leader takes its servers into the cluster, and tells the other masters of it, as soon as they answer",
+    "(gnt cluster masters).",
+    ...(masters === 2
+      ? [
+          "Two masters are no safer than one: when either dies the other is no majority, takes no changes, and does not",
+          "lead, until the first is back. Let a third one join.",
+        ]
+      : []),
+    ...(masters > 2 && masters % 2 === 0
+      ? [`${masters} masters survive no more deaths than ${masters - 1}: let another one join.`]
+      : []),
+    "As root gnt works here now, too.",
   ];
 }

@@ -3,28 +3,21 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { ConfigurationError, OpPrereqError } from "@gannet/errors";
-import { SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
+import { hostAndPort, masterConfigurationFile, SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
 import type { JoinAnswer } from "@gannet/opcodes";
 import {
   certificatesIn,
   createSigningRequest,
   fitsKey,
-  IDENTITY_FILES,
   installIdentity,
   type KeyAndRequest,
   replaceFiles,
   storeCa,
 } from "@gannet/pki";
 import type { JoinClient } from "@gannet/rapi-client";
-import {
-  type Endpoint,
-  parseRedisAddress,
-  type RedisAddress,
-  redisConfiguration,
-  SENTINEL_NAME,
-  sentinelConfiguration,
-} from "@gannet/redis";
+import { type Endpoint, parseRedisAddress, type RedisAddress } from "@gannet/redis";
 import type { MachinePlaces } from "../init/machine-places.ts";
+import { redisFiles } from "../redis-files.ts";
 
 export interface JoinMasterSettings {
   /** Of the node that this machine is; what its agent's configuration says when absent. */
@@ -46,8 +39,9 @@ export interface JoinedMaster {
   readonly nodeName: string;
   /** Masters with this one. */
   readonly masters: number;
-  readonly sentinels: string;
-  readonly replicasToWait: number;
+  /** `host:port` of all that there are, this machine's among them. */
+  readonly sentinels: readonly string[];
+  readonly sentinelName: string;
 }
 
 type MasterParts = NonNullable<JoinAnswer["master"]>;
@@ -84,7 +78,7 @@ export async function joinMaster(settings: JoinMasterSettings, parts: JoinMaster
   const joined = await writeRedis(parts, answer, master, redis.key);
   await places.handOver();
   // Last: with it this machine has a master.
-  await writeMasterConfiguration(places, answer, master, joined);
+  await writeMasterConfiguration(places, master, joined);
   await places.handOver();
   return joined;
 }
@@ -145,6 +139,7 @@ async function writeSecrets(places: MachinePlaces, master: MasterParts): Promise
   await replaceFiles(places.at(SYSTEM_LAYOUT.masterIdentityDir), { "cluster-domain-secret": secret });
   await write(places, SYSTEM_LAYOUT.redisPasswordFile, `${master.redis_password ?? ""}\n`);
   await write(places, SYSTEM_LAYOUT.usersFile, master.users);
+  await write(places, SYSTEM_LAYOUT.adminCredentialsFile, `${master.credentials}\n`);
 }
 
 /** Redis as a replica of the one that takes writes now, and a Sentinel that watches it. */
@@ -165,72 +160,32 @@ async function writeRedis(
       `The cluster's masters find Redis by ${master.redis}, without Sentinel: there can be no second one`,
       "environment_error",
     );
-  const own = { host: master.node_address, port: SYSTEM_PORTS.sentinel };
-  const others = address.sentinels.filter(({ host }) => host !== own.host);
+  const own = hostAndPort({ host: master.node_address, port: SYSTEM_PORTS.sentinel });
+  const others = address.sentinels.map(hostAndPort).filter((each) => each !== own);
   const masters = others.length + 1;
-  // A majority: of sentinels that agree, and of servers, the primary among them, that have what was written.
-  const [quorum, replicasToWait] = [Math.floor(masters / 2) + 1, Math.ceil(others.length / 2)];
-  const identity = (file: keyof typeof IDENTITY_FILES) =>
-    path.join(places.at(SYSTEM_LAYOUT.redisTlsDir), IDENTITY_FILES[file]);
-  const tls = { caFile: identity("ca"), certificateFile: identity("cert"), keyFile: identity("key") };
   const primary = await primaryOf(address);
-  const listen = (port: number) => ({ address: master.node_address, port });
-  const [redisDir, sentinelDir] = [places.at(SYSTEM_LAYOUT.redisDir), places.at(SYSTEM_LAYOUT.sentinelDir)];
-  for (const dir of [redisDir, sentinelDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
-  await write(
-    places,
-    SYSTEM_LAYOUT.redisConfigFile,
-    redisConfiguration({
-      ...{ directory: redisDir, listen: listen(SYSTEM_PORTS.redis), password, tls, primary },
-      minReplicasToWrite: replicasToWait,
-    }),
-  );
-  await write(
-    places,
-    SYSTEM_LAYOUT.sentinelConfigFile,
-    sentinelConfiguration({
-      ...{ directory: sentinelDir, listen: listen(SYSTEM_PORTS.sentinel), password, tls },
-      ...{ name: SENTINEL_NAME, primary, quorum },
-    }),
-  );
-  const hosts = [...others, own].map(({ host, port }) => `${host.includes(":") ? `[${host}]` : host}:${port}`);
+  for (const dir of [SYSTEM_LAYOUT.redisDir, SYSTEM_LAYOUT.sentinelDir])
+    await mkdir(places.at(dir), { recursive: true, mode: 0o700 });
+  const facts = { address: master.node_address, ports: SYSTEM_PORTS, password, masters, primary };
+  for (const [file, content] of Object.entries(redisFiles(places, facts))) await write(places, file, content);
   return {
     clusterName: answer.cluster_name,
     nodeName: answer.node_name,
     masters,
-    sentinels: `sentinel://${hosts.join(",")}/${address.name}`,
-    replicasToWait,
+    sentinels: [...others, own],
+    sentinelName: address.name,
   };
 }
 
 async function writeMasterConfiguration(
   places: MachinePlaces,
-  answer: JoinAnswer,
   master: MasterParts,
-  { sentinels, replicasToWait }: JoinedMaster,
+  { nodeName, sentinels, sentinelName }: JoinedMaster,
 ): Promise<void> {
-  const at = (dir: string, file: keyof typeof IDENTITY_FILES) => path.join(places.at(dir), IDENTITY_FILES[file]);
-  const configuration = {
-    nodeName: answer.node_name,
-    redis: sentinels,
-    redisReplicasToWait: replicasToWait,
-    redisPasswordFile: places.at(SYSTEM_LAYOUT.redisPasswordFile),
-    redisCaFile: at(SYSTEM_LAYOUT.redisTlsDir, "ca"),
-    redisCertificateFile: at(SYSTEM_LAYOUT.redisTlsDir, "cert"),
-    redisKeyFile: at(SYSTEM_LAYOUT.redisTlsDir, "key"),
-    stateDir: places.at(SYSTEM_LAYOUT.masterStateDir),
-    identityDir: places.at(SYSTEM_LAYOUT.masterIdentityDir),
-    caDir: places.at(SYSTEM_LAYOUT.caDir),
-    redisTlsDir: places.at(SYSTEM_LAYOUT.redisTlsDir),
-    rapi: {
-      port: master.rapi_port,
-      usersFile: places.at(SYSTEM_LAYOUT.usersFile),
-      certificateFile: at(SYSTEM_LAYOUT.rapiIdentityDir, "cert"),
-      keyFile: at(SYSTEM_LAYOUT.rapiIdentityDir, "key"),
-      audit: { file: places.at(SYSTEM_LAYOUT.auditLogFile) },
-    },
-  };
-  // No secret is in it.
+  const at = (port: number) => hostAndPort({ host: master.node_address, port });
+  const servers = { redis: at(SYSTEM_PORTS.redis), sentinel: at(SYSTEM_PORTS.sentinel) };
+  const facts = { nodeName, servers, sentinels, sentinelName, rapiPort: master.rapi_port };
+  const configuration = masterConfigurationFile(facts, places.root);
   await write(places, SYSTEM_LAYOUT.masterConfigFile, `${JSON.stringify(configuration, null, 2)}\n`, 0o644);
 }
 

@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { readConfiguration } from "@gannet/config-store";
+import { forgetMasterServers, readConfiguration } from "@gannet/config-store";
 import { ConfigurationError } from "@gannet/errors";
 import { type JobId, RedisJobLedger, readLedgerMarks, skipJobIds } from "@gannet/job-ledger";
 import { presentEpoch, raiseEpoch } from "@gannet/locking";
@@ -70,6 +70,8 @@ async function settle(address: RedisAddress, created: number): Promise<SettledDa
     if (configuration === undefined) throw new ConfigurationError("The backup's data hold no cluster");
     // The lease of whoever led then is over.
     await redis.del(redisKey("leader"), redisKey("leader", "successor"));
+    // This machine is the only master; the others join again.
+    await forgetMasterServers(redis);
     const { lastJob } = await readLedgerMarks(redis);
     const above = aboveThePast({ epoch: await presentEpoch(redis), lastJob, time: created }, Date.now() / 1000);
     await raiseEpoch(redis, above.epoch);

@@ -5,7 +5,7 @@
 import { SENTINEL_NAME, sentinelConfiguration } from "@gannet/redis";
 
 /** Whom a server copies, and without whom it takes no writes. */
-const OF_SEVERAL = /^(replicaof|slaveof|min-replicas-to-write|min-slaves-to-write)\s/;
+const OF_SEVERAL = /^(replicaof|slaveof|min-replicas-to-write|min-slaves-to-write|replica-priority|slave-priority)\s/;
 
 /** redis.conf of a server that copies no other, and takes writes without replicas. */
 export function singleRedisConfiguration(text: string): string {

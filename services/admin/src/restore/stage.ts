@@ -2,9 +2,9 @@
 import { chmod, chown, lstat, mkdir, open, readdir, rename, rm, rmdir, symlink } from "node:fs/promises";
 import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
+import { below } from "@gannet/objects";
 import type { ArchiveEntry } from "../backup/archive.ts";
 import { BACKED_UP_TREES } from "../backup/machine-files.ts";
-import { below } from "../master-machine.ts";
 import type { OwnerNames } from "../owner-names.ts";
 
 type Owned = Extract<ArchiveEntry, { kind: "folder" | "file" | "link" }>;

@@ -4,6 +4,7 @@ import { OpExecError, OpPrereqError, Unavailable } from "@gannet/errors";
 import type { KnownMaster, LeaderElection, MasterRoster } from "@gannet/locking";
 import type { Logger } from "@gannet/telemetry";
 import { z } from "zod";
+import { masterServers } from "./known-servers.ts";
 
 /** What a master tells the others of itself. */
 const told = z.object({
@@ -12,6 +13,10 @@ const told = z.object({
   version: z.string(),
   /** Of the configuration that it knows. */
   serial: z.int(),
+  /** What is shown and trusted on its machine, where Redis is reached by certificates. */
+  certificates: z.object({ trusted: z.array(z.string()).readonly(), issuer: z.string() }).optional(),
+  /** The servers of its machine. */
+  servers: masterServers.optional(),
 });
 type Told = z.infer<typeof told>;
 

@@ -22,8 +22,3 @@ export function rapiPlaceOf(
   const host = rapi.advertisedAddress ?? listens ?? view.findNode(nodeName)?.primaryIp ?? nodeName;
   return { host, port: rapi.port };
 }
-
-/** `host:port`, with brackets around IPv6. */
-export function hostAndPort({ host, port }: Place): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}

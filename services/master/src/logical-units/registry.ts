@@ -59,6 +59,7 @@ import { nodeEvacuate } from "./node/evacuate.ts";
 import { nodeMigrate } from "./node/migrate.ts";
 import { oobCommand } from "./node/oob-command.ts";
 import { nodePowercycle } from "./node/powercycle.ts";
+import { nodeQuiesce } from "./node/quiesce.ts";
 import { nodeRemove } from "./node/remove.ts";
 import { restrictedCommand } from "./node/restricted-command.ts";
 import { nodeSetParams } from "./node/set-params.ts";
@@ -138,6 +139,7 @@ const UNITS = [
   nodePowercycle,
   nodeQueryStorage,
   nodeQueryvols,
+  nodeQuiesce,
   nodeRemove,
   nodeSetParams,
   oobCommand,

@@ -6,7 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import type { ConfigStore, Fence, JoinToken, RedisJoinTokens } from "@gannet/config-store";
 import { HttpError, OpPrereqError } from "@gannet/errors";
 import type { JobId, JobLedger } from "@gannet/job-ledger";
-import type { ConfigView, Node } from "@gannet/objects";
+import { type ConfigView, machineNames, type Node } from "@gannet/objects";
 import {
   formatJoinToken,
   type JoinAnswer,
@@ -21,6 +21,7 @@ import {
 } from "@gannet/opcodes";
 import { fingerprintOf, type IssuedCertificate, requestedKey, signRequest } from "@gannet/pki";
 import type { Logger } from "@gannet/telemetry";
+import { machineToken, withoutMachineTokens } from "./machine-token.ts";
 import type { NodeCertificates } from "./node-certificates.ts";
 
 /** What a new master is given beside its certificates. It is in no log, and goes over verified TLS only. */
@@ -32,7 +33,7 @@ export interface MasterSecrets {
   readonly redisCa: string;
   /** The remote API's users file. */
   readonly users: string;
-  /** As in this master's configuration. */
+  /** Its address, as `parseRedisAddress` of @gannet/redis reads it. */
   readonly redis: string;
   readonly rapiPort: number;
 }
@@ -111,8 +112,8 @@ export class Joining {
     const { token } = taken;
     const answer =
       token.role === "node" ? await this.#joinNode(token, body) : await this.#joinMaster(token, body, fence);
-    // What its agent has shown before does not count any more.
-    certificates.forget(token.nodeName);
+    // What its agent has shown before does not count any more. A master's machine keeps its agent.
+    if (token.role === "node") certificates.forget(token.nodeName);
     logger.info(
       { token: token.id, node: token.nodeName, role: token.role, maker: token.maker },
       "a machine has joined",
@@ -154,13 +155,21 @@ export class Joining {
       throw new OpPrereqError("A master asks for certificates of its remote API and its Redis, too", "wrong_input");
     const secrets = await masterSecrets();
     const { name, primaryIp } = node;
-    const here = [primaryIp, "localhost", "127.0.0.1"];
+    const here = machineNames(primaryIp);
     const issued = await Promise.all([
       this.#sign(body.csr, { name, sans: [], usage: "master" }),
       this.#sign(body.rapi_csr, { name, sans: [view.cluster.name, view.cluster.masterIp, ...here], usage: "rapi" }),
       this.#sign(body.redis_csr, { name, sans: here, usage: "redis" }),
     ]);
-    await configStore.commit((newest) => [{ kind: "node", put: withIssued(knownNode(newest, name), issued) }], fence);
+    const own = machineToken(name, token.maker, this.#parts.now());
+    await configStore.commit(
+      (newest) => [
+        { kind: "node", put: withIssued(knownNode(newest, name), issued) },
+        ...withoutMachineTokens(newest, name),
+        { kind: "token", put: own.row },
+      ],
+      fence,
+    );
     const [master, rapi, redis] = issued;
     return {
       ...this.#common(token),
@@ -173,6 +182,7 @@ export class Joining {
         redis_password: secrets.redisPassword ?? null,
         redis_ca: secrets.redisCa || this.#common(token).ca,
         users: secrets.users,
+        credentials: own.credentials,
         redis: secrets.redis,
         rapi_port: secrets.rapiPort,
         node_address: primaryIp,

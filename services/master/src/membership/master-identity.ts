@@ -13,7 +13,6 @@ import {
   type CertificateUsage,
   certificatesIn,
   createSigningRequest,
-  endsSoon,
   fingerprintOf,
   IDENTITY_FILES,
   installIdentity,
@@ -26,6 +25,7 @@ import { LiveIdentity } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { MasterConfiguration } from "../configuration.ts";
 import type { ClusterAuthority } from "./cluster-authority.ts";
+import type { OwnServers } from "./own-servers.ts";
 
 /** Certificates end years from now: between two looks at how long they still have. */
 const LOOK_MS = 6 * 60 * 60 * 1000;
@@ -93,21 +93,15 @@ export class MasterIdentity {
   }
 
   /** @returns whether anything of it has changed */
-  async #keep(dir: string, usage: CertificateUsage, clusterTrusts: string): Promise<boolean> {
+  async #keep(dir: string, usage: CertificateUsage, trusted: string): Promise<boolean> {
     const { ca, cert } = await loadIdentity(dir);
     const { authority, logger } = this.#parts;
-    const trusted = usage === "redis" ? withFormer(clusterTrusts, ca) : clusterTrusts;
     if (!authority.isHere) {
       if (
         ca.toString() === trusted ||
         !certificatesIn(trusted).some((each) => new X509Certificate(cert).verify(each.publicKey))
       )
         return false;
-      await installIdentity(dir, { ca: trusted });
-      return true;
-    }
-    if (usage === "redis" && !endsSoon(new X509Certificate(cert), authority.issuing)) {
-      if (ca.toString() === trusted) return false;
       await installIdentity(dir, { ca: trusted });
       return true;
     }
@@ -127,16 +121,6 @@ export class MasterIdentity {
     const { certificate } = await signRequest(ca, csr, { name: JOIN_SERVER_NAME, sans: [], usage: "rapi" });
     this.#joinTls = { issuer, tls: { cert: certificate + String(ca.certificate), key } };
   }
-}
-
-/**
- * Redis and its sentinels read their files when they start, and only the operator restarts them. So they keep their
- * certificates until these end, and go on trusting the authorities that issued them.
- */
-function withFormer(trusted: string, present: Buffer): string {
-  const all = [...certificatesIn(trusted), ...certificatesIn(present)];
-  const valid = all.filter(({ validToDate }) => validToDate.getTime() > Date.now());
-  return [...new Set(valid.map(String))].join("");
 }
 
 /** The identities of this machine's master, and of what belongs to it, by its configuration. */
@@ -163,14 +147,21 @@ export function ownIdentities({
 
 /** Follow the configuration, and the calendar, until `stop`. Never rejects. */
 export async function keepMasterIdentity(
-  parts: { readonly identity: MasterIdentity; readonly configStore: ConfigStore; readonly logger: Logger },
+  parts: {
+    readonly identity: MasterIdentity;
+    readonly ownServers: OwnServers | undefined;
+    readonly configStore: ConfigStore;
+    readonly logger: Logger;
+  },
   stop: AbortSignal,
 ): Promise<void> {
-  const { identity, configStore, logger } = parts;
-  const follow = () =>
-    identity.follow(configStore.view.cluster).catch((error: unknown) => {
+  const { identity, ownServers, configStore, logger } = parts;
+  const follow = async () => {
+    await identity.follow(configStore.view.cluster).catch((error: unknown) => {
       logger.error({ err: error }, "the master's certificates could not be looked after; it is tried again");
     });
+    ownServers?.wake();
+  };
   const unfollow = configStore.onChange((_view, changed) => {
     if (changed.some(({ kind }) => kind === "cluster")) void follow();
   });

@@ -6,9 +6,12 @@ import { domainSecretFile, type MasterConfiguration } from "../configuration.ts"
 import { readDomainSecret } from "../domain-secret.ts";
 import type { MasterSecrets } from "./joining.ts";
 
-/** @throws OpPrereqError (environment_error) where this master has not all of it */
-export async function masterSecrets(configuration: MasterConfiguration): Promise<MasterSecrets> {
-  const { caDir, redis, redisPasswordFile, redisCaFile, rapi } = configuration;
+/**
+ * @param redis - where the new master finds Redis
+ * @throws OpPrereqError (environment_error) where this master has not all of it
+ */
+export async function masterSecrets(configuration: MasterConfiguration, redis: string): Promise<MasterSecrets> {
+  const { caDir, redisPasswordFile, redisCaFile, rapi } = configuration;
   if (caDir === undefined)
     throw new OpPrereqError("This master has not the key of the cluster's authority (caDir)", "environment_error");
   if (redis.startsWith("unix:"))

@@ -2,8 +2,9 @@
 import { X509Certificate } from "node:crypto";
 import type { ConfigChange } from "@gannet/config-store";
 import type { Cluster, ConfigView, Node } from "@gannet/objects";
-import { endsSoon, fingerprintOf, namesOf, signRequest } from "@gannet/pki";
+import { endsSoon, fingerprintOf, namesOf, revocationList, signRequest } from "@gannet/pki";
 import type { NodeClient } from "@gannet/rpc";
+import type { MasterState } from "../leadership/masters.ts";
 import type { ClusterAuthority } from "./cluster-authority.ts";
 import type { MasterIdentity } from "./master-identity.ts";
 
@@ -15,15 +16,26 @@ export interface LeadersCall {
   readonly signal: AbortSignal;
 }
 
+/** A master, and what is shown and trusted on its machine, as far as it has told. */
+export type MasterOnItsWay = Pick<MasterState, "name" | "health" | "certificates">;
+
 export class NodeCertificates {
   readonly authority: ClusterAuthority;
   readonly identity: MasterIdentity;
+  /** All that have been heard of within a day; undefined where there is one master, whose own this is. */
+  readonly masters: (() => Promise<readonly MasterOnItsWay[]>) | undefined;
   /** By the names of nodes: what each agent has shown last. */
   readonly #seen = new Map<string, X509Certificate>();
+  #signed: { readonly mark: string; readonly list: Promise<string> } | undefined;
 
-  constructor(parts: { readonly authority: ClusterAuthority; readonly identity: MasterIdentity }) {
+  constructor(parts: {
+    readonly authority: ClusterAuthority;
+    readonly identity: MasterIdentity;
+    readonly masters?: () => Promise<readonly MasterOnItsWay[]>;
+  }) {
     this.authority = parts.authority;
     this.identity = parts.identity;
+    this.masters = parts.masters;
   }
 
   /** An agent has shown its certificate in a connection that was accepted. */
@@ -59,7 +71,9 @@ export class NodeCertificates {
   /** Tell an agent whom to trust. */
   async tellTrust(agent: NodeClient, cluster: Cluster, { epoch, signal }: LeadersCall): Promise<void> {
     const revoked = (cluster.revokedCertificates ?? []).map(({ serial }) => serial);
-    await agent.node.setTrust({ epoch, authorities: [...this.identity.trusted(cluster)], revoked }, { signal });
+    const authorities = [...this.identity.trusted(cluster)];
+    const list = await this.#revocationList(revoked);
+    await agent.node.setTrust({ epoch, authorities, revoked, revocationList: list }, { signal });
   }
 
   /**
@@ -85,6 +99,15 @@ export class NodeCertificates {
   trustMark(cluster: Cluster): string {
     const authorities = this.identity.trusted(cluster).map((pem) => fingerprintOf(new X509Certificate(pem)));
     return [...authorities, "", ...(cluster.revokedCertificates ?? []).map(({ serial }) => serial)].join(" ");
+  }
+
+  /** All nodes are told the same one. */
+  #revocationList(revoked: readonly string[]): Promise<string> {
+    if (revoked.length === 0 || !this.authority.isHere) return Promise.resolve("");
+    const ca = this.authority.issuing;
+    const mark = [fingerprintOf(ca.certificate), ...revoked].join(" ");
+    if (this.#signed?.mark !== mark) this.#signed = { mark, list: revocationList(ca, revoked) };
+    return this.#signed.list;
   }
 
   #sansOf({ name, primaryIp }: Node): readonly string[] {

@@ -8,6 +8,8 @@ export interface TokenText {
   readonly secret: string;
 }
 
+/** The user name by which a token comes as a password. */
+export const TOKEN_USER = "token";
 const TEXT = /^gnt_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
 const NO_DIGEST = Buffer.alloc(32).toString("base64url");
 

@@ -5,7 +5,7 @@
 import { hash, randomBytes } from "node:crypto";
 import type { ConfigStore } from "@gannet/config-store";
 import type { Logger } from "@gannet/telemetry";
-import { isRight, parseToken, type TokenText } from "./api-tokens.ts";
+import { isRight, parseToken, TOKEN_USER, type TokenText } from "./api-tokens.ts";
 import type { Requester } from "./handlers.ts";
 import { type Guess, LoginLimiter, type LoginLimits } from "./login-limiter.ts";
 import type { UsersFile } from "./users-file.ts";
@@ -16,8 +16,6 @@ export const CHALLENGE = `Basic realm="${REALM}"`;
 
 /** A handful of clients write their credentials in a handful of ways; more are dropped and checked again. */
 const CACHE_LIMIT = 1024;
-/** The user name by which a token comes as a password. */
-const TOKEN_USER = "token";
 
 export interface AuthenticatorParts {
   readonly users: UsersFile;

@@ -13,4 +13,5 @@ export interface DirectContext extends RapiDeps {
   readonly waitMs: number;
   /** Option of users who may set parameters that let a node run any program. */
   readonly rootParameters: RootParameters;
+  readonly fileRoots: readonly string[];
 }

@@ -6,6 +6,8 @@ import {
   buildJobRequest,
   findOpcode,
   type JobMethod,
+  kindOfOpcode,
+  type OpcodeDeclaration,
   rootParametersOf,
   summaryOf,
   type WireOpcode,
@@ -14,7 +16,7 @@ import { jobAnswer } from "./answers.ts";
 import type { Answer, Requester } from "./handlers.ts";
 import type { RapiDeps } from "./rapi-deps.ts";
 import { forbidden, notAvailable } from "./refusals.ts";
-import { mayBeRoot, type RootParameters } from "./rights.ts";
+import { lackOfRight, mayBeRoot, type RootParameters } from "./rights.ts";
 
 /** What users may have the nodes do as root. */
 export interface RootPolicy {
@@ -52,18 +54,26 @@ export async function submitJob(
     const lacking = parts.unavailable?.(opcode);
     if (lacking !== undefined) throw notAvailable(`${opcode.OP_ID} with ${lacking}`);
   }
-  refuseRootParameters(parts, opcodes, requester);
+  for (const opcode of opcodes) {
+    const lack = lackOfRight(requester, method, kindOfOpcode(declared(opcode), opcode));
+    if (lack !== undefined) throw lack;
+  }
+  refuseRoot(parts, opcodes, requester);
   const job = { opcodes: opcodes.map(withSummary), requester: requester.name };
   const [id] = await parts.submit([job], key).catch(refuseReusedKey);
   if (id === undefined) throw new Error("The ledger answered no job id");
   return { ...jobAnswer(id), opcodes: opcodes.map(({ OP_ID }) => OP_ID) };
 }
 
-function refuseRootParameters(policy: RootPolicy, opcodes: readonly WireOpcode[], requester: Requester): void {
+/** @throws HttpError 403 where an opcode takes the right of root, or a parameter of it does, and the requester has it not */
+export function refuseRoot(policy: RootPolicy, opcodes: readonly WireOpcode[], requester: Requester): void {
   if (mayBeRoot(requester, policy.rootParameters)) return;
+  const right = requester.token?.root === false ? "an API token with root" : `the option ${policy.rootParameters}`;
+  const grave = opcodes.find((opcode) => declared(opcode).needsRoot);
+  if (grave !== undefined)
+    throw forbidden(`${grave.OP_ID}: the whole cluster may be lost by this, which takes ${right}`);
   const parameters = opcodes.flatMap((opcode) => rootParametersOf(opcode, policy.fileRoots));
   if (parameters.length === 0) return;
-  const right = requester.token?.root === false ? "an API token with root" : `the option ${policy.rootParameters}`;
   throw forbidden(
     `${parameters.join(", ")}: by this a node can be made to run any program, or give away any file, which takes ${right}`,
   );
@@ -74,7 +84,13 @@ function refuseReusedKey(error: unknown): never {
   throw new HttpError(422, "This Idempotency-Key came with another request before; use a new one", { cause: error });
 }
 
-function withSummary(input: OpcodeInput): { readonly input: OpcodeInput; readonly summary: string } {
-  const declaration = findOpcode(input.OP_ID);
-  return { input, summary: declaration === undefined ? input.OP_ID : summaryOf(declaration, input) };
+function withSummary(input: WireOpcode): { readonly input: OpcodeInput; readonly summary: string } {
+  return { input, summary: summaryOf(declared(input), input) };
+}
+
+/** What a request was made into has been checked against its declaration. */
+function declared({ OP_ID: id }: WireOpcode): OpcodeDeclaration {
+  const declaration = findOpcode(id);
+  if (declaration === undefined) throw new Error(`${id} is not declared`);
+  return declaration;
 }

@@ -50,6 +50,8 @@ export interface RapiServerOptions extends Partial<RootPolicy> {
   readonly port: number;
   readonly limits?: Partial<RapiLimits>;
   readonly loginLimits?: LoginLimits;
+  /** Listens at the same place until this one is about to: nobody who asks meanwhile finds the door shut. */
+  readonly standIn?: { stop(): Promise<void> } | undefined;
 }
 
 export interface RapiServer {
@@ -89,7 +91,7 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   });
   const jobParts = { ...deps, rootParameters, fileRoots };
   const pipeline = new RequestPipeline({
-    handlers: directHandlers({ ...deps, rows, jobRows, waiters, waitMs: limits.waitMs, rootParameters }),
+    handlers: directHandlers({ ...deps, rows, jobRows, waiters, waitMs: limits.waitMs, rootParameters, fileRoots }),
     submit: (method, request, submission) => submitJob(jobParts, method, request, submission),
     authenticator,
     audit: deps.audit,
@@ -110,6 +112,7 @@ export async function createRapiServer(deps: RapiDeps, options: RapiServerOption
   server.on("tlsClientError", (error) => logger.debug({ err: error }, "a TLS handshake failed"));
   const connections = openConnections(server);
 
+  await options.standIn?.stop();
   server.listen({ host: options.host, port: options.port });
   await once(server, "listening");
   const parts = setUp.move();

@@ -14,8 +14,12 @@ export interface RefusingServerOptions {
   readonly reason: () => Error;
 }
 
+export interface RefusingServer {
+  stop(): Promise<void>;
+}
+
 /** @throws Error when it cannot listen */
-export async function createRefusingServer(options: RefusingServerOptions): Promise<{ stop(): Promise<void> }> {
+export async function createRefusingServer(options: RefusingServerOptions): Promise<RefusingServer> {
   const { host, port, tls, reason } = options;
   const server = createServer(
     { cert: tls.cert, key: tls.key, minVersion: "TLSv1.2", handshakeTimeout: REQUEST_MS, requestTimeout: REQUEST_MS },

@@ -25,7 +25,7 @@ export function lackOfRight(requester: Requester, method: ResourceMethod, kind: 
   const sufficient = SUFFICIENT[method.access];
   if (sufficient.length > 0 && !sufficient.some((option) => requester.options.has(option))) return forbidden();
   const { token } = requester;
-  if (token === undefined || kind === "free") return undefined;
+  if (token === undefined || kind === "free" || kind === "stated") return undefined;
   if (kind === "account")
     return forbidden("API tokens are listed, made and revoked by users with their passwords only");
   const needed = neededOfToken(method);

@@ -46,6 +46,21 @@ const SCENARIOS: readonly Scenario[] = [
     given: [setNode({ offline: true, auto_promote: true })],
     run: setNode({ offline: false }),
   },
+  {
+    name: "node quiesced",
+    given: [...running("drbd"), setNode({ offline: true, auto_promote: true })],
+    prepare: ({ nodes }) => {
+      nodes.named(NODE2).guests.add("stray.gnt.test");
+    },
+    run: ["OP_NODE_QUIESCE", { node_name: NODE2 }],
+    documented: [
+      {
+        at: /stop|describeDrbd| shutdown /,
+        outcome: "to be repeated",
+        because: "what has been stopped on a node that is to have nothing is not started again",
+      },
+    ],
+  },
   { name: "powercycle", run: ["OP_NODE_POWERCYCLE", { node_name: NODE2 }] },
   {
     name: "storage modify",

@@ -53,6 +53,19 @@ export const COPYING: readonly Documented[] = [
     because: "the contents have arrived, and all that is left is what the agent remembers of them",
   },
   { at: /transfers\.end/, way: "lost", outcome: "done", because: "the contents have arrived" },
+  {
+    at: /createCertificate/,
+    way: "lost",
+    outcome: "as before, left behind",
+    because: "the name of the key is in the answer; one that nobody uses ends by itself after a day",
+  },
+  {
+    at: /removeCertificate/,
+    way: "refused",
+    outcome: "done, left behind",
+    because: "the contents have arrived; the key is good for nothing else, and ends by itself after a day",
+  },
+  { at: /removeCertificate/, way: "lost", outcome: "done", because: "the contents have arrived" },
 ];
 
 /** A mirror that is held up while its disk is written to. */

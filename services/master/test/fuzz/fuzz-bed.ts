@@ -66,7 +66,7 @@ export async function startFuzzBed({
     {
       ...{ configStore, ledger, locks, liveState: live, logger, usersFile, tls, clock: Date.now },
       notes: new RedisLeaderNotes(units.redis.client),
-      watcher: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000 },
+      watcher: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000, hooksMs: 300_000 },
       automaticFailover: { enabled: false, afterMs: 60_000, selfFenceMs: 0 },
       masters: new Masters({
         roster: new MasterRoster(units.redis.client),

@@ -1,6 +1,6 @@
 /** OP_INSTANCE_MOVE, and OP_INSTANCE_MULTI_ALLOC for instances that name their nodes. */
 import { parseOpcode } from "@gannet/opcodes";
-import type { RunHooksRequest } from "@gannet/rpc";
+import type { RunHooksRequest, StartImportRequest } from "@gannet/rpc";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { LOGICAL_UNITS } from "../../src/logical-units/registry.ts";
 import { type LogicalUnitBed, NODES, startLogicalUnitBed } from "./logical-unit-bed.ts";
@@ -67,6 +67,24 @@ describe("move", () => {
     expect(bed.instance(NAME)).toMatchObject({ primaryNode: bed.uuidOf(NODE2), adminState: "up" });
     expect(bed.disks(NAME).map(({ nodes }) => nodes)).toEqual([[bed.uuidOf(NODE2)], [bed.uuidOf(NODE2)]]);
     expect([bed.nodes.named(NODE1).guests.size, bed.nodes.named(NODE2).guests.size]).toEqual([0, 1]);
+  });
+
+  test("sends each disk by keys that both ends make for it, and that are gone afterwards", async () => {
+    await bed.succeed("OP_INSTANCE_CREATE", creation(NAME, "plain"));
+    bed.nodes.calls.length = 0;
+    await bed.succeed(MOVE, toNode2);
+    const made = bed.nodes.calls.filter(({ method }) => method === "transfers.createCertificate");
+    expect(made.map(({ node }) => node)).toEqual([NODE2, NODE1, NODE2, NODE1]);
+    const ends = bed.nodes.calls.flatMap(({ method, request }) =>
+      /start(Im|Ex)port$/.test(method) ? [(request as Partial<StartImportRequest>).options] : [],
+    );
+    expect(ends).toHaveLength(4);
+    for (const options of ends)
+      expect(options).toMatchObject({
+        keyName: expect.stringMatching(/^x509-/),
+        peerCertificatePem: expect.stringContaining("CERTIFICATE"),
+      });
+    for (const node of [NODE1, NODE2]) expect([...bed.nodes.named(node).transferKeys]).toEqual([]);
   });
 
   test("of one that is down leaves it down, with its disks let go of", async () => {

@@ -7,6 +7,7 @@ import type {
   DescribeDrbdReply,
   HookResult,
   HotplugRequest,
+  LiveStateUpdate,
   MasterAddress,
   MasterAddressRequest,
   MigrateRequest,
@@ -104,7 +105,10 @@ export class ScriptedNode {
     const services = {
       nodeName: name,
       close: () => {},
-      node: this.#service("node.", this.#nodeItself()),
+      node: {
+        ...this.#methods("node.", this.#nodeItself()),
+        watch: () => this.#stream("node.watch", {}, () => [this.#snapshot()]),
+      },
       [BLOCK_DEVICES]: this.#service("", this.#disks.methods()),
       instances: {
         ...this.#methods("instances.", { ...this.#instances(), ...this.#migrations() }),
@@ -270,6 +274,12 @@ export class ScriptedNode {
       ...(this.version === undefined ? {} : { agentVersion: this.version }),
       ...(this.memoryFreeMib === undefined ? {} : { memoryFreeMib: this.memoryFreeMib }),
     });
+  }
+
+  /** As who asks is told at once of a node that nobody watches. */
+  #snapshot(): LiveStateUpdate {
+    const instances = [...this.guests].map((name) => guest(name));
+    return { update: { $case: "snapshot", value: { node: this.#describe(), instances, os: [] } } };
   }
 
   #instances() {

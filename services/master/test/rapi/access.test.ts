@@ -2,11 +2,11 @@
 import { writeFile } from "node:fs/promises";
 import { type Access, RESOURCES } from "@gannet/opcodes";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { FENCE, type RapiTestbed, startRapiTestbed } from "./rapi-testbed.ts";
+import { FENCE, type RapiTestbed, startRapiTestbed, USERS } from "./rapi-testbed.ts";
 
 let bed: RapiTestbed;
 beforeAll(async () => {
-  bed = await startRapiTestbed();
+  bed = await startRapiTestbed({ users: USERS.replace("secret write", "secret write,root") });
 });
 afterAll(() => bed[Symbol.asyncDispose]());
 

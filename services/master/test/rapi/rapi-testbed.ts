@@ -11,7 +11,7 @@ import type { OpcodeInput, RedisJobLedger } from "@gannet/job-ledger";
 import { MasterRoster, RedisLeaderElection, RedisLockManager } from "@gannet/locking";
 import { OPCODES } from "@gannet/opcodes";
 import { createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
-import { EPOCH_KEY } from "@gannet/redis";
+import { EPOCH_KEY, type RedisAddress } from "@gannet/redis";
 import type { InstanceConsole } from "@gannet/rpc";
 import { type Logger, silentLogger } from "@gannet/telemetry";
 import { startTestRedis, type TestRedis } from "@gannet/testing";
@@ -94,6 +94,10 @@ export async function startRapiTestbed(
     /** A test that guesses often is not kept waiting, unless it says so. */
     readonly loginLimits?: RapiServerOptions["loginLimits"];
     readonly rootParameters?: RapiServerOptions["rootParameters"];
+    /** Of jobs; those of the bed's own Redis when absent. */
+    readonly ledgerAddress?: RedisAddress;
+    /** Where requests go that the leader answers, while the bed does not lead; it answers all of them when absent. */
+    readonly forwarding?: RapiDeps["forwarding"];
   } = {},
 ): Promise<RapiTestbed> {
   await using stack = new AsyncDisposableStack();
@@ -108,7 +112,7 @@ export async function startRapiTestbed(
   await initialiseConfiguration(redis.client, smallCluster());
   const configStore = await RedisConfigStore.open({ address: redis.address, name: "test", logger });
   stack.defer(() => configStore.close());
-  const ledger = openLedger(redis.address, logger);
+  const ledger = openLedger(options.ledgerAddress ?? redis.address, logger);
   stack.defer(() => ledger.close());
   const locks = new RedisLockManager(redis.client);
   const live = new MemoryLiveState();
@@ -127,7 +131,7 @@ export async function startRapiTestbed(
       locks,
       liveState: live,
       notes: new RedisLeaderNotes(redis.client),
-      watcher: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000 },
+      watcher: { enabled: true, intervalMs: 30_000, verifyDisksMs: 300_000, hooksMs: 300_000 },
       automaticFailover: { enabled: false, afterMs: 60_000, selfFenceMs: 0 },
       masters: new Masters({
         roster: new MasterRoster(redis.client),
@@ -148,6 +152,7 @@ export async function startRapiTestbed(
       },
       clock: options.clock ?? Date.now,
       ...(options.audit === undefined ? {} : { audit: options.audit }),
+      ...(options.forwarding === undefined ? {} : { forwarding: options.forwarding }),
     },
     {
       ...{ host: "127.0.0.1", port: 0 },

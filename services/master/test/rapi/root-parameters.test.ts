@@ -82,5 +82,10 @@ test("so does a token by which a machine joins as a master, for that one is give
   expect(await bed.call("POST", "/2/join-tokens", { json })).toMatchObject({ status: 403 });
   // This master takes part in no joining, which it says to who may ask.
   expect((await bed.call("POST", "/2/join-tokens", { ...AS_ROOT, json })).status).not.toBe(403);
-  expect((await bed.call("POST", "/2/join-tokens", { json: { ...json, role: "node" } })).status).not.toBe(403);
+  const asNode = { ...json, role: "node" };
+  expect((await bed.call("POST", "/2/join-tokens", { json: asNode })).status).not.toBe(403);
+  // What its node is given is set by the one who makes the token.
+  const withProgram = { ...asNode, ndparams: { oob_program: "/bin/sh" } };
+  expect((await bed.call("POST", "/2/join-tokens", { json: withProgram })).status).toBe(403);
+  expect((await bed.call("POST", "/2/join-tokens", { ...AS_ROOT, json: withProgram })).status).not.toBe(403);
 });

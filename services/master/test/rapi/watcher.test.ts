@@ -16,13 +16,18 @@ const pausedUntil = async () => {
 };
 
 test("tells what the leader has noted, and nothing before a leader has looked", async () => {
-  const nothing = { enabled: true, interval: 30, paused_until: null, last_look: null, waits: [], deeds: [], tries: [] };
+  const nothing = {
+    ...{ enabled: true, interval: 30, paused_until: null, last_look: null, waits: [], deeds: [], tries: [] },
+    hook_problems: [],
+  };
   const off = { automatic_failover: false, self_fenced_nodes: [] };
   expect(await bed.get("/2/watcher")).toMatchObject({ status: 200, json: { ...nothing, ...off } });
   const wait = { kind: "instance", name: "inst1.gnt.test", reason: "its primary node is drained" };
   const deed = { action: "start", name: "inst1.gnt.test", job: 7, reason: "it should run and does not" };
   const tried = { action: "start", instance: "inst1.gnt.test", count: 2 };
+  const failure = { node: "node1.gnt.test", script: "watcher/10-disk", problem: "the disk is full" };
   const note = {
+    hooks: { roundAtS: NOW_S, problems: [{ ...failure, atS: NOW_S }] },
     ...{ lookedAtS: NOW_S, waits: [wait], deeds: [{ ...deed, atS: NOW_S }], tries: [{ ...tried, lastS: NOW_S }] },
   };
   await bed.redis.client.hset("gannet:notes", "watcher", JSON.stringify(note));
@@ -33,6 +38,7 @@ test("tells what the leader has noted, and nothing before a leader has looked", 
     waits: [wait],
     deeds: [{ ...deed, time: NOW_S }],
     tries: [{ ...tried, last: NOW_S, next: NOW_S + 300 }],
+    hook_problems: [{ ...failure, time: NOW_S }],
   });
   await bed.redis.client.hset("gannet:notes", "watcher", "not JSON");
   expect((await bed.get("/2/watcher")).json).toEqual({ ...nothing, ...off });

@@ -8,6 +8,7 @@ import {
   certificatesIn,
   createSigningRequest,
   fitsKey,
+  hasSignedRevocations,
   IDENTITY_FILES,
   installIdentity,
   loadIdentity,
@@ -28,11 +29,20 @@ export interface NodeIdentityParts {
 
 /** Beside the identity's own files: the serial numbers of revoked certificates, a line each. */
 export const REVOKED_FILE = "revoked";
+/** The same, signed by an authority (X.509 CRL, PEM); missing where nothing is revoked. */
+export const REVOCATION_LIST_FILE = "crl.pem";
 /** The key for which a certificate was asked. */
 const REQUESTED_KEY = "requested.key";
 const MOST_AUTHORITIES = 4;
 const MOST_REVOKED = 100_000;
 const SERIAL = /^[0-9A-F]{1,40}$/i;
+
+export interface Revocations {
+  /** Serial numbers, in hexadecimal digits. */
+  readonly revoked: readonly string[];
+  /** {@link REVOCATION_LIST_FILE}; empty where nothing is revoked, or nobody can sign. */
+  readonly revocationList: string;
+}
 
 export class NodeIdentity {
   /** In use by the agent's server. */
@@ -57,9 +67,10 @@ export class NodeIdentity {
    * Trust these authorities, less these certificates, from now on and after a restart.
    * @throws OpPrereqError (wrong_input)
    */
-  setTrust(authorities: readonly string[], revoked: readonly string[]): Promise<void> {
+  setTrust(authorities: readonly string[], { revoked, revocationList }: Revocations): Promise<void> {
     return this.#inTurn(async () => {
       const bundle = this.#checkedBundle(authorities);
+      if (revocationList !== "") await checkList(bundle, revocationList);
       if (revoked.length > MOST_REVOKED || revoked.some((serial) => !SERIAL.test(serial)))
         throw new OpPrereqError(
           "The list of revoked certificates is too long, or holds no serial numbers",
@@ -73,11 +84,13 @@ export class NodeIdentity {
         this.#parts.logger.info({ authorities: authorities.length }, "the cluster's authorities have changed");
       }
       const wanted = new Set(revoked.map((serial) => serial.toUpperCase()));
-      if (wanted.symmetricDifference(this.live.revoked).size === 0) return;
-      // Refused before it is on disk: a crash in between is made good by the leader, who tells it again.
-      this.live.revoke(wanted);
-      await replaceDurably(path.join(this.#parts.pkiDir, REVOKED_FILE), [...wanted, ""].join("\n"));
-      this.#parts.logger.info({ revoked: wanted.size }, "the list of revoked certificates has changed");
+      if (wanted.symmetricDifference(this.live.revoked).size > 0) {
+        // Refused before it is on disk: a crash in between is made good by the leader, who tells it again.
+        this.live.revoke(wanted);
+        await replaceDurably(path.join(this.#parts.pkiDir, REVOKED_FILE), [...wanted, ""].join("\n"));
+        this.#parts.logger.info({ revoked: wanted.size }, "the list of revoked certificates has changed");
+      }
+      await this.#keepList(revocationList, revoked);
     });
   }
 
@@ -122,6 +135,16 @@ export class NodeIdentity {
     });
   }
 
+  /** What a program is given that checks certificates by itself; it reads the file when it begins to. */
+  async #keepList(list: string, revoked: readonly string[]): Promise<void> {
+    const file = path.join(this.#parts.pkiDir, REVOCATION_LIST_FILE);
+    if (list === "") {
+      if (revoked.length === 0) await rm(file, { force: true });
+      return;
+    }
+    if ((await readFile(file, "utf8").catch(undefinedWhenMissing)) !== list) await replaceDurably(file, list);
+  }
+
   #checkedBundle(authorities: readonly string[]): Buffer {
     const read = authorities.map(parsed);
     if (read.length === 0 || read.length > MOST_AUTHORITIES || read.some(({ ca }) => !ca))
@@ -146,6 +169,16 @@ export class NodeIdentity {
     this.#turn = changed.catch(() => undefined);
     return changed;
   }
+}
+
+/** @throws OpPrereqError (wrong_input) */
+async function checkList(authorities: Buffer, list: string): Promise<void> {
+  try {
+    for (const authority of certificatesIn(authorities)) if (await hasSignedRevocations(authority, list)) return;
+  } catch (cause) {
+    throw new OpPrereqError("The signed list of revoked certificates cannot be read", "wrong_input", { cause });
+  }
+  throw new OpPrereqError("The list of revoked certificates is signed by none of these authorities", "wrong_input");
 }
 
 function parsed(pem: string): X509Certificate {

@@ -7,7 +7,7 @@ const SYSTEMCTL = "/usr/bin/systemctl";
 const SYSTEMD_RUNS = "/run/systemd/system";
 const UNIT = "gannet-node.service";
 /** Guests of an earlier run are found again before it is ready. */
-const START_MS = 200_000;
+const START_MS = 320_000;
 
 /** Have it run with what is on disk now, also after the next boot. @returns false where no systemd runs */
 export async function startAgentService(runner: CommandRunner): Promise<boolean> {

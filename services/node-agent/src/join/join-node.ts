@@ -5,19 +5,21 @@ import { hostname } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
-import { ConfigurationError, OpPrereqError, Unavailable } from "@gannet/errors";
-import { SYSTEM_LAYOUT } from "@gannet/objects";
-import type { JoinAnswer } from "@gannet/opcodes";
+import { ConfigurationError, HttpError, OpPrereqError, Unavailable } from "@gannet/errors";
+import { agentConfigurationFile } from "@gannet/objects";
+import type { JoinAnswer, JoinCompletion } from "@gannet/opcodes";
 import { certificatesIn, createSigningRequest, fitsKey, installIdentity } from "@gannet/pki";
 import { decodeJobError, type JoinClient } from "@gannet/rapi-client";
-import { type AgentConfiguration, type AgentConfigurationFile, readConfiguration } from "../configuration.ts";
+import { type AgentConfiguration, readConfiguration } from "../configuration.ts";
 import { replaceDurably } from "../durable-file.ts";
 import { isErrno } from "../errno.ts";
-import { REVOKED_FILE } from "../identity/node-identity.ts";
+import { REVOCATION_LIST_FILE, REVOKED_FILE } from "../identity/node-identity.ts";
 
 export interface JoinSettings {
   /** Name of this machine; what it calls itself when absent. */
   readonly name: string | undefined;
+  /** Prefix of the system's layout. */
+  readonly root: string;
   /** Of the agent. Kept when it is there and is for the same node. */
   readonly configFile: string;
   /** Make the configuration anew. */
@@ -35,6 +37,7 @@ export interface JoinParts {
 
 const POLL_MS = 250;
 const HANDSHAKE_MS = 2_000;
+const SERVICE_UNAVAILABLE = 503;
 
 /** @throws OpPrereqError, ConfigurationError, HttpError (a refused token), Unavailable; what the job failed with */
 export async function joinNode(settings: JoinSettings, { client, startAgent, print }: JoinParts): Promise<void> {
@@ -51,7 +54,8 @@ export async function joinNode(settings: JoinSettings, { client, startAgent, pri
   print(`${answer.node_name} has a certificate of cluster ${answer.cluster_name}`);
   const configuration = await configured(settings, before, answer);
   await installIdentity(configuration.pkiDir, { ca: answer.ca, cert: answer.certificate, key });
-  await rm(path.join(configuration.pkiDir, REVOKED_FILE), { force: true });
+  for (const file of [REVOKED_FILE, REVOCATION_LIST_FILE])
+    await rm(path.join(configuration.pkiDir, file), { force: true });
   const { serialNumber } = new X509Certificate(answer.certificate);
   if (!(await startAgent()))
     print(`Nothing starts daemons here: start the agent now, gannet-node-agent --config ${settings.configFile}`);
@@ -83,19 +87,17 @@ function checkAnswer(answer: JoinAnswer, asked: { readonly key: string; readonly
 
 /** The agent's configuration: the one that is there, or a new one with the cluster's settings. */
 async function configured(
-  { configFile }: JoinSettings,
+  { configFile, root }: JoinSettings,
   before: AgentConfiguration | undefined,
   { node_name: nodeName, settings }: JoinAnswer,
 ): Promise<AgentConfiguration> {
   if (before?.nodeName === nodeName) return before;
-  const made: AgentConfigurationFile = {
-    nodeName,
-    stateDir: SYSTEM_LAYOUT.nodeStateDir,
-    pkiDir: SYSTEM_LAYOUT.nodeIdentityDir,
-    hypervisors: settings.hypervisors as AgentConfigurationFile["hypervisors"],
-    fileStorageRoots: settings.file_storage_dirs,
-    sharedFileStorageRoots: settings.shared_file_storage_dirs,
-  };
+  const { hypervisors, file_storage_dirs: fileStorageDirs, shared_file_storage_dirs: sharedFileStorageDirs } = settings;
+  const made = agentConfigurationFile({ nodeName, hypervisors, fileStorageDirs, sharedFileStorageDirs }, root);
+  for (const folder of [...made.fileStorageRoots, ...made.sharedFileStorageRoots]) {
+    await mkdir(path.dirname(folder), { recursive: true, mode: 0o755 });
+    await mkdir(folder, { recursive: true, mode: 0o750 });
+  }
   await mkdir(path.dirname(configFile), { recursive: true, mode: 0o755 });
   await replaceDurably(configFile, `${JSON.stringify(made, null, 2)}\n`);
   return await readConfiguration(configFile);
@@ -146,7 +148,7 @@ async function untilTakenIn(
   print: (line: string) => void,
 ): Promise<void> {
   const isOver = (status: string) => ["success", "error", "canceled"].includes(status);
-  let { job, status, result } = await client.complete();
+  let { job, status, result } = await completion(client, deadline);
   print(`The agent runs; job ${job} takes ${name} into the cluster`);
   while (!isOver(status)) {
     if (Date.now() > deadline)
@@ -154,8 +156,22 @@ async function untilTakenIn(
         `Job ${job} has not ended yet (${status}); see how it goes on the cluster: gnt job watch ${job}`,
       );
     await delay(POLL_MS);
-    ({ status, result } = await client.complete());
+    ({ status, result } = await completion(client, deadline));
   }
   if (status !== "success") throw decodeJobError(result);
   print(`${name} is a node of the cluster`);
+}
+
+/** Asked until there is an answer: the cluster's leader may change meanwhile. */
+async function completion(client: JoinClient, deadline: number): Promise<JoinCompletion> {
+  for (;;) {
+    try {
+      return await client.complete();
+    } catch (error) {
+      const mayPass =
+        error instanceof Unavailable || (error instanceof HttpError && error.status === SERVICE_UNAVAILABLE);
+      if (!mayPass || Date.now() > deadline) throw error;
+    }
+    await delay(POLL_MS);
+  }
 }

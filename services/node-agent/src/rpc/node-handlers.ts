@@ -38,7 +38,7 @@ const oobRun = z.object({
 });
 const hookRun = z.object({
   path: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
-  phase: z.enum(["pre", "post"]),
+  phase: z.enum(["pre", "post", "round"]),
   // One of cluster-verify's variables has a node's name in its own, dots and all.
   environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/), z.string().regex(/^[^\0]*$/)),
 });
@@ -257,9 +257,9 @@ export function createNodeHandlers(parts: {
       return {};
     },
 
-    setTrust: async ({ epoch, authorities, revoked }) => {
+    setTrust: async ({ epoch, authorities, revoked, revocationList }) => {
       await fence.admit(epoch);
-      await parts.identity.setTrust(authorities, revoked);
+      await parts.identity.setTrust(authorities, { revoked, revocationList });
       return {};
     },
 

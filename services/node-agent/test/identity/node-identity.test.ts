@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { OpPrereqError, StaleEpoch } from "@gannet/errors";
-import { createCa, createSigningRequest, findCa, signRequest } from "@gannet/pki";
+import { createCa, createSigningRequest, findCa, revocationList, signRequest } from "@gannet/pki";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { keepLeaders, takeStateFolder } from "../../src/state-folder.ts";
 import { createTestCluster, NODE, startTestAgent, type TestAgent, type TestCluster } from "../agent-fixture.ts";
@@ -72,19 +72,36 @@ test("a certificate that is for another key, another name, another role or of an
 test("revoked certificates stay revoked over a restart, and a leader of the past changes nothing", async () => {
   const { node } = agent.client;
   const ca = String((await authority()).certificate);
-  await node.setTrust({ epoch: 5, authorities: [ca], revoked: ["0A1B"] });
-  await expect(node.setTrust({ epoch: 4, authorities: [ca], revoked: [] })).rejects.toThrow(StaleEpoch);
+  await node.setTrust({ epoch: 5, authorities: [ca], revoked: ["0A1B"], revocationList: "" });
+  await expect(node.setTrust({ epoch: 4, authorities: [ca], revoked: [], revocationList: "" })).rejects.toThrow(
+    StaleEpoch,
+  );
   await expect(node.forgetCluster({ epoch: 4 })).rejects.toThrow(StaleEpoch);
   const other = String((await createCa({ dir: path.join(cluster.root, "other-ca") })).certificate);
   const wrong = [[other], [], [await certFile()], ["nonsense"]];
   for (const authorities of wrong)
-    await expect(node.setTrust({ epoch: 5, authorities, revoked: [] })).rejects.toThrow(OpPrereqError);
-  await expect(node.setTrust({ epoch: 5, authorities: [ca], revoked: ["not a number"] })).rejects.toThrow(
-    OpPrereqError,
-  );
+    await expect(node.setTrust({ epoch: 5, authorities, revoked: [], revocationList: "" })).rejects.toThrow(
+      OpPrereqError,
+    );
+  await expect(
+    node.setTrust({ epoch: 5, authorities: [ca], revoked: ["not a number"], revocationList: "" }),
+  ).rejects.toThrow(OpPrereqError);
   expect(await readFile(path.join(cluster.nodePkiDir, "revoked"), "utf8")).toBe("0A1B\n");
+  const listFile = path.join(cluster.nodePkiDir, "crl.pem");
+  const told = { epoch: 5, authorities: [ca], revoked: ["0A1B"] };
+  const list = await revocationList(await authority(), ["0A1B"]);
+  await node.setTrust({ ...told, revocationList: list });
+  expect(await readFile(listFile, "utf8")).toBe(list);
+  const stranger = await revocationList(await createCa({ dir: path.join(cluster.root, "other-ca") }), ["0A1B"]);
+  for (const revocations of [stranger, "nonsense", ca])
+    await expect(node.setTrust({ ...told, revocationList: revocations })).rejects.toThrow(OpPrereqError);
+  // A leader that cannot sign leaves it; without anything revoked there is none.
+  await node.setTrust({ ...told, revocationList: "" });
+  expect(await readFile(listFile, "utf8")).toBe(list);
+  await node.setTrust({ ...told, revoked: [], revocationList: "" });
+  expect(await readdir(cluster.nodePkiDir)).not.toContain("crl.pem");
   const master = new X509Certificate(cluster.master.cert).serialNumber;
-  await node.setTrust({ epoch: 5, authorities: [ca, other], revoked: [master] });
+  await node.setTrust({ epoch: 5, authorities: [ca, other], revoked: [master], revocationList: "" });
   await expect(node.describe({ knownStorage: false })).rejects.toThrow(/is revoked/);
   await restart();
   await expect(agent.client.node.describe({ knownStorage: false })).rejects.toThrow(/is revoked/);

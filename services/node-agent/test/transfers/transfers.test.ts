@@ -238,6 +238,27 @@ describe("what goes wrong", () => {
     await source.transfers.removeCertificate(stranger.name);
   });
 
+  test("a certificate of the cluster's authority, such as a removed node has, is not enough for a key of its own", async () => {
+    const { source, target } = nodes;
+    const [from, to] = [await nodes.disk("from", 1), await nodes.disk("to", 1, "empty")];
+    const own = await source.transfers.createCertificate(3600);
+    const other = await target.transfers.createCertificate(3600);
+    const ends = { source: diskEnd(from, 1), target: diskEnd(to, 1) };
+    const patience = { connectTimeoutSeconds: 2 };
+    const listening = { ...patience, keyName: other.name, peerCertificatePem: own.pem };
+    const removed = await connect(source, target, ends, {
+      ...{ source: { ...patience, peerCertificatePem: other.pem }, target: listening },
+    });
+    refused((await outcome(source, removed.exportName)).problem);
+    expect(await outcome(target, removed.importName)).toMatchObject({ connected: false, transferredMib: 0 });
+    const right = { ...patience, keyName: own.name, peerCertificatePem: other.pem };
+    const names = await connect(source, target, ends, { source: right, target: listening });
+    expect((await outcome(source, names.exportName)).problem).toBe("");
+    expect(await sameContents(from, to)).toBe(true);
+    await source.transfers.removeCertificate(own.name);
+    await target.transfers.removeCertificate(other.name);
+  });
+
   test("a stranger that connects does not disturb the import", async () => {
     const [from, to] = [await nodes.disk("from", 1), await nodes.disk("to", 1, "empty")];
     const name = await nodes.target.transfers.startImport({ ...request(diskEnd(to, 1)), address: "127.0.0.1" }, signal);

@@ -17,9 +17,10 @@ import { removeInstanceRows } from "../instance/instance-rows.ts";
 import { diskNodeLocks, instanceLock } from "../instance/locks.ts";
 import { isRunning, knownInstance, knownNode, onlinePrimary } from "../instance/lookups.ts";
 import { osParameterTexts, osScriptRequest } from "../instance/os-request.ts";
+import { removeTransferKey } from "../instance/transfer-keys.ts";
 import { checkCompression, copyContents } from "../instance/transfer-steps.ts";
 import { describeExport } from "./export-description.ts";
-import { type RemoteTarget, remoteTarget, sendDisks } from "./remote-target.ts";
+import { remoteTarget, sendDisks } from "./remote-target.ts";
 import { removeOtherExports } from "./remove.ts";
 import { planZeroing } from "./zeroing.ts";
 
@@ -108,7 +109,8 @@ export const backupExport = implement(BackupExport, {
     if (startsAgain && !snapshots) await start(ctx, instance);
     // The export is there, whatever becomes of the rest.
     await ctx.pointOfNoReturn();
-    if (target.kind === "cluster") await removeKey(ctx, source, target);
+    if (target.kind === "cluster")
+      await removeTransferKey(ctx, { node: source, name: target.keyName }, ctx.step("remove-certificate"));
     if (snapshots) await removeSnapshots(ctx, source, copies);
     if (!instance.disksActive && !op.remove_instance) await releaseDisks(ctx, view, instance);
     if (op.remove_instance) await removeInstance(ctx, instance, op.ignore_remove_failures);
@@ -215,15 +217,6 @@ function sourceEnd(view: ConfigView, instance: Instance, device: BlockDevice | u
   if (instance.os === "") return { end: { $case: "disk", value: { device } } };
   const request = osScriptRequest(view, instance, osParameterTexts(view, instance));
   return { end: { $case: "script", value: { instance: { ...request, step: undefined }, device, index } } };
-}
-
-async function removeKey(ctx: ExecContext, node: Node, { keyName: name }: RemoteTarget): Promise<void> {
-  const request = { step: ctx.step("remove-certificate"), name };
-  const failure = await failureOf(ctx, () =>
-    ctx.node(node.uuid).transfers.removeCertificate(request, { signal: ctx.signal }),
-  );
-  if (failure !== undefined)
-    ctx.feedback.warning(`The key of this export is left on ${node.name} until it expires: ${failure.message}`);
 }
 
 async function removeSnapshots(ctx: ExecContext, node: Node, snapshots: readonly BlockDevice[]): Promise<void> {

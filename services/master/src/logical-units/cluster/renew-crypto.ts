@@ -5,6 +5,7 @@ import { exclusive } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { changePhase } from "../../membership/cluster-authority.ts";
 import type { NodeCertificates } from "../../membership/node-certificates.ts";
+import { mastersFollow } from "./masters-follow.ts";
 import { onEachNode, tellTrust, type UntoldNode } from "./trust.ts";
 
 const PATIENCE_MS = 60_000;
@@ -50,15 +51,17 @@ async function changeAuthority(ctx: ExecContext, certificates: NodeCertificates)
   }
   await identity.follow(ctx.config.cluster);
   refuseIncomplete(await tellTrust(ctx, certificates), "were not told of the new authority");
+  const newest = certificates.newestOf(ctx.config.cluster.authority?.trusted ?? []);
   if (changePhase(ctx.config.cluster) === "trusting") {
+    await mastersFollow(ctx, certificates, ({ trusted }) => trusted.includes(newest));
     await ctx.commit(({ cluster }) => {
       if (cluster.authority === undefined || changePhase(cluster) !== "trusting") return [];
-      const issuer = certificates.newestOf(cluster.authority.trusted);
-      return [{ kind: "cluster", put: { ...cluster, authority: { ...cluster.authority, issuer } } }];
+      return [{ kind: "cluster", put: { ...cluster, authority: { ...cluster.authority, issuer: newest } } }];
     });
     await identity.follow(ctx.config.cluster);
   }
   await renewNodes(ctx, certificates, { which: "due" });
+  await mastersFollow(ctx, certificates, ({ issuer }) => issuer === newest);
   ctx.feedback.step("ending the trust in the old authority");
   await ctx.commit(({ cluster }) => {
     if (cluster.authority === undefined) return [];
@@ -87,7 +90,8 @@ async function renewNodes(
     const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(PATIENCE_MS)]);
     // A leader that has just begun may not have seen its certificate yet.
     if (certificates.seen(node.name) === undefined) await agent.node.describe({ knownStorage: true }, { signal });
-    if (which === "due" && !certificates.isDue(node.name)) return;
+    // It is shown when a connection is made; where one was open already it stays unknown, and is renewed.
+    if (which === "due" && certificates.seen(node.name) !== undefined && !certificates.isDue(node.name)) return;
     const issued = await certificates.renew(agent, node, { epoch: ctx.epoch, signal });
     await ctx.commit((view) => {
       const row = view.nodes.get(node.uuid);

@@ -4,20 +4,14 @@ import { OpExecError, OpPrereqError } from "@gannet/errors";
 import type { Instance, Node } from "@gannet/objects";
 import type { InstanceCreate, Op } from "@gannet/opcodes";
 import type { TransferEnd } from "@gannet/rpc";
-import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext, PrereqContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
-import {
-  CERTIFICATE_VALIDITY_S,
-  checkCertificate,
-  checkHandshake,
-  signCertificate,
-  signTarget,
-} from "../backup/cluster-trust.ts";
+import { checkCertificate, checkHandshake, signCertificate, signTarget } from "../backup/cluster-trust.ts";
 import type { PlacedDisk } from "./disk-ends.ts";
 import { knownNode } from "./lookups.ts";
 import { blockDeviceMessage } from "./messages.ts";
 import { osScriptRequest } from "./os-request.ts";
+import { newTransferKey, removeTransferKey } from "./transfer-keys.ts";
 import { CONNECT_TIMEOUT_S, forget, newMagic, outcome } from "./transfer-steps.ts";
 
 type CreateOp = Op<typeof InstanceCreate>;
@@ -69,12 +63,8 @@ export async function receiveDisks(
 ): Promise<void> {
   const secret = await ctx.domainSecret();
   const primary = knownNode(ctx.config, instance.primaryNode);
-  const { transfers } = ctx.node(primary.uuid);
-  const { name: keyName, certificatePem } = await transfers.createCertificate(
-    { step: ctx.step("remote-import/certificate"), validitySeconds: CERTIFICATE_VALIDITY_S },
-    { signal: ctx.signal },
-  );
-  await ctx.undo(undoStep("remove-certificate", { node: primary.uuid, name: keyName }));
+  const key = await newTransferKey(ctx, primary, ctx.step("remote-import/certificate"));
+  const { name: keyName, certificatePem } = key;
   const receiving: Receiver[] = [];
   try {
     for (const placed of disks)
@@ -91,12 +81,7 @@ export async function receiveDisks(
   } finally {
     for (const [index, { name }] of receiving.entries())
       await forget(ctx, primary, name, ctx.step(`remote-import/forget/${index}`));
-    const step = ctx.step("remote-import/remove-certificate");
-    const failure = await failureOf(ctx, () =>
-      transfers.removeCertificate({ step, name: keyName }, { signal: ctx.signal }),
-    );
-    if (failure !== undefined)
-      ctx.feedback.warning(`The key of this import is left on ${primary.name} until it expires: ${failure.message}`);
+    await removeTransferKey(ctx, key, ctx.step("remote-import/remove-certificate"));
   }
 }
 

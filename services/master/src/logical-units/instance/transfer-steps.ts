@@ -7,6 +7,7 @@ import { decodeParameters, type TransferEnd, type TransferState } from "@gannet/
 import { failureOf } from "../../executor/attempt.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
+import { newTransferKey, removeTransferKey, type TransferKey } from "./transfer-keys.ts";
 
 /** Where contents come from or go to. */
 export interface CopyEnd {
@@ -44,14 +45,22 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
     magic: newMagic(),
     ipv6: isIPv6(address),
     connectTimeoutSeconds: isCopiedFirst(from.end) ? COPY_TIMEOUT_S : CONNECT_TIMEOUT_S,
-    keyName: "",
-    peerCertificatePem: "",
   };
   const receiver = ctx.node(to.node.uuid).transfers;
   const sender = ctx.node(from.node.uuid).transfers;
   const steps = (what: string) => ctx.step(`copy/${component}/${what}`);
+  const own = {
+    receiver: await newTransferKey(ctx, to.node, steps("receivers-key")),
+    sender: await newTransferKey(ctx, from.node, steps("senders-key")),
+  };
+  const knowing = (key: TransferKey, peer: TransferKey) => {
+    return { ...options, keyName: key.name, peerCertificatePem: peer.certificatePem };
+  };
   const { name: receiving } = await receiver.startImport(
-    { step: steps("receive"), options, instanceName, component, target: to.end, address },
+    {
+      ...{ step: steps("receive"), options: knowing(own.receiver, own.sender) },
+      ...{ instanceName, component, target: to.end, address },
+    },
     { signal: ctx.signal },
   );
   // What was copied to or from is undone after this: no program may have it open then.
@@ -67,7 +76,7 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
     const started = await sender.startExport(
       {
         step: steps("send"),
-        options,
+        options: knowing(own.sender, own.receiver),
         instanceName,
         component,
         source: from.end,
@@ -88,6 +97,8 @@ export async function copyContents(ctx: ExecContext, copy: Copy): Promise<void> 
   } finally {
     await forget(ctx, to.node, receiving, steps("forget-receiver"));
     if (sending !== "") await forget(ctx, from.node, sending, steps("forget-sender"));
+    await removeTransferKey(ctx, own.receiver, steps("forget-receivers-key"));
+    await removeTransferKey(ctx, own.sender, steps("forget-senders-key"));
   }
 }
 

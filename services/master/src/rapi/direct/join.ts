@@ -1,12 +1,13 @@
 /** `/2/join-tokens` and `/2/join`: how nodes and masters join the cluster. */
 import type { JoinToken } from "@gannet/config-store";
 import { OpPrereqError } from "@gannet/errors";
-import type { JoinBody, JoinCompletionBody, JoinTokenBody } from "@gannet/opcodes";
+import { type JoinBody, type JoinCompletionBody, type JoinTokenBody, NodeAdd } from "@gannet/opcodes";
 import type { Joining } from "../../membership/joining.ts";
 import { JoinRefused } from "../../membership/joining.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { DirectContext } from "../direct-context.ts";
 import { type HandlerRequest, type Handlers, pathParam } from "../handlers.ts";
+import { refuseRoot } from "../job-submission.ts";
 import { leadersFence } from "../leaders-fence.ts";
 import { DEFAULT_LOGIN_LIMITS, LoginLimiter } from "../login-limiter.ts";
 import { forbidden, notFound } from "../refusals.ts";
@@ -16,7 +17,7 @@ import { mayBeRoot } from "../rights.ts";
 const JOINER = "joining";
 const LIMITS = { ...DEFAULT_LOGIN_LIMITS, failures: 5 };
 
-export function joinHandlers({ joining, leader, rootParameters }: DirectContext): Handlers {
+export function joinHandlers({ joining, leader, rootParameters, fileRoots }: DirectContext): Handlers {
   const limiter = new LoginLimiter(LIMITS);
   const parts = (): Joining => {
     if (joining !== undefined) return joining;
@@ -41,6 +42,8 @@ export function joinHandlers({ joining, leader, rootParameters }: DirectContext)
     addJoinToken: async ({ body, requester }) => {
       if ((body as JoinTokenBody).role === "master" && !mayBeRoot(requester, rootParameters))
         throw forbidden("A machine that joins as a master is given the cluster's keys, which takes the right of root");
+      // The job that takes the machine in is submitted for the one who makes the token.
+      refuseRoot({ rootParameters, fileRoots }, [{ ...(body as JoinTokenBody), OP_ID: NodeAdd.id }], requester);
       const fence = leadersFence(leader, "makes tokens for joining");
       const { token, text, fingerprint } = await parts().makeToken(body as JoinTokenBody, requester.name, fence);
       const command = commandOf(token, text);

@@ -21,6 +21,7 @@ const runner = createCommandRunner({ logger: silentLogger() });
 export interface MigrationNode {
   readonly name: string;
   readonly node: TestNode;
+  readonly pkiDir: string;
   driver: KvmHypervisor;
   restart(): Promise<void>;
   /** Files and processes of guests; certificates are no guest's. */
@@ -44,6 +45,7 @@ export async function makeMigrationNode(ca: CertificateAuthority, name: string):
   await driver.recover();
   const made: MigrationNode = {
     name,
+    pkiDir,
     driver,
     node: {
       ...node,

@@ -1,8 +1,10 @@
 /** Live migration between two drivers, each with a real qemu. */
-import { readdir, rm } from "node:fs/promises";
+import { X509Certificate } from "node:crypto";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestSpec, MigrationProgress } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
+import { type CertificateAuthority, revocationList } from "@gannet/pki";
 import { findStockKernel } from "@gannet/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { bareGuest, eventually } from "../node-fixture.ts";
@@ -32,12 +34,13 @@ const kernel = await findStockKernel();
 if ("missing" in kernel) console.warn(`Not migrating a real kernel: ${kernel.missing}`);
 
 let folder: string;
+let ca: CertificateAuthority;
 let one: MigrationNode;
 let two: MigrationNode;
 
 beforeAll(async () => {
   folder = await makeFolder();
-  const ca = await makeCluster(folder);
+  ca = await makeCluster(folder);
   one = await makeMigrationNode(ca, "node1.gannet.test");
   two = await makeMigrationNode(ca, "node2.gannet.test");
 });
@@ -310,6 +313,24 @@ describe("a guest whose migration", () => {
     } finally {
       await stranger.driver.close();
       await stranger.node.remove();
+    }
+  });
+
+  it("comes from a node whose certificate is revoked is refused by the target", async () => {
+    const listFile = path.join(two.pkiDir, "crl.pem");
+    const { serialNumber } = new X509Certificate(await readFile(path.join(one.pkiDir, "cert.pem")));
+    await writeFile(listFile, await revocationList(ca, ["0A1B", serialNumber]));
+    try {
+      await one.driver.start(guest, RUNNING, NEVER);
+      const there = await send(guest, one, two);
+      expect(there.progress.at(-1)).toMatchObject({ status: "failed" });
+      await finish(guest, one, two, false);
+      expect(await one.driver.state(guest.name)).toMatchObject({ status: "running" });
+      // Others of the same list go on.
+      await writeFile(listFile, await revocationList(ca, ["0A1B"]));
+      await move(guest, one, two);
+    } finally {
+      await rm(listFile);
     }
   });
 

@@ -7,6 +7,8 @@ import { chown, copyFile, mkdtemp, readFile, readlink, rm, writeFile } from "nod
 import path from "node:path";
 import { HypervisorError } from "@gannet/errors";
 import { IDENTITY_FILES } from "@gannet/pki";
+import { undefinedWhenMissing } from "../../../errno.ts";
+import { REVOCATION_LIST_FILE } from "../../../identity/node-identity.ts";
 import type { GuestMonitor } from "../guest-monitor.ts";
 import { makePrivateFolder } from "../private-folder.ts";
 import { qemuUid } from "../qemu-process.ts";
@@ -126,6 +128,9 @@ export class MigrationCredentials {
       await copyFile(path.join(pkiDir, IDENTITY_FILES[part]), copy);
       if (!isOwn(uid)) await chown(copy, uid, -1);
     }
+    // Read by the end that listens; the other one only goes by the name of the target (qemu 7.2).
+    const revocations = await readFile(path.join(pkiDir, REVOCATION_LIST_FILE)).catch(undefinedWhenMissing);
+    if (revocations !== undefined) await writeFile(path.join(folder, "ca-crl.pem"), revocations, { mode: 0o644 });
     if (endpoint === "server") await writeFile(path.join(folder, "dh-params.pem"), DH_PARAMETERS);
     if (!isOwn(uid)) await chown(folder, uid, -1);
   }

@@ -31,6 +31,11 @@ export interface SetTrustRequest {
   authorities: string[];
   /** Serial numbers of revoked certificates, in hexadecimal digits; at most 100000. */
   revoked: string[];
+  /**
+   * The same as a list that one of the authorities has signed (X.509 CRL, PEM), for programs that check certificates by
+   * themselves. Empty where nothing is revoked, or nobody can sign; then one that the node has stays while it is needed.
+   */
+  revocationList: string;
 }
 
 export interface RequestCertificateRequest {
@@ -152,9 +157,9 @@ export interface RunHooksRequest {
   step:
     | Step
     | undefined;
-  /** "instance-start" and the like. */
+  /** "instance-start" and the like; "watcher". */
   path: string;
-  /** "pre" or "post". */
+  /** "pre" or "post" of an operation; "round" of the watcher. */
   phase: string;
   /** All that the scripts are told. */
   environment: { [key: string]: string };
@@ -418,7 +423,7 @@ export interface LiveStateUpdate_OsDefinitions {
 }
 
 function createBaseSetTrustRequest(): SetTrustRequest {
-  return { epoch: 0, authorities: [], revoked: [] };
+  return { epoch: 0, authorities: [], revoked: [], revocationList: "" };
 }
 
 export const SetTrustRequest: MessageFns<SetTrustRequest> = {
@@ -431,6 +436,9 @@ export const SetTrustRequest: MessageFns<SetTrustRequest> = {
     }
     for (const v of message.revoked) {
       writer.uint32(26).string(v!);
+    }
+    if (message.revocationList !== "") {
+      writer.uint32(34).string(message.revocationList);
     }
     return writer;
   },
@@ -472,6 +480,14 @@ export const SetTrustRequest: MessageFns<SetTrustRequest> = {
             message.revoked.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.revocationList = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -491,6 +507,11 @@ export const SetTrustRequest: MessageFns<SetTrustRequest> = {
         ? object.authorities.map((e: any) => globalThis.String(e))
         : [],
       revoked: globalThis.Array.isArray(object?.revoked) ? object.revoked.map((e: any) => globalThis.String(e)) : [],
+      revocationList: isSet(object.revocationList)
+        ? globalThis.String(object.revocationList)
+        : isSet(object.revocation_list)
+        ? globalThis.String(object.revocation_list)
+        : "",
     };
   },
 
@@ -505,6 +526,9 @@ export const SetTrustRequest: MessageFns<SetTrustRequest> = {
     if (message.revoked?.length) {
       obj.revoked = message.revoked;
     }
+    if (message.revocationList !== "") {
+      obj.revocationList = message.revocationList;
+    }
     return obj;
   },
 
@@ -516,6 +540,7 @@ export const SetTrustRequest: MessageFns<SetTrustRequest> = {
     message.epoch = object.epoch ?? 0;
     message.authorities = object.authorities?.map((e) => e) || [];
     message.revoked = object.revoked?.map((e) => e) || [];
+    message.revocationList = object.revocationList ?? "";
     return message;
   },
 };
@@ -5391,7 +5416,10 @@ export const NodeServiceService = {
     responseSerialize: (value: RunAllocatorReply): Buffer => Buffer.from(RunAllocatorReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): RunAllocatorReply => RunAllocatorReply.decode(value),
   },
-  /** Run the site's scripts of an operation and a phase on this node (spec/os-iallocator-hooks.json, hooks). */
+  /**
+   * Run the site's scripts of an operation and a phase, or of the watcher's round, on this node
+   * (spec/os-iallocator-hooks.json, hooks).
+   */
   runHooks: {
     path: "/gannet.node.v1.NodeService/RunHooks" as const,
     requestStream: false as const,
@@ -5592,7 +5620,10 @@ export interface NodeServiceServer extends UntypedServiceImplementation {
   checkAddresses: handleUnaryCall<CheckAddressesRequest, CheckAddressesReply>;
   /** Ask an allocator that the site has installed on this node (spec/os-iallocator-hooks.json, iallocator). */
   runAllocator: handleUnaryCall<RunAllocatorRequest, RunAllocatorReply>;
-  /** Run the site's scripts of an operation and a phase on this node (spec/os-iallocator-hooks.json, hooks). */
+  /**
+   * Run the site's scripts of an operation and a phase, or of the watcher's round, on this node
+   * (spec/os-iallocator-hooks.json, hooks).
+   */
   runHooks: handleUnaryCall<RunHooksRequest, RunHooksReply>;
   /** Run the site's program for out-of-band management; asked of the master's node, whichever machine is meant. */
   runOob: handleUnaryCall<RunOobRequest, RunOobReply>;
@@ -5717,7 +5748,10 @@ export interface NodeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RunAllocatorReply) => void,
   ): ClientUnaryCall;
-  /** Run the site's scripts of an operation and a phase on this node (spec/os-iallocator-hooks.json, hooks). */
+  /**
+   * Run the site's scripts of an operation and a phase, or of the watcher's round, on this node
+   * (spec/os-iallocator-hooks.json, hooks).
+   */
   runHooks(
     request: RunHooksRequest,
     callback: (error: ServiceError | null, response: RunHooksReply) => void,
