@@ -184,18 +184,19 @@ async function putLuaScripts(tree: string, folder: string): Promise<void> {
   }
 }
 
-/** gnt, its other names and its completion; `update-alternatives` links to them. */
+/** gnt, its other names, its completion and its manual page; `update-alternatives` links to them. */
 async function putGnt(tree: string, programDir: string, runner: CommandRunner): Promise<void> {
   const programs = path.join(tree, programDir);
   await putScript(tree, "gnt", path.join(programs, "bin/gnt"), { PROGRAM_DIR: programDir });
-  const completion = async (shell: string) => {
-    const argv = [process.execPath, path.join(programs, "gnt.mjs"), "completion", shell] as const;
+  const printed = async (...words: readonly string[]) => {
+    const argv = [process.execPath, path.join(programs, "gnt.mjs"), ...words] as const;
     const env = { NODE_DISABLE_COMPILE_CACHE: "1" };
     return (await runner.run({ argv, env, timeoutMs: COMMAND_TIMEOUT_MS })).stdout;
   };
-  const bash = await completion("bash");
+  const bash = await printed("completion", "bash");
   await putText(tree, path.join(programs, "completion/gnt.bash"), bash);
-  await putText(tree, path.join(programs, "completion/gnt.zsh"), await completion("zsh"));
+  await putText(tree, path.join(programs, "completion/gnt.zsh"), await printed("completion", "zsh"));
+  await putText(tree, path.join(programs, "man/gnt.1.gz"), gzipSync(await printed("manual"), { level: 9 }));
   const names = new Set(bash.match(/\bgnt-[a-z]+\b/g));
   for (const name of names) await symlink("gnt", path.join(programs, "bin", name));
 }

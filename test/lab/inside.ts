@@ -3,10 +3,11 @@ import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createCommandRunner } from "@gannet/exec";
 import { createLogger } from "@gannet/telemetry";
+import { BareMachines } from "./bare-machines.ts";
 import type { NodeImage } from "./image/build.ts";
 import { Lab } from "./lab.ts";
 import type { MachineKindName } from "./machine-kind.ts";
-import { runScenarios, timed } from "./scenario.ts";
+import { type Ground, type Outcome, runScenarios, type Scenario, timed } from "./scenario.ts";
 import { scenariosOf } from "./scenarios/index.ts";
 import type { LabSettings } from "./settings.ts";
 
@@ -21,21 +22,36 @@ export interface Order {
 }
 
 const NODES = 3;
+const BARE_MACHINES = 2;
 
 async function main({ settings, kind, image, cloudGuestDir, outcomeFile }: Order): Promise<void> {
   const logger = await createLogger({ name: "lab", level: "warn", format: "pretty" });
   const runner = createCommandRunner({ logger });
-  const lab = await timed(`Redis and master are up, for nodes of kind ${kind}`, () =>
-    Lab.start({ workDir: settings.workDir, nodeCount: NODES, image, cloudGuestDir, kind, runner, logger }),
-  );
-  const outcome = await runScenarios(lab, scenariosOf(kind, settings));
+  const { workDir } = settings;
+  let outcome: Outcome;
+  if (kind === "systemd") {
+    const machines = await timed("the packages are built", () =>
+      BareMachines.start({ workDir, nodeCount: BARE_MACHINES, image, runner }),
+    );
+    outcome = await runOn(machines, scenariosOf(kind, settings));
+  } else {
+    const lab = await timed(`Redis and master are up, for nodes of kind ${kind}`, () =>
+      Lab.start({ workDir, nodeCount: NODES, image, cloudGuestDir, kind, runner, logger }),
+    );
+    outcome = await runOn(lab, scenariosOf(kind, settings));
+  }
+  if (outcome.failed > 0) await keepLogs(settings, kind);
+  await writeFile(outcomeFile, JSON.stringify(outcome));
+}
+
+async function runOn<On extends Ground>(lab: On, scenarios: readonly Scenario<On>[]): Promise<Outcome> {
+  const outcome = await runScenarios(lab, scenarios);
   for (const { name, machine } of lab.running) {
     const { cpuSeconds, peakMib } = await machine.cost();
     console.log(`\n${name}: ${Math.round(cpuSeconds)} s of processor time, ${peakMib} MiB at most`);
   }
   await lab.stop();
-  if (outcome.failed > 0) await keepLogs(settings, kind);
-  await writeFile(outcomeFile, JSON.stringify(outcome));
+  return outcome;
 }
 
 async function keepLogs({ workDir, logDir }: LabSettings, kind: MachineKindName): Promise<void> {

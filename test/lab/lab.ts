@@ -1,6 +1,4 @@
 /** The lab as scenarios use it: the nodes' machines, their agents, and the cluster they make. */
-import { mkdir } from "node:fs/promises";
-import path from "node:path";
 import type { CommandRunner } from "@gannet/exec";
 import type { DiskTemplate } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
@@ -10,13 +8,14 @@ import { placeAgent } from "./agent-bundle.ts";
 import { assembleGuest } from "./guest/counter.ts";
 import { placeXenGuest } from "./guest/xen-guest.ts";
 import type { NodeImage } from "./image/build.ts";
-import { NODE_SCRIPTS, writeInitramfs } from "./image/initramfs.ts";
 import { LabCluster } from "./lab-cluster.ts";
+import { assertNothingLeft, clearNode } from "./leftovers.ts";
 import { MACHINE_KINDS, type MachineKindName } from "./machine-kind.ts";
-import { makeNetwork } from "./network.ts";
+import { makeMachines } from "./machines.ts";
 import { NodeAgent } from "./node-agent.ts";
-import { NodeMachine, PHYSICAL_VOLUMES } from "./node-machine.ts";
+import type { NodeMachine } from "./node-machine.ts";
 import { type LabNode, type LabPlan, planOf, VOLUME_GROUP } from "./plan.ts";
+import type { Ground } from "./scenario.ts";
 
 export interface LabOptions {
   /** An empty folder for everything. */
@@ -25,7 +24,7 @@ export interface LabOptions {
   readonly image: NodeImage;
   /** Folder of the files of a guest that cloud-init sets up, where a scenario needs them. */
   readonly cloudGuestDir?: string | undefined;
-  readonly kind: MachineKindName;
+  readonly kind: Exclude<MachineKindName, "systemd">;
   readonly runner: CommandRunner;
   readonly logger: Logger;
 }
@@ -42,7 +41,7 @@ export interface NodeInLab {
   readonly agent: NodeAgent;
 }
 
-export class Lab {
+export class Lab implements Ground {
   readonly plan: LabPlan;
   readonly nodes: readonly NodeInLab[];
   readonly cloudGuestDir: string | undefined;
@@ -66,11 +65,7 @@ export class Lab {
     const { workDir, runner, image } = options;
     const kind = MACHINE_KINDS[options.kind];
     const plan = planOf(workDir, options.nodeCount);
-    await makeNetwork(plan.nodes, runner);
-    const initramfs = path.join(workDir, "initramfs.cpio");
-    const scripts = { scripts: NODE_SCRIPTS, folder: path.join(workDir, "scripts"), target: initramfs };
-    await writeInitramfs(image.modules, scripts, runner);
-    for (const { dir } of plan.nodes) await mkdir(dir, { recursive: true, mode: 0o700 });
+    const machines = await makeMachines(plan, { workDir, image, runner, kind });
     await placeAgent(
       plan.nodes.map(({ dir }) => dir),
       runner,
@@ -82,14 +77,15 @@ export class Lab {
       hypervisors: kind.hypervisors,
       diskTemplates: DISK_TEMPLATES,
     });
-    const nodes = plan.nodes.map((node): NodeInLab => {
-      const machine = new NodeMachine({ node, image, initramfs, runner, kind });
-      return { name: node.name, plan: node, machine, agent: new NodeAgent(machine, kind.hypervisors) };
-    });
-    for (const { agent, machine } of nodes) {
-      await agent.configure();
-      await machine.makeDisks();
-    }
+    const nodes = machines.map(
+      (machine): NodeInLab => ({
+        name: machine.node.name,
+        plan: machine.node,
+        machine,
+        agent: new NodeAgent(machine, kind.hypervisors),
+      }),
+    );
+    for (const { agent } of nodes) await agent.configure();
     for (const { dir } of plan.nodes) {
       await assembleGuest(dir, runner);
       if (options.kind === "xen") await placeXenGuest(dir, image, runner);
@@ -101,7 +97,6 @@ export class Lab {
     return this.#cluster.rapi;
   }
 
-  /** Switch on as many nodes as are needed and not on yet. */
   async use(count: number): Promise<readonly NodeInLab[]> {
     const wanted = this.nodes.slice(0, count);
     await Promise.all(wanted.filter((node) => !this.#running.has(node)).map((node) => this.#begin(node)));
@@ -122,8 +117,20 @@ export class Lab {
     await this.#heard([node]);
   }
 
-  /** Whatever a scenario that failed has left in disorder: every node is on and reachable, and its agent runs. */
-  async mend(): Promise<void> {
+  async assertNothingLeft(count: number): Promise<void> {
+    await assertNothingLeft(this, count);
+  }
+
+  /** Every node is on and reachable, its agent runs, and nothing of an instance is there. */
+  async tidyUp(): Promise<void> {
+    await this.#mend();
+    const { body } = await this.rapi.rapi("GET", "/2/instances");
+    for (const { id } of body as readonly { readonly id: string }[])
+      await this.rapi.job("DELETE", `/2/instances/${id}`, { shutdown_timeout: 0 });
+    for (const node of this.#running) await clearNode(node);
+  }
+
+  async #mend(): Promise<void> {
     for (const node of this.#running) {
       if (!node.machine.isOn) await node.machine.powerOn();
       if (!(await node.agent.runs())) await node.agent.start();
@@ -156,9 +163,8 @@ export class Lab {
 
   async #begin(node: NodeInLab): Promise<void> {
     await node.machine.powerOn();
-    await node.machine.run(
-      `pvcreate -q ${PHYSICAL_VOLUMES.join(" ")} && vgcreate -q -s 1m ${VOLUME_GROUP} ${PHYSICAL_VOLUMES.join(" ")}`,
-    );
+    const volumes = node.machine.kind.physicalVolumes.join(" ");
+    await node.machine.run(`pvcreate -q ${volumes} && vgcreate -q -s 1m ${VOLUME_GROUP} ${volumes}`);
     await node.agent.start();
     this.#running.add(node);
   }

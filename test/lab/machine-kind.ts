@@ -1,15 +1,28 @@
-/** What a node's machine starts: Linux, which runs guests under KVM, or Xen with Linux as its domain 0. */
+/**
+ * What a node's machine starts: Linux, which runs guests under KVM, or Xen with Linux as its domain 0, both with the lab's
+ * own init; or a Debian with systemd, on which nothing of Gannet is yet.
+ */
 import type { HypervisorName } from "@gannet/objects";
 import type { NodeImage } from "./image/build.ts";
 import type { ImageRecipe } from "./image/recipe.ts";
 
-export type MachineKindName = "kvm" | "xen";
+export type MachineKindName = "kvm" | "xen" | "systemd";
+
+export interface DiskPlan {
+  readonly name: string;
+  readonly sizeMib: number;
+  readonly fileSystem: boolean;
+}
 
 export interface MachineKind {
   readonly image: ImageRecipe["name"];
   readonly hypervisors: readonly HypervisorName[];
   readonly memoryMib: number;
   readonly cpu: string;
+  /** Disks in the order in which a node sees them after its root: `/dev/vdb`, … */
+  readonly disks: readonly DiskPlan[];
+  /** Those of {@link disks} that are, or are to be, the physical volumes of its volume group. */
+  readonly physicalVolumes: readonly string[];
   /** Of qemu, to boot with the kernel's arguments. */
   readonly boot: (files: NodeImage & { readonly initramfs: string }, kernelArguments: string) => readonly string[];
 }
@@ -20,6 +33,14 @@ const KVM: MachineKind = {
   hypervisors: ["kvm"],
   memoryMib: 768,
   cpu: "max",
+  disks: [
+    /** What survives a power cut: state of the agent, files of instances. */
+    { name: "kept", sizeMib: 2048, fileSystem: true },
+    { name: "first-volume", sizeMib: 4096, fileSystem: false },
+    /** There to be lost. */
+    { name: "second-volume", sizeMib: 512, fileSystem: false },
+  ],
+  physicalVolumes: ["/dev/vdc", "/dev/vdd"],
   boot: ({ kernel, initramfs }, kernelArguments) => [
     ...["-kernel", kernel, "-initrd", initramfs],
     ...["-append", `console=ttyS0 ${kernelArguments}`],
@@ -30,6 +51,7 @@ const DOMAIN_0_MIB = 640;
 
 /** Domain 0 crashes on the newest processor that qemu emulates; on this one guests of every kind start. */
 const XEN: MachineKind = {
+  ...KVM,
   image: "xen",
   hypervisors: ["xen-pvm"],
   memoryMib: 1200,
@@ -46,4 +68,12 @@ const XEN: MachineKind = {
   ],
 };
 
-export const MACHINE_KINDS: Readonly<Record<MachineKindName, MachineKind>> = { kvm: KVM, xen: XEN };
+/** What it keeps is on its root. */
+const SYSTEMD: MachineKind = {
+  ...KVM,
+  image: "systemd",
+  disks: [{ name: "volume", sizeMib: 1024, fileSystem: false }],
+  physicalVolumes: ["/dev/vdb"],
+};
+
+export const MACHINE_KINDS: Readonly<Record<MachineKindName, MachineKind>> = { kvm: KVM, xen: XEN, systemd: SYSTEMD };

@@ -8,20 +8,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { CommandRunner } from "@gannet/exec";
 import { type CommandAnswer, CommandChannel } from "./command-channel.ts";
 import type { NodeImage } from "./image/build.ts";
+import { IMAGE_RECIPES, type ImageRecipe } from "./image/recipe.ts";
 import type { MachineKind } from "./machine-kind.ts";
 import { LAB_NETWORK, type LabNode, REPOSITORY } from "./plan.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
+const QEMU_IMG = "/usr/bin/qemu-img";
 const BOOT_TIMEOUT_MS = 180_000;
-/** Disks of a node, in the order in which it sees them after its root: `/dev/vdb`, … */
-const DISKS = [
-  /** What survives a power cut: state of the agent, files of instances. */
-  { name: "kept", sizeMib: 2048, fileSystem: true },
-  { name: "first-volume", sizeMib: 4096, fileSystem: false },
-  { name: "second-volume", sizeMib: 512, fileSystem: false },
-] as const;
-/** The physical volumes of the cluster's volume group: the second is there to be lost. */
-export const PHYSICAL_VOLUMES = ["/dev/vdc", "/dev/vdd"] as const;
+const ROOT = "root.qcow2";
 
 export interface NodeMachineOptions {
   readonly node: LabNode;
@@ -34,23 +28,30 @@ export interface NodeMachineOptions {
 
 export class NodeMachine {
   readonly node: LabNode;
+  readonly kind: MachineKind;
   readonly #options: NodeMachineOptions;
   #process: ChildProcess | undefined;
   #channel: CommandChannel | undefined;
 
   constructor(options: NodeMachineOptions) {
     this.node = options.node;
+    this.kind = options.kind;
     this.#options = options;
   }
 
   /** Its disks, empty. */
   async makeDisks(): Promise<void> {
-    for (const { name, sizeMib, fileSystem } of DISKS) {
+    const { image, runner } = this.#options;
+    if (this.#init === "systemd") {
+      const overlay = ["-q", "-f", "qcow2", "-F", "raw", "-b", image.root, this.#rootOverlay];
+      await runner.run({ argv: [QEMU_IMG, "create", ...overlay], timeoutMs: 60_000 });
+    }
+    for (const { name, sizeMib, fileSystem } of this.kind.disks) {
       const file = await open(this.#disk(name), "w", 0o600);
       await file.truncate(sizeMib * 1024 * 1024);
       await file.close();
       if (fileSystem)
-        await this.#options.runner.run({
+        await runner.run({
           argv: ["/usr/sbin/mkfs.ext4", "-q", "-m", "0", this.#disk(name)],
           timeoutMs: 60_000,
         });
@@ -121,6 +122,15 @@ export class NodeMachine {
     return path.join(this.node.dir, "commands.sock");
   }
 
+  get #init(): ImageRecipe["init"] {
+    return IMAGE_RECIPES[this.kind.image].init;
+  }
+
+  /** Over the image's root, what a node with systemd has written there. */
+  get #rootOverlay(): string {
+    return path.join(this.node.dir, ROOT);
+  }
+
   #disk(name: string): string {
     return path.join(this.node.dir, `${name}.raw`);
   }
@@ -129,6 +139,7 @@ export class NodeMachine {
     const { node, image, initramfs, kind } = this.#options;
     const kernelArguments = [
       ...["quiet", "panic=-1", "mitigations=off", "net.ifnames=0"],
+      `lab.init=${this.#init}`,
       `lab.name=${node.id}`,
       `lab.address=${node.ip}/${LAB_NETWORK.prefix}`,
       `lab.repository=${REPOSITORY}`,
@@ -138,13 +149,15 @@ export class NodeMachine {
       ...["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=192", "-cpu", kind.cpu, "-smp", "1"],
       ...["-m", String(kind.memoryMib), "-serial", `file:${this.consoleLog}`],
       ...kind.boot({ ...image, initramfs }, kernelArguments.join(" ")),
-      ...["-drive", `file=${image.root},format=raw,if=none,id=root,readonly=on`],
+      ...(this.#init === "lab"
+        ? ["-drive", `file=${image.root},format=raw,if=none,id=root,readonly=on`]
+        : ["-drive", `file=${this.#rootOverlay},format=qcow2,if=none,id=root,cache=unsafe`]),
       ...["-device", "virtio-blk-pci,drive=root"],
-      ...DISKS.flatMap(({ name }) => [
+      ...kind.disks.flatMap(({ name }) => [
         ...["-drive", `file=${this.#disk(name)},format=raw,if=none,id=${name},cache=unsafe,discard=unmap`],
         ...["-device", `virtio-blk-pci,drive=${name}`],
       ]),
-      ...sharedFolder("repository", REPOSITORY, { readonly: true }),
+      ...(this.#init === "lab" ? sharedFolder("repository", REPOSITORY, { readonly: true }) : []),
       ...sharedFolder("node", node.dir, { readonly: false }),
       ...["-netdev", `tap,id=net,ifname=${node.tap},script=no,downscript=no`],
       ...["-device", `virtio-net-pci,netdev=net,mac=${node.mac}`],

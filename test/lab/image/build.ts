@@ -1,5 +1,5 @@
 /** Builds what a lab node boots from, once for each recipe, and keeps it. */
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type CommandRunner, holdFolder } from "@gannet/exec";
 import { contained } from "../contained.ts";
@@ -27,8 +27,21 @@ const PACKAGE_OPTIONS = [
   ...["man", "doc", "locale", "info"].map((folder) => `--dpkgopt=path-exclude=/usr/share/${folder}/*`),
 ];
 const UNPACK_KERNEL = path.join(import.meta.dirname, "unpack-kernel");
-/** No service may start while packages are installed. */
+/** No service may start while packages are installed. mmdebstrap removes it at its end. */
 const NO_SERVICES = `printf '#!/bin/sh\\nexit 101\\n' >"$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"`;
+
+interface FileSystem {
+  /** Arguments of mkfs.ext4. */
+  readonly features: readonly string[];
+  /** Beside what is in it, and what its structures need. */
+  readonly roomMib: number;
+}
+
+/** That which nobody writes has no journal, and no room. */
+const FILE_SYSTEMS: Readonly<Record<ImageRecipe["init"], FileSystem>> = {
+  lab: { features: ["-O", "^has_journal,^metadata_csum"], roomMib: 64 },
+  systemd: { features: [], roomMib: 1024 },
+};
 
 /**
  * The image of a recipe, from the cache where it is there.
@@ -88,15 +101,20 @@ async function build(recipe: ImageRecipe, work: string, image: NodeImage, runner
     await rm(path.join(root, folder), { recursive: true, force: true });
   await runner.run({ argv: ["/usr/sbin/depmod", "--basedir", root, kernelVersion], timeoutMs: MINUTE_MS });
 
-  await copyFile(process.execPath, path.join(root, "usr/local/bin/node"));
-  await chmod(path.join(root, "usr/local/bin/node"), 0o755);
+  if (recipe.init === "lab") {
+    await copyFile(process.execPath, path.join(root, "usr/local/bin/node"));
+    await chmod(path.join(root, "usr/local/bin/node"), 0o755);
+  } else {
+    // Empty, so that each node makes up its own.
+    await writeFile(path.join(root, "etc/machine-id"), "");
+  }
 
   await extractKernel(path.join(root, "boot", `vmlinuz-${kernelVersion}`), image.kernel, runner);
   const folder = path.join(work, "initramfs");
   await packModules(recipe.initramfsModules, { root, kernelVersion, folder, archive: image.modules }, runner);
   if (recipe.name === "xen") await extractXen(root, image.xen, runner);
   await rm(path.join(root, "boot"), { recursive: true });
-  await makeFileSystem(root, image.root, runner);
+  await makeFileSystem(root, { target: image.root, ...FILE_SYSTEMS[recipe.init] }, runner);
 }
 
 /** A folder with the root of a Debian. */
@@ -141,13 +159,16 @@ async function extractXen(root: string, target: string, runner: CommandRunner): 
   await runner.run({ argv: ["/usr/bin/gzip", "--decompress", `${target}.gz`], timeoutMs: MINUTE_MS });
 }
 
-async function makeFileSystem(root: string, target: string, runner: CommandRunner): Promise<void> {
+async function makeFileSystem(
+  root: string,
+  { target, features, roomMib }: { readonly target: string } & FileSystem,
+  runner: CommandRunner,
+): Promise<void> {
   const { stdout } = await runner.run({ argv: ["/usr/bin/du", "-sk", root], timeoutMs: MINUTE_MS });
   const contentMib = Math.ceil(Number.parseInt(stdout, 10) / 1024);
-  // Read-only: no journal, and only the room that the structures themselves need.
-  const features = ["-q", "-m", "0", "-O", "^has_journal,^metadata_csum"];
+  const sizeMib = Math.ceil(contentMib * 1.15) + roomMib;
   await runner.run({
-    argv: ["/usr/sbin/mkfs.ext4", ...features, "-d", root, target, `${Math.ceil(contentMib * 1.15) + 64}M`],
+    argv: ["/usr/sbin/mkfs.ext4", "-q", "-m", "0", ...features, "-d", root, target, `${sizeMib}M`],
     timeoutMs: 5 * MINUTE_MS,
   });
 }

@@ -4,8 +4,14 @@ import path from "node:path";
 import type { CommandRunner } from "@gannet/exec";
 import { pack } from "./modules.ts";
 
-/** Scripts of a node, by their names in its initramfs. */
-export const NODE_SCRIPTS = { init: besides("initramfs-init"), "node-init": besides("node-init") } as const;
+/** Scripts of a node, and the units of one with systemd, by their names in its initramfs. */
+export const NODE_SCRIPTS = {
+  init: besides("initramfs-init"),
+  "node-init": besides("node-init"),
+  "node-functions": besides("node-functions"),
+  "lab-machine.service": besides("lab-machine.service"),
+  "lab-commands.service": besides("lab-commands.service"),
+} as const;
 
 /**
  * The whole initramfs: the kernel unpacks archives that follow each other into one file system.

@@ -4,7 +4,12 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 
 export interface ImageRecipe {
-  readonly name: "base" | "xen";
+  readonly name: "base" | "xen" | "systemd";
+  /**
+   * Who is the first process. `lab`: the lab's node-init, over a root that nobody writes, with the repository's Node.
+   * `systemd`: a Debian as its packages leave it, with room for others, in a file system that bears a power cut.
+   */
+  readonly init: "lab" | "systemd";
   readonly suite: string;
   readonly packages: readonly string[];
   /** Meta package of the kernel; not the cloud kernel, which lacks 9p and cannot be Xen's domain 0. */
@@ -17,6 +22,7 @@ export interface ImageRecipe {
 
 const BASE: ImageRecipe = {
   name: "base",
+  init: "lab",
   suite: "bookworm",
   packages: [
     ...["lvm2", "drbd-utils", "qemu-system-x86", "qemu-utils", "thin-provisioning-tools"],
@@ -45,7 +51,23 @@ const XEN: ImageRecipe = {
   initramfsModules: [...BASE.initramfsModules, "xen-blkfront"],
 };
 
-export const IMAGE_RECIPES: Readonly<Record<ImageRecipe["name"], ImageRecipe>> = { base: BASE, xen: XEN };
+/** A machine on which the packages are installed as an operator does it; what they depend on is there. */
+const SYSTEMD: ImageRecipe = {
+  ...BASE,
+  name: "systemd",
+  init: "systemd",
+  packages: [
+    ...["systemd-sysv", "dbus", "udev", "kmod", "procps", "e2fsprogs", "util-linux", "busybox-static", "iputils-ping"],
+    ...["redis-server", "openssl", "socat", "iproute2", "libstdc++6", "logrotate"],
+    ...["lvm2", "qemu-system-x86", "qemu-utils", "iputils-arping"],
+  ],
+};
+
+export const IMAGE_RECIPES: Readonly<Record<ImageRecipe["name"], ImageRecipe>> = {
+  base: BASE,
+  xen: XEN,
+  systemd: SYSTEMD,
+};
 
 /** Files whose text decides what the image is, besides the recipe. */
 const SOURCES = ["unpack-kernel", "build.ts", "kernel.ts", "modules.ts"].map((name) =>

@@ -1,4 +1,6 @@
 /** All scenarios, and which of them a run is about. */
+import type { BareMachines } from "../bare-machines.ts";
+import type { Lab } from "../lab.ts";
 import type { MachineKindName } from "../machine-kind.ts";
 import type { Scenario } from "../scenario.ts";
 import type { LabSettings } from "../settings.ts";
@@ -10,10 +12,18 @@ import { DRBD_TROUBLE_SCENARIOS } from "./drbd-trouble.ts";
 import { FAULT_SCENARIOS } from "./faults.ts";
 import { FILE_SCENARIOS } from "./file.ts";
 import { PLAIN_SCENARIOS } from "./plain.ts";
+import { SYSTEMD_SCENARIOS } from "./systemd.ts";
 import { XEN_SCENARIOS } from "./xen.ts";
 
-/** By the kind of node they need; those that need more nodes come later, which are switched on then. */
-const SCENARIOS: Readonly<Record<MachineKindName, readonly Scenario[]>> = {
+/** What scenarios run on, by the kind of node they need. */
+interface Grounds {
+  readonly kvm: Lab;
+  readonly xen: Lab;
+  readonly systemd: BareMachines;
+}
+
+/** Those that need more nodes come later, which are switched on then. */
+const SCENARIOS: { readonly [Kind in MachineKindName]: readonly Scenario<Grounds[Kind]>[] } = {
   kvm: [
     ...FILE_SCENARIOS,
     ...PLAIN_SCENARIOS,
@@ -25,18 +35,23 @@ const SCENARIOS: Readonly<Record<MachineKindName, readonly Scenario[]>> = {
     CLOUD_INIT,
   ].toSorted((one, other) => one.nodes - other.nodes),
   xen: XEN_SCENARIOS,
+  systemd: SYSTEMD_SCENARIOS,
 };
 
 type Choice = Pick<LabSettings, "scope" | "only">;
 
 /** Those that run on nodes of a kind. */
-export function scenariosOf(kind: MachineKindName, choice: Choice): readonly Scenario[] {
-  return SCENARIOS[kind].filter((scenario) => reasonToSkip(scenario, kind, choice) === undefined);
+export function scenariosOf<Kind extends MachineKindName>(
+  kind: Kind,
+  choice: Choice,
+): readonly Scenario<Grounds[Kind]>[] {
+  const all: readonly Scenario<Grounds[Kind]>[] = SCENARIOS[kind];
+  return all.filter((scenario) => reasonToSkip(scenario, kind, choice) === undefined);
 }
 
 /** Those that do not run, each with the reason. */
 export function skippedScenarios(choice: Choice): readonly { readonly name: string; readonly reason: string }[] {
-  return (["kvm", "xen"] as const).flatMap((kind) =>
+  return (["kvm", "xen", "systemd"] as const).flatMap((kind) =>
     SCENARIOS[kind].flatMap((scenario) => {
       const reason = reasonToSkip(scenario, kind, choice);
       return reason === undefined ? [] : [{ name: scenario.name, reason }];
@@ -44,9 +59,13 @@ export function skippedScenarios(choice: Choice): readonly { readonly name: stri
   );
 }
 
-function reasonToSkip(scenario: Scenario, kind: MachineKindName, { scope, only }: Choice): string | undefined {
+function reasonToSkip(
+  scenario: Pick<Scenario, "name">,
+  kind: MachineKindName,
+  { scope, only }: Choice,
+): string | undefined {
   if (!scenario.name.includes(only)) return `GANNET_LAB_ONLY is "${only}"`;
-  if (scope === "ci" && scenario !== DRBD_ESSENCE) return "LAB=ci is the shortest form";
+  if (scope === "ci" && scenario.name !== DRBD_ESSENCE.name) return "LAB=ci is the shortest form";
   if (scope === "kvm" && kind === "xen") return "LAB=kvm leaves Xen out";
   return undefined;
 }

@@ -1,7 +1,6 @@
 /** Disks on logical volumes of one node. */
 import { eventually } from "../../e2e/conditions.ts";
 import { LabInstance } from "../lab-instance.ts";
-import { PHYSICAL_VOLUMES } from "../node-machine.ts";
 import { VOLUME_GROUP } from "../plan.ts";
 import type { Scenario } from "../scenario.ts";
 import { expectEqual, twoNodes } from "./pairs.ts";
@@ -80,8 +79,8 @@ const LOST_VOLUME: Scenario = {
   nodes: 1,
   async run(lab, step) {
     const [node] = await lab.use(1);
-    const [, lost] = PHYSICAL_VOLUMES;
-    if (node === undefined) return;
+    const [, lost] = node?.machine.kind.physicalVolumes ?? [];
+    if (node === undefined || lost === undefined) return;
     const missing = () => node.machine.run(`vgs --noheadings -o vg_missing_pv_count ${VOLUME_GROUP} 2>/dev/null`);
     await step("pull a disk out", () =>
       node.machine.run(`echo 1 >$(readlink -f /sys/block/${lost.slice("/dev/".length)}/device/..)/remove`),
