@@ -24,6 +24,8 @@ export interface GuestMonitorOptions {
   readonly guest: GuestSpec;
   readonly process: ProcessIdentity;
   readonly qmpSocket: string;
+  /** Its qemu was started just now, as `guest` says: there is nothing to be read when the monitor answers first. */
+  readonly isNew: boolean;
   readonly logger: Logger;
   /** The status or the memory is another than before. */
   readonly onChange: () => void;
@@ -36,6 +38,8 @@ export class GuestMonitor {
   readonly #client: QmpClient;
   readonly #listeners = new Set<(event: QmpEvent) => void>();
   readonly #refreshed = Promise.withResolvers<void>();
+  /** Until the monitor has answered. */
+  #isAsStarted: boolean;
   #status: GuestStatus = "running";
   #memoryMib: number;
   #vcpus: number;
@@ -46,6 +50,7 @@ export class GuestMonitor {
 
   constructor(options: GuestMonitorOptions) {
     this.#options = options;
+    this.#isAsStarted = options.isNew;
     this.#memoryMib = options.guest.startMemoryMib;
     this.#vcpus = options.guest.vcpus;
     this.#client = new QmpClient({
@@ -53,7 +58,10 @@ export class GuestMonitor {
       logger: options.logger,
       targetLives: () => processLives(options.process),
       onEvent: (event) => this.#handle(event),
-      onConnect: () => void this.refreshAll(),
+      onConnect: () => {
+        if (this.#isAsStarted) this.#isAsStarted = false;
+        else void this.refreshAll();
+      },
       onGone: () => {
         this.#refreshed.resolve();
         options.onEnd();

@@ -8,7 +8,7 @@ import { checkGuestName } from "../guest-name.ts";
 import { type ProcessIdentity, processLives } from "../process-identity.ts";
 import { RecordFiles } from "../record-files.ts";
 import { applyFirstSettings } from "./first-settings.ts";
-import { GuestMonitor } from "./guest-monitor.ts";
+import { GuestMonitor, type GuestMonitorOptions } from "./guest-monitor.ts";
 import type { GuestResources } from "./guest-resources.ts";
 import {
   type GuestRegister,
@@ -87,14 +87,14 @@ export class GuestTable implements GuestRegister {
       case "running": {
         // How it ended nobody saw. After a crash of the whole node, guests must not look as if they had wished it.
         if (!(await processLives(record.process))) return this.#recordEnd(record, "crashed");
-        const monitor = this.#follow(guest, record.process);
+        const monitor = this.#follow(guest, record.process, { isNew: false });
         this.#hold({ record, monitor });
         await refreshedSoon(monitor);
         return { record, monitor };
       }
       case "incoming":
         if (await processLives(record.process)) {
-          return this.#hold({ record, monitor: this.#follow(guest, record.process) });
+          return this.#hold({ record, monitor: this.#follow(guest, record.process, { isNew: false }) });
         }
         await this.#remove(guest.name, guest);
         return undefined;
@@ -216,7 +216,7 @@ export class GuestTable implements GuestRegister {
     if (signal.aborted) throw new HypervisorError(`The start of ${guest.name} was aborted`);
     await this.#records.write(paths.stem, { version: 1, guest, machine, places, phase: "starting" });
     const { process } = await this.#parts.resources.launch(plan, signal);
-    const monitor = this.#follow(guest, process);
+    const monitor = this.#follow(guest, process, { isNew: true });
     try {
       await monitor.verifyIdentity();
       await applyFirstSettings(this.#parts.runner, plan, monitor);
@@ -227,10 +227,11 @@ export class GuestTable implements GuestRegister {
     }
   }
 
-  #follow(guest: GuestSpec, process: ProcessIdentity): GuestMonitor {
+  #follow(guest: GuestSpec, process: ProcessIdentity, { isNew }: Pick<GuestMonitorOptions, "isNew">): GuestMonitor {
     const monitor: GuestMonitor = new GuestMonitor({
       guest,
       process,
+      isNew,
       qmpSocket: this.paths(guest.name).qmpSocket,
       logger: this.#parts.logger,
       onChange: () => this.#parts.onChange(guest.name),

@@ -31,6 +31,7 @@ async function follow(): Promise<{ readonly monitor: GuestMonitor; readonly qemu
   const process_ = await identifyProcess(process.pid);
   if (process_ === undefined) throw new Error("this process is not there");
   monitor = new GuestMonitor({
+    isNew: false,
     guest: bareGuest("web1.example", "kvm", HYPERVISOR_DEFAULTS.kvm),
     process: process_,
     qmpSocket: qemu.socketPath,
