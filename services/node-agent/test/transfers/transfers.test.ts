@@ -245,13 +245,13 @@ describe("what goes wrong", () => {
     const other = await target.transfers.createCertificate(3600);
     const ends = { source: diskEnd(from, 1), target: diskEnd(to, 1) };
     const patience = { connectTimeoutSeconds: 2 };
-    const listening = { ...patience, keyName: other.name, peerCertificatePem: own.pem };
+    const listening = { keyName: other.name, peerCertificatePem: own.pem };
     const removed = await connect(source, target, ends, {
-      ...{ source: { ...patience, peerCertificatePem: other.pem }, target: listening },
+      ...{ source: { ...patience, peerCertificatePem: other.pem }, target: { ...patience, ...listening } },
     });
     refused((await outcome(source, removed.exportName)).problem);
     expect(await outcome(target, removed.importName)).toMatchObject({ connected: false, transferredMib: 0 });
-    const right = { ...patience, keyName: own.name, peerCertificatePem: other.pem };
+    const right = { keyName: own.name, peerCertificatePem: other.pem };
     const names = await connect(source, target, ends, { source: right, target: listening });
     expect((await outcome(source, names.exportName)).problem).toBe("");
     expect(await sameContents(from, to)).toBe(true);

@@ -216,7 +216,8 @@ export class GuestTable implements GuestRegister {
     if (signal.aborted) throw new HypervisorError(`The start of ${guest.name} was aborted`);
     await this.#records.write(paths.stem, { version: 1, guest, machine, places, phase: "starting" });
     const { process } = await this.#parts.resources.launch(plan, signal);
-    const monitor = this.#follow(guest, process, { isNew: true });
+    // A balloon that is to take something back does so by and by, if the guest has a driver for it.
+    const monitor = this.#follow(guest, process, { isNew: guest.startMemoryMib === guest.maxMemoryMib });
     try {
       await monitor.verifyIdentity();
       await applyFirstSettings(this.#parts.runner, plan, monitor);
