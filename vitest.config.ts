@@ -6,6 +6,8 @@ export default defineConfig({
     exclude: ["**/node_modules/**", "test/lab/**"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 20_000 } },
+    setupFiles: ["test/patient-waits.ts"],
     pool: "forks",
     maxWorkers: 3,
   },
