@@ -128,6 +128,8 @@ describe("an agent that is killed", () => {
     const installing = { ...osCreate("os-create", "slow"), step: step({ epoch: 5, step: "os-create" }) };
     const interrupted = first.client.os.create(installing).catch((error: unknown) => error);
     const pid = await pidIn(pids);
+    // The script may be quicker than the agent's note of it, without which nobody finds it again.
+    await vi.waitFor(async () => expect(await readdir(path.join(folders.stateDir, "commands"))).not.toEqual([]));
     first.agent.signal("SIGKILL");
     expect(await interrupted).toBeInstanceOf(NodeUnreachable);
     expect(await isRunning(pid)).toBe(true);

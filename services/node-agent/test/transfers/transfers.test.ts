@@ -254,6 +254,7 @@ describe("what goes wrong", () => {
     const right = { keyName: own.name, peerCertificatePem: other.pem };
     const names = await connect(source, target, ends, { source: right, target: listening });
     expect((await outcome(source, names.exportName)).problem).toBe("");
+    expect((await outcome(target, names.importName)).problem).toBe("");
     expect(await sameContents(from, to)).toBe(true);
     await source.transfers.removeCertificate(own.name);
     await target.transfers.removeCertificate(other.name);
