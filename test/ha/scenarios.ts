@@ -353,6 +353,7 @@ const certificatesChange: Scenario = {
       await until(`Redis and Sentinel of ${machine.name} are of the new authority alone`, () =>
         serversAreOf(machine, authority),
       );
+    const refusedByChange = load.failedAttempts - refusedBefore;
     // A master that starts now has only what is in its files.
     for (const machine of cluster.machines) {
       await machine.end("SIGTERM", "master", "agent");
@@ -367,7 +368,8 @@ const certificatesChange: Scenario = {
     return {
       "changed after ms": Math.round(tookMs),
       "first job after ms": Math.round(tookMs + firstMs),
-      "attempts refused meanwhile": load.failedAttempts - refusedBefore,
+      "attempts refused by the change": refusedByChange,
+      "and by the restarts after it": load.failedAttempts - refusedBefore - refusedByChange,
       accepted,
       lost: lost.length,
       "double starts": twice.length,

@@ -71,7 +71,10 @@ export class OwnServers {
     const identity = await loadIdentity(tlsDir);
     const mark = markOf(identity);
     if (mark === this.#taken?.mark) return true;
-    const changedMs = await lastChangeMs(tlsDir);
+    // Files that are there when a machine's daemons start are read by all of them. Sentinel tells its start in whole
+    // seconds, of which the one that the files were written in counts then; later the files are changed while it runs.
+    const lastMs = await lastChangeMs(tlsDir);
+    const changedMs = this.#taken === undefined ? Math.floor(lastMs / 1000) * 1000 : lastMs;
     await reloadCertificates(servers.redis, secrets);
     const outcome = await turn.take(TURN_MS, () => restartSentinel(servers.sentinel, secrets, changedMs));
     if (outcome === undefined) return false;
