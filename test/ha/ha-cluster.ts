@@ -209,14 +209,19 @@ export class HaCluster implements AsyncDisposable {
 
   /** What a machine's servers have been told of the cluster. */
   async replication(machine: Machine) {
-    const [, replicas] = (await this.#asked(machine, SYSTEM_PORTS.redis, (redis) =>
-      redis.call("CONFIG", "GET", "min-replicas-to-write"),
+    const configured = (await this.#asked(machine, SYSTEM_PORTS.redis, (redis) =>
+      redis.call("CONFIG", "GET", "min-replicas-to-write", "replica-priority"),
     )) as readonly string[];
     const told = (await this.#asked(machine, SYSTEM_PORTS.sentinel, (sentinel) =>
       sentinel.call("SENTINEL", "MASTER", SENTINEL_NAME),
     )) as readonly string[];
-    const field = (name: string) => Number(told[told.indexOf(name) + 1]);
-    return { replicas: Number(replicas), quorum: field("quorum"), otherSentinels: field("num-other-sentinels") };
+    const field = (name: string, among = told) => Number(among[among.indexOf(name) + 1]);
+    return {
+      replicas: field("min-replicas-to-write", configured),
+      promotable: field("replica-priority", configured) > 0,
+      quorum: field("quorum"),
+      otherSentinels: field("num-other-sentinels"),
+    };
   }
 
   /** Another build of the daemons, which takes itself for this version. */
@@ -310,7 +315,7 @@ export class HaCluster implements AsyncDisposable {
 
   async #isSettled(): Promise<boolean> {
     const { quorum, replicasToWrite: replicas } = replicationOf(this.machines.length);
-    const wanted = { replicas, quorum, otherSentinels: this.machines.length - 1 };
+    const wanted = { replicas, promotable: true, quorum, otherSentinels: this.machines.length - 1 };
     const told = await Promise.all(this.machines.map((machine) => this.replication(machine)));
     return told.every((each) => isDeepStrictEqual(each, wanted));
   }

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -124,7 +124,7 @@ export class Machine {
    * @returns what it has printed @throws when it does not succeed
    */
   async operate(
-    program: "node" | "admin" | "gnt",
+    program: "node" | "admin" | "gnt" | "master",
     args: readonly string[],
     { input = "", until, env = {} }: { readonly input?: string; readonly until?: string; readonly env?: object } = {},
     meanwhile: () => Promise<void> = async () => {},
@@ -207,6 +207,14 @@ export class Machine {
       if (error.code !== "ENOSPC") throw error;
     });
     return () => rm(filler);
+  }
+
+  /** All that its Redis has kept; its configuration and certificates stay. Redis does not run meanwhile. */
+  async loseRedisData(): Promise<void> {
+    const folder = this.path(SYSTEM_LAYOUT.redisDir);
+    const stays = ["redis.conf", path.basename(SYSTEM_LAYOUT.redisTlsDir)];
+    for (const entry of await readdir(folder))
+      if (!stays.includes(entry)) await rm(path.join(folder, entry), { recursive: true });
   }
 
   /** What it has mounted. */

@@ -79,27 +79,11 @@ const growsAndLosesTheFirst: Scenario = {
     });
     const [acceptedBefore, refusedMeanwhile] = [load.accepted.length, load.failedAttempts];
     assert.deepEqual([await cluster.leader(), await cluster.primary()], [first, first]);
-    const diedMs = performance.now();
-    await first.cutPower();
-    load.askOnly(others);
-    const firstMs = await load.firstSuccessAfter(diedMs);
-    await load.end();
-    await load.drained();
-    const address = await onlyAddressOf(cluster, others);
-    const { accepted, lost, twice } = await load.verdict();
-    assert.deepEqual([lost, twice], [[], []]);
-    await first.switchOn();
-    await cluster.healthy();
-    await load.cleanUp();
     return {
       "grown after ms": grown,
       "accepted before the death": acceptedBefore,
       "attempts refused before it": refusedMeanwhile,
-      "first job after ms": Math.round(firstMs),
-      accepted,
-      lost: lost.length,
-      "double starts": twice.length,
-      "cluster's address on": address,
+      ...(await outlived(cluster, load, first, others)),
     };
   },
 };
@@ -164,26 +148,7 @@ const leaderDies: Scenario = {
     const others = cluster.others(victim);
     const load = await Load.begin(cluster, others);
     await busy(load);
-    const diedMs = performance.now();
-    await victim.cutPower();
-    load.askOnly(others);
-    const firstMs = await load.firstSuccessAfter(diedMs);
-    await load.end();
-    await load.drained();
-    const address = await onlyAddressOf(cluster, others);
-    const { accepted, lost, twice } = await load.verdict();
-    assert.deepEqual([lost, twice], [[], []]);
-    await victim.switchOn();
-    await cluster.healthy();
-    await load.cleanUp();
-    return {
-      "first job after ms": Math.round(firstMs),
-      accepted,
-      lost: lost.length,
-      "double starts": twice.length,
-      "attempts refused": load.failedAttempts,
-      "cluster's address on": address,
-    };
+    return outlived(cluster, load, victim, others);
   },
 };
 
@@ -475,6 +440,52 @@ const copies: Scenario = {
   },
 };
 
+const isRebuilt: Scenario = {
+  name: "every Redis loses everything, and the cluster is rebuilt from a copy of its configuration",
+  async run(cluster) {
+    const { machines } = cluster;
+    const first = await cluster.gather();
+    const name = "kept.ha.test";
+    await cluster.succeed("POST", "/2/instances", guestOn(name, first));
+    const snapshot = first.path(SYSTEM_LAYOUT.configurationSnapshotFile);
+    await until("the copy has the instance", async () => {
+      const { rows } = parseConfiguration(await readFile(snapshot, "utf8"));
+      return rows.instances.some((row) => row.name === name && row.adminState === "up");
+    });
+    const before = await startsOf(first);
+    for (const machine of machines) await machine.end("SIGTERM", "master");
+    for (const machine of machines) await machine.end("SIGKILL", "sentinel", "redis");
+    for (const machine of machines) await machine.loseRedisData();
+    for (const machine of machines) await machine.start("redis", "sentinel");
+    const rebuilt = await timed(async () => {
+      await first.operate("admin", ["rebuild", "--root", first.path("/"), "--snapshot", snapshot]);
+      await first.start("master");
+      for (const machine of cluster.others(first)) {
+        await machine.start("master");
+        const accept = ["--config", machine.path(SYSTEM_LAYOUT.masterConfigFile), "--accept-redis-loss"];
+        await until("it has noticed the loss, which is accepted then", () =>
+          machine.operate("master", accept).then(
+            () => true,
+            () => false,
+          ),
+        );
+      }
+      await cluster.healthy();
+    });
+    assert.equal(await statusOf(cluster, name), "running");
+    assert.equal((await startsOf(first)).length, before.length, "the guest was left alone");
+    const load = await Load.begin(cluster);
+    await busy(load);
+    await load.end();
+    await load.drained();
+    const { accepted, lost, twice } = await load.verdict();
+    assert.deepEqual([lost, twice], [[], []]);
+    await load.cleanUp();
+    await cluster.succeed("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 });
+    return { "rebuilt after ms": rebuilt, accepted, lost: lost.length, "double starts": twice.length };
+  },
+};
+
 export const LEADER_DIES: Scenario = leaderDies;
 export const SCENARIOS: readonly Scenario[] = [
   initJoinCreate,
@@ -490,7 +501,33 @@ export const SCENARIOS: readonly Scenario[] = [
   certificatesChange,
   rollingRestart,
   rollingUpgrade,
+  isRebuilt,
 ];
+
+/** A machine dies under load, the others go on, and it comes back in the end. */
+async function outlived(cluster: HaCluster, load: Load, victim: Machine, others: readonly Machine[]) {
+  const refusedBefore = load.failedAttempts;
+  const diedMs = performance.now();
+  await victim.cutPower();
+  load.askOnly(others);
+  const firstMs = await load.firstSuccessAfter(diedMs);
+  await load.end();
+  await load.drained();
+  const address = await onlyAddressOf(cluster, others);
+  const { accepted, lost, twice } = await load.verdict();
+  assert.deepEqual([lost, twice], [[], []]);
+  await victim.switchOn();
+  await cluster.healthy();
+  await load.cleanUp();
+  return {
+    "first job after ms": Math.round(firstMs),
+    accepted,
+    lost: lost.length,
+    "double starts": twice.length,
+    "attempts refused": load.failedAttempts - refusedBefore,
+    "cluster's address on": address,
+  };
+}
 
 /** Whether the servers of a master's machine show certificates of this authority, and are told of no other. */
 async function serversAreOf(machine: Machine, authority: string): Promise<boolean> {

@@ -1,5 +1,11 @@
 /** What the masters do one after another, whoever leads: each takes the turn when it is free, and gives it back. */
-import { type Redis, redisKey, redisUnavailable } from "@gannet/redis";
+import { defineScript, luaFile, type Redis, redisKey, redisUnavailable } from "@gannet/redis";
+
+const returnTurn = defineScript({
+  name: "locking/turn-return",
+  lua: luaFile(import.meta.dirname, "lua/turn-return.lua"),
+  keys: 1,
+});
 
 /** The connection stays the caller's to close. */
 export class MastersTurn {
@@ -28,11 +34,7 @@ export class MastersTurn {
     try {
       return { result: await work() };
     } finally {
-      await this.#giveBack().catch(() => undefined);
+      await returnTurn.run(this.#redis, [this.#key], [this.#holder]).catch(() => undefined);
     }
-  }
-
-  async #giveBack(): Promise<void> {
-    if ((await this.#redis.get(this.#key)) === this.#holder) await this.#redis.del(this.#key);
   }
 }

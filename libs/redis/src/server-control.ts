@@ -81,6 +81,17 @@ export async function settleSentinel(sentinel: Redis, name: string, quorum: numb
 }
 
 /**
+ * Whether a sentinel knows a Redis as the primary or one of its replicas. It asks the primary for these every ten
+ * seconds; one that it does not know yet it leaves behind in a failover, looking for the primary that is gone.
+ * @param redis - `host:port`
+ */
+export async function knowsRedis(sentinel: Redis, name: string, redis: string): Promise<boolean> {
+  const primary = pairs(await sentinel.call("SENTINEL", "MASTER", name));
+  const replicas = ((await sentinel.call("SENTINEL", "REPLICAS", name)) as readonly unknown[]).map(pairs);
+  return [primary, ...replicas].some((server) => placeOf(server) === redis);
+}
+
+/**
  * A sentinel counts all others that it has ever met when it looks for a majority. Those that are gone for good, and
  * greet it no more, are forgotten: it meets the others again within seconds.
  * @param others - `host:port` of the sentinels that there are
@@ -93,10 +104,7 @@ export async function forgetSentinels(
   others: ReadonlySet<string>,
 ): Promise<"none" | "forgotten" | "yet"> {
   const peers = ((await sentinel.call("SENTINEL", "SENTINELS", name)) as readonly unknown[]).map(pairs);
-  const strangers = peers.filter((peer) => {
-    const [ip = "", port = ""] = [peer.get("ip"), peer.get("port")];
-    return !others.has(`${ip.includes(":") ? `[${ip}]` : ip}:${port}`);
-  });
+  const strangers = peers.filter((peer) => !others.has(placeOf(peer)));
   if (strangers.length === 0) return "none";
   const areSilent = strangers.every((peer) => Number(peer.get("last-hello-message")) > HELLO_LIMIT_MS);
   const isQuiet = pairs(await sentinel.call("SENTINEL", "MASTER", name)).get("flags") === "master";
@@ -108,6 +116,12 @@ export async function forgetSentinels(
 /** A sentinel that is none of the cluster's any more watches nothing, and has no vote. */
 export async function dismissSentinel(sentinel: Redis, name: string): Promise<void> {
   await sentinel.call("SENTINEL", "REMOVE", name);
+}
+
+/** `host:port` of what a sentinel tells of. */
+function placeOf(told: ReadonlyMap<string, string>): string {
+  const [ip = "", port = ""] = [told.get("ip"), told.get("port")];
+  return `${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
 }
 
 function pairs(reply: unknown): ReadonlyMap<string, string> {

@@ -4,6 +4,7 @@ import {
   connectRedis,
   defineScript,
   forgetSentinels,
+  knowsRedis,
   learnSentinels,
   type RedisAddress,
   redisReady,
@@ -57,6 +58,11 @@ test("a sentinel is told its quorum once, and knows no strangers", async () => {
   expect(await at(sentinel, (server) => settleSentinel(server, SENTINEL_NAME, 2))).toBe(false);
   expect(await at(sentinel, (server) => forgetSentinels(server, SENTINEL_NAME, new Set()))).toBe("none");
   await expect(at(sentinel, (server) => settleSentinel(server, "another", 2))).rejects.toThrow(/No such master/);
+});
+
+test("a sentinel knows its primary, and no Redis that it has not met", async () => {
+  expect(await at(sentinel, (server) => knowsRedis(server, SENTINEL_NAME, redis))).toBe(true);
+  expect(await at(sentinel, (server) => knowsRedis(server, SENTINEL_NAME, "127.0.0.1:9"))).toBe(false);
 });
 
 test("a connection that asks for the primary in vain finds it by a sentinel that is learned of", async () => {

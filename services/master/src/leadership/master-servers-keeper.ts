@@ -1,6 +1,6 @@
 /**
  * The leader keeps the masters' Redis servers and sentinels in step with who is a master. A machine that has joined
- * counts from when its Redis has everything and its Sentinel watches the same primary; until then it cannot be promoted
+ * counts from when its Redis has everything, its Sentinel watches the same primary, and all Sentinels know of it; until then it cannot be promoted
  * and nobody waits for it, so one that never comes up does no harm. One whose node is removed does not count any more.
  * What follows from their number each server is told over the wire, at each change and now and then again.
  */
@@ -13,6 +13,7 @@ import {
   confirmed,
   dismissSentinel,
   forgetSentinels,
+  knowsRedis,
   type Redis,
   redisUnavailable,
   replicationStateOf,
@@ -89,19 +90,21 @@ class Keeper {
       if (servers === undefined || health === "silent" || configStore.view.findNode(name) === undefined) continue;
       const known = present.get(name);
       if (known?.redis === servers.redis && known.sentinel === servers.sentinel) continue;
-      if (await this.#counts(name, servers, present.size)) present.set(name, servers);
+      if (await this.#counts(name, servers, [...present.values()])) present.set(name, servers);
     }
     return Object.fromEntries([...present].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
-  /** Whether a machine's servers are there, and have what the others have. */
-  async #counts(name: string, { redis, sentinel }: MasterServers, others: number): Promise<boolean> {
+  /** Whether a machine's servers are there, have what the others have, and would be led along in a failover. */
+  async #counts(name: string, { redis, sentinel }: MasterServers, others: readonly MasterServers[]): Promise<boolean> {
     const { serversRedis, logger } = this.#parts;
     try {
       const { history } = await replicationStateOf(serversRedis);
       const state = await this.#at(redis, replicationStateOf);
       if (state.history !== history || !state.isInStep) return false;
-      const { quorum } = replicationOf(others + 1);
+      for (const place of new Set([sentinel, ...others.map((each) => each.sentinel)]))
+        if (!(await this.#at(place, (server) => knowsRedis(server, this.#sentinelName, redis)))) return false;
+      const { quorum } = replicationOf(others.length + 1);
       await this.#at(sentinel, (server) => settleSentinel(server, this.#sentinelName, quorum));
       return true;
     } catch (error) {
