@@ -20,6 +20,7 @@ import { LOGICAL_UNITS } from "../../services/master/src/logical-units/registry.
 import { type Agent, startAgent } from "../../services/node-agent/src/agent.ts";
 import { SiteAllocators } from "../../services/node-agent/src/allocators/site-allocators.ts";
 import { createDiskContents } from "../../services/node-agent/src/block-devices/disk-contents.ts";
+import { createLvm } from "../../services/node-agent/src/block-devices/lvm/lvm.ts";
 import { createMachineImages } from "../../services/node-agent/src/block-devices/machine-images.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../services/node-agent/src/block-devices/storage-tools.ts";
 import { SiteHooks } from "../../services/node-agent/src/hooks/site-hooks.ts";
@@ -157,7 +158,7 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
     openvswitch: { configure: () => Promise.reject(new Error("no switch is asked for")) },
     images: createMachineImages({ contents, ownFolders: [] }),
     storage: createNodeStorage({
-      ...{ runner, tools: SYSTEM_STORAGE_TOOLS },
+      ...{ lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }), tools: SYSTEM_STORAGE_TOOLS },
       ...{ fileStorageRoots: [], sharedFileStorageRoots: [] },
     }),
     transfers: await createTransfers({

@@ -16,6 +16,7 @@ import { belowStorageRoot } from "./block-devices/below-storage-root.ts";
 import { createDiskContents } from "./block-devices/disk-contents.ts";
 import { GLUSTER_PLACES } from "./block-devices/gluster/gluster-driver.ts";
 import { BLOCK_DEVICE_DRIVERS, type BlockDeviceParts } from "./block-devices/index.ts";
+import { createLvm } from "./block-devices/lvm/lvm.ts";
 import { createMachineImages } from "./block-devices/machine-images.ts";
 import { type AgentConfiguration, readConfiguration } from "./configuration.ts";
 import { SiteHooks } from "./hooks/site-hooks.ts";
@@ -94,6 +95,7 @@ async function start(
   });
   const os = createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger });
   const hypervisors = hypervisorsOf(configuration, { runner, logger });
+  const lvm = createLvm({ runner, tools: configuration.storageTools });
   const contents = createDiskContents({ runner, tools: configuration.storageTools });
   const allocators = new SiteAllocators({ searchPath: configuration.allocatorSearchPath, stateDir, runner });
   const agent = await startAgent({
@@ -103,11 +105,11 @@ async function start(
     leadersFolder: folder.leaders,
     configurationFile: path.join(stateDir, "configuration.json"),
     hypervisors,
-    blockDevices: blockDevicesOf(configuration, { runner, logger }),
+    blockDevices: blockDevicesOf(configuration, { lvm, runner, logger }),
     contents,
     images: createMachineImages({ contents, ownFolders: [stateDir, pkiDir] }),
     storage: createNodeStorage({
-      runner,
+      lvm,
       tools: configuration.storageTools,
       fileStorageRoots: configuration.fileStorageRoots,
       sharedFileStorageRoots: configuration.sharedFileStorageRoots,
@@ -177,12 +179,13 @@ async function watchSelfFence(configuration: AgentConfiguration): Promise<void> 
   detachOutputs(path.join(stateDir, "self-fence.log"));
   const logger = await createLogger({ name: nodeName, level: log.level, format: "json" });
   const runner = createCommandRunner({ logger });
+  const lvm = createLvm({ runner, tools: configuration.storageTools });
   await runFenceProcess({
     stateDir,
     file: new FenceFile(stateDir),
     drivers: () => ({
       hypervisors: [...hypervisorsOf(configuration, { runner, logger }).values()],
-      blockDevices: [...blockDevicesOf(configuration, { runner, logger }).values()],
+      blockDevices: [...blockDevicesOf(configuration, { lvm, runner, logger }).values()],
     }),
     stopWithinMs: selfFence.stopWithinS * 1000,
     configFile: configurationFile(),
@@ -241,7 +244,7 @@ function siteFilesOf({ pkiDir, kvm, scriptFolder, networkScriptFolder }: AgentCo
 
 function blockDevicesOf(
   configuration: AgentConfiguration,
-  shared: Pick<BlockDeviceParts, "runner" | "logger">,
+  shared: Pick<BlockDeviceParts, "lvm" | "runner" | "logger">,
 ): ReadonlyMap<DiskTemplate, BlockDeviceDriver> {
   /** Of the templates whose logical ids hold paths of files. */
   const files = fileStorageOf(configuration);

@@ -24,8 +24,6 @@ const COMMANDS: Readonly<Record<string, (call: Call) => ToolAnswer>> = {
     writeMetadata(volume, NEW_METADATA);
     return { exitCode: 0, stdout: CREATED.map((line) => `${line}\n`).join("") };
   },
-  "read-dev-uuid": ({ metadata }) =>
-    metadata === undefined ? NONE : { exitCode: 0, stdout: `${metadata.deviceUuid}\n` },
   "write-dev-uuid": ({ volume, metadata, value }) => {
     if (metadata === undefined) return NONE;
     writeMetadata(volume, { ...metadata, deviceUuid: value.toUpperCase() });

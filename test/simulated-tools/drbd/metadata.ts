@@ -1,4 +1,7 @@
-/** Metadata at the beginning of a metadata volume: a signature and JSON, where DRBD has its superblock. */
+/**
+ * Metadata at the beginning of a metadata volume: a signature and JSON, where DRBD has its superblock, and at its end
+ * the device's UUID as DRBD has it in there.
+ */
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import type { Metadata } from "./world.ts";
 
@@ -21,7 +24,7 @@ export function readMetadata(volume: string): Metadata | undefined {
   try {
     const bytes = Buffer.alloc(BYTES);
     readSync(file, bytes, 0, BYTES, 0);
-    const text = bytes.toString("utf8").replace(/\0+$/, "");
+    const [text = ""] = bytes.toString("utf8").split("\0");
     return text.startsWith(SIGNATURE) ? JSON.parse(text.slice(SIGNATURE.length)) : undefined;
   } finally {
     closeSync(file);
@@ -33,6 +36,7 @@ export function writeMetadata(volume: string, metadata: Metadata): void {
   try {
     const bytes = Buffer.alloc(BYTES);
     bytes.write(SIGNATURE + JSON.stringify(metadata));
+    bytes.write(metadata.deviceUuid, BYTES - NO_UUID.length / 2, "hex");
     writeSync(file, bytes, 0, BYTES, 0);
     fsyncSync(file);
   } finally {

@@ -11,7 +11,7 @@ import { createExtDriver } from "./ext/ext-driver.ts";
 import { GANETI_EXT_STORAGE_SEARCH_PATH } from "./ext/provider.ts";
 import { createFileDriver } from "./file/file-driver.ts";
 import { createGlusterDriver } from "./gluster/gluster-driver.ts";
-import { createLvm } from "./lvm/lvm.ts";
+import type { Lvm } from "./lvm/lvm.ts";
 import { createPlainDriver, type PlainDriver } from "./lvm/plain-driver.ts";
 import { createRbdDriver } from "./rbd/rbd-driver.ts";
 import type { StorageTools } from "./storage-tools.ts";
@@ -23,6 +23,7 @@ export interface BlockDeviceParts {
   readonly fileStorage: AllowedRoots;
   readonly sharedFileStorage: AllowedRoots;
   readonly tools: StorageTools;
+  readonly lvm: Lvm;
   readonly runner: CommandRunner;
   readonly logger: Logger;
 }
@@ -43,8 +44,8 @@ export const BLOCK_DEVICE_DRIVERS: Readonly<
     createFileDriver({ template: "sharedfile", allowed: sharedFileStorage, runner, logger }),
 };
 
-function plainDriverOf({ runner, tools, logger }: BlockDeviceParts): PlainDriver {
-  return createPlainDriver({ lvm: createLvm({ runner, tools }), deviceFolder: tools.deviceFolder, logger });
+function plainDriverOf({ lvm, tools, logger }: BlockDeviceParts): PlainDriver {
+  return createPlainDriver({ lvm, deviceFolder: tools.deviceFolder, logger });
 }
 
 export interface BlockDevices {

@@ -29,7 +29,7 @@ const INTERVAL_MS = 5_000;
 const OS_INTERVAL_MS = 60_000;
 /**
  * The space of the storage is told with each third look, and not for a guest that was touched: each time costs a
- * command (vgs), which where commands are slow was a quarter of the processor. Who decides by it asks anew (Describe).
+ * command (pvs), which where commands are slow was a quarter of the processor. Who decides by it asks (Describe).
  */
 const LOOKS_PER_SPACE = 3;
 /** Bounds of what a master may ask for. */

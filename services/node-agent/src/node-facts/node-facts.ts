@@ -40,13 +40,9 @@ const NODE_PROCESSORS = 1;
 /** Asking a hypervisor runs its program; versions change with the administrator's updates. */
 const HYPERVISOR_FACTS_MAX_AGE_MS = 10 * 60 * 1000;
 
-/** They change only with disks on nodes with exclusive storage; who places such a disk asks for the whole state anew. */
-const SPINDLES_MAX_AGE_MS = 60 * 1000;
-
 export class NodeFacts {
   readonly #parts: NodeFactsParts;
   #space: readonly StorageSpace[] | undefined;
-  #spindles: { readonly at: number; readonly found: readonly StorageSpace[] } | undefined;
   #hypervisors: { readonly at: number; readonly facts: readonly HypervisorFacts[] } | undefined;
 
   constructor(parts: NodeFactsParts) {
@@ -56,7 +52,6 @@ export class NodeFacts {
   /** Freshly read, the hypervisors asked again. @param options - as of {@link read} */
   async describe(signal: AbortSignal, options: { readonly space: "read" | "known" }): Promise<NodeState> {
     this.#hypervisors = undefined;
-    if (options.space === "read") this.#spindles = undefined;
     return this.read(await this.#guests(), signal, options);
   }
 
@@ -129,12 +124,8 @@ export class NodeFacts {
   }
 
   async #countedSpindles(signal: AbortSignal): Promise<readonly StorageSpace[]> {
-    const known = this.#spindles;
-    if (known !== undefined && Date.now() - known.at < SPINDLES_MAX_AGE_MS) return known.found;
     try {
-      const found = await this.#parts.spindles(signal);
-      this.#spindles = { at: Date.now(), found };
-      return found;
+      return await this.#parts.spindles(signal);
     } catch (error) {
       signal.throwIfAborted();
       this.#parts.logger.warn({ error: String(error) }, "physical volumes cannot be counted");

@@ -1,9 +1,8 @@
 /** The storage of this node, over its real or simulated tools. */
 import type { StorageSpace, StorageVolume } from "@gannet/driver-contract";
-import type { CommandRunner } from "@gannet/exec";
 import { BYTES_PER_MIB } from "../block-devices/describe-device.ts";
 import { createDrbdFacts } from "../block-devices/drbd/drbd-facts.ts";
-import { createLvm } from "../block-devices/lvm/lvm.ts";
+import type { Lvm } from "../block-devices/lvm/lvm.ts";
 import {
   isActive,
   isAllocatable,
@@ -18,13 +17,12 @@ import { createPhysicalVolumeUnits, createVolumeGroupUnits } from "./lvm-units.t
 import type { NodeStorage } from "./node-storage.ts";
 
 export function createNodeStorage(parts: {
-  readonly runner: CommandRunner;
+  readonly lvm: Lvm;
   readonly tools: StorageTools;
   readonly fileStorageRoots: readonly string[];
   readonly sharedFileStorageRoots: readonly string[];
 }): NodeStorage {
-  const { tools, fileStorageRoots, sharedFileStorageRoots } = parts;
-  const lvm = createLvm(parts);
+  const { lvm, tools, fileStorageRoots, sharedFileStorageRoots } = parts;
   const units = [
     createPhysicalVolumeUnits(lvm),
     createVolumeGroupUnits(lvm),
@@ -34,7 +32,8 @@ export function createNodeStorage(parts: {
   return {
     units: new Map(units.map((driver) => [driver.type, driver])),
     volumes: async (signal) => (await lvm.logicalVolumes(signal)).map(storageVolume),
-    spindles: async (signal) => ((await lvm.isInstalled()) ? spindlesOf(await lvm.physicalVolumes(signal)) : []),
+    spindles: async (signal) =>
+      (await lvm.isInstalled()) ? spindlesOf((await lvm.knownStorage(signal)).physicalVolumes) : [],
     drbd: createDrbdFacts({ tools }),
   };
 }

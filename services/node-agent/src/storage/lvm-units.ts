@@ -10,7 +10,7 @@ import { isAllocatable, isMissing, type PhysicalVolume } from "../block-devices/
 export function createPhysicalVolumeUnits(lvm: Lvm): StorageUnitDriver {
   async function find(name: string, signal: AbortSignal): Promise<PhysicalVolume> {
     // A name that goes into a command is one that LVM has reported.
-    const found = (await lvm.physicalVolumes(signal)).find((each) => each.name === name);
+    const found = (await lvm.storage(signal)).physicalVolumes.find((each) => each.name === name);
     if (found === undefined || isMissing(found))
       throw new BlockDeviceError(`There is no physical volume ${quote(name)} on this node`);
     return found;
@@ -20,7 +20,7 @@ export function createPhysicalVolumeUnits(lvm: Lvm): StorageUnitDriver {
     type: "lvm-pv",
 
     list: async (name, signal) =>
-      (await lvm.physicalVolumes(signal))
+      (await lvm.storage(signal)).physicalVolumes
         .filter((each) => name === undefined || each.name === name)
         .map((each) => ({
           ...{ name: each.name, type: "lvm-pv", allocatable: isAllocatable(each) },
@@ -46,7 +46,7 @@ export function createVolumeGroupUnits(lvm: Lvm): StorageUnitDriver {
     type: "lvm-vg",
 
     list: async (name, signal) =>
-      (await lvm.volumeGroups(signal))
+      (await lvm.storage(signal)).volumeGroups
         .filter((each) => name === undefined || each.name === name)
         .map((each) => ({
           ...{ name: each.name, type: "lvm-vg", allocatable: true },

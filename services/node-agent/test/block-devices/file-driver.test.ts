@@ -12,6 +12,7 @@ import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
+import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
 import { type FileSubject, fileSubject } from "./file-subject.ts";
 import { type RemoteDriver, serveDriver } from "./remote-driver.ts";
@@ -332,6 +333,7 @@ test.each(["diskless", "no-such", "__proto__", "constructor"])("template %s has 
     fileStorage: none,
     sharedFileStorage: none,
     tools: SYSTEM_STORAGE_TOOLS,
+    lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,
     logger: silentLogger(),
   });

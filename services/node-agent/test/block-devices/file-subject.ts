@@ -8,6 +8,7 @@ import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
+import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { openRawView } from "../../src/block-devices/raw-view.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
 
@@ -41,6 +42,7 @@ export async function fileSubject(
     fileStorage: allowed,
     sharedFileStorage: allowed,
     tools: SYSTEM_STORAGE_TOOLS,
+    lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,
     logger,
   }).driver(template);

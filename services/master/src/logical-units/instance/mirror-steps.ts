@@ -17,8 +17,8 @@ const DEGRADED_PAUSE = { firstMs: 100, mostMs: 1_000 } as const;
 /** How often ends that are about to meet are looked at, before they are said to be as they are. */
 const MEETING_LIMIT = 10;
 const MEETING_PAUSE_MS = 200;
-const FIRST_PAUSE_MS = 200;
-const LONGEST_PAUSE_MS = 60_000;
+/** Between two looks at copies that are being made, in relation to how long that has taken: what is lost by it. */
+const SYNC_PAUSE = { share: 0.15, leastMs: 200, mostMs: 60_000 } as const;
 
 /** A disk's state as one node sees it. */
 export interface MirrorReport {
@@ -126,7 +126,8 @@ export async function waitForSync(
   if (mirrored(disks).length === 0) return true;
   if (until === "in-sync") ctx.feedback.step(`Waiting for instance ${instance.name} to sync disks`);
   let degradedLooks = 0;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+  let waitedMs = 0;
+  for (;;) {
     const reports = await patientReports(ctx, view, instance, disks);
     const syncing = reports.filter(({ status }) => status.syncPercent !== undefined);
     const degraded = reports.some(({ status }) => status.degraded);
@@ -146,8 +147,11 @@ export async function waitForSync(
       await delay(Math.min(mostMs, firstMs * 2 ** (degradedLooks - 1)), undefined, { signal: ctx.signal });
       continue;
     }
+    const { share, leastMs, mostMs } = SYNC_PAUSE;
     const estimatesMs = syncing.map(({ status }) => (status.estimatedSeconds ?? Number.POSITIVE_INFINITY) * 1000);
-    await delay(Math.max(FIRST_PAUSE_MS, Math.min(pauseMs, ...estimatesMs)), undefined, { signal: ctx.signal });
+    const pauseMs = Math.max(leastMs, Math.min(waitedMs * share, mostMs, ...estimatesMs));
+    await delay(pauseMs, undefined, { signal: ctx.signal });
+    waitedMs += pauseMs;
   }
 }
 

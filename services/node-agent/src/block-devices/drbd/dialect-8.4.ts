@@ -15,7 +15,6 @@ import { type DrbdDisk, formatAddress } from "./drbd-disk.ts";
 export const DIALECT_8_4: DrbdDialect = {
   ...COMMON,
   createMetadata: (disk) => metadata(disk, "create-md"),
-  readMark: (disk) => metadata(disk, "read-dev-uuid"),
   writeMark: (disk) => metadata(disk, "write-dev-uuid", disk.mark),
   applyActivityLog: (disk) => metadata(disk, "apply-al"),
   newResource: ({ resource }) => drbdsetup("new-resource", resource),

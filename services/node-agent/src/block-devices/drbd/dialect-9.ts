@@ -19,7 +19,6 @@ import { type DrbdDisk, formatAddress } from "./drbd-disk.ts";
 export const DIALECT_9: DrbdDialect = {
   ...COMMON,
   createMetadata: (disk) => metadata(disk, "create-md", "1"),
-  readMark: (disk) => metadata(disk, "read-dev-uuid"),
   writeMark: (disk) => metadata(disk, "write-dev-uuid", disk.mark),
   applyActivityLog: (disk) => metadata(disk, "apply-al"),
   newResource: (disk) => drbdsetup("new-resource", disk.resource, `${localId(disk)}`),

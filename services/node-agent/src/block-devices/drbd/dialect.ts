@@ -15,8 +15,7 @@ export interface DrbdCommand {
 export interface DrbdDialect {
   /** Of drbdmeta, for volumes that are not attached. */
   readonly createMetadata: (disk: DrbdDisk) => DrbdCommand;
-  /** Prints {@link DrbdDisk.mark} as it was written; exit code 1 and no output when there are no metadata. */
-  readonly readMark: (disk: DrbdDisk) => DrbdCommand;
+  /** {@link DrbdDisk.mark}, as the device's UUID. */
   readonly writeMark: (disk: DrbdDisk) => DrbdCommand;
   /** What the kernel needs done to metadata that a crashed primary has left; nothing for others. */
   readonly applyActivityLog: (disk: DrbdDisk) => DrbdCommand;

@@ -72,13 +72,6 @@ export class DrbdKernel {
     return about(disk, () => parseGenerations(told));
   }
 
-  /** The mark in a volume's metadata; undefined without any. */
-  async mark(disk: DrbdDisk, signal: AbortSignal): Promise<string | undefined> {
-    const { readMark } = await this.dialect();
-    const printed = await this.run(disk, readMark(disk), "looked at", signal, { okExitCodes: [0, 1] });
-    return printed.trim() === "" ? undefined : printed.trim();
-  }
-
   async minors(): Promise<readonly number[]> {
     const status = await readDrbdStatus(this.#tools);
     return minorsInUse(this.#tools, parseVersion(status), status);
@@ -104,14 +97,8 @@ export class DrbdKernel {
    * @returns what it printed
    * @throws BlockDeviceError
    */
-  run(
-    disk: DrbdDisk,
-    command: DrbdCommand,
-    done: string,
-    signal: AbortSignal,
-    options: { readonly okExitCodes?: readonly number[] } = {},
-  ): Promise<string> {
-    return this.#run(command, `${describe(disk.spec)} could not be ${done}`, signal, options.okExitCodes);
+  run(disk: DrbdDisk, command: DrbdCommand, done: string, signal: AbortSignal): Promise<string> {
+    return this.#run(command, `${describe(disk.spec)} could not be ${done}`, signal);
   }
 
   /** Look until it is so, more and more seldom. @throws BlockDeviceError when it does not become so in time */
@@ -149,7 +136,6 @@ export class DrbdKernel {
     { program, args, secretArgs = [], printsSecrets }: DrbdCommand,
     failure: string,
     signal: AbortSignal,
-    okExitCodes: readonly number[] = [0],
   ): Promise<string> {
     try {
       const { stdout } = await this.#runner.run({
@@ -157,7 +143,6 @@ export class DrbdKernel {
         secretArgs: secretArgs.map((position) => position + 1),
         timeoutMs: COMMAND_TIMEOUT_MS,
         outputLimitBytes: OUTPUT_LIMIT_BYTES,
-        okExitCodes,
         signal,
       });
       return stdout;

@@ -9,8 +9,11 @@ export const REPORT_COLUMNS = {
     ...(["vg_name", "lv_name", "lv_size", "lv_attr", "lv_tags", "origin"] as const),
     ...(["vg_extent_size", "vg_free", "stripes", "devices"] as const),
   ],
-  vgs: ["vg_name", "vg_size", "vg_free", "vg_attr"],
-  pvs: ["pv_name", "vg_name", "pv_size", "pv_free", "pv_used", "pv_attr"],
+  // With their groups: whoever wants both, and a node's description does, needs one command.
+  pvs: [
+    ...(["pv_name", "vg_name", "pv_size", "pv_free", "pv_used", "pv_attr"] as const),
+    ...(["vg_size", "vg_free", "vg_attr"] as const),
+  ],
 } as const;
 export type ReportProgram = keyof typeof REPORT_COLUMNS;
 

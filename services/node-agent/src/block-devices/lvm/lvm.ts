@@ -6,14 +6,7 @@ import type { CommandResult, CommandRunner } from "@gannet/exec";
 import { isErrno } from "../../errno.ts";
 import type { StorageTools } from "../storage-tools.ts";
 import { type LvmCommand, type ReportProgram, report } from "./commands.ts";
-import {
-  type LogicalVolume,
-  type PhysicalVolume,
-  parseLogicalVolumes,
-  parsePhysicalVolumes,
-  parseVolumeGroups,
-  type VolumeGroup,
-} from "./reports.ts";
+import { type LogicalVolume, parseLogicalVolumes, parseStorage, type Storage } from "./reports.ts";
 import { shareAnswer } from "./shared-answer.ts";
 
 export interface Lvm {
@@ -21,8 +14,14 @@ export interface Lvm {
   isInstalled(): Promise<boolean>;
   /** All of the node; those who ask at the same time share one lvs. @throws BlockDeviceError */
   logicalVolumes(signal: AbortSignal): Promise<readonly LogicalVolume[]>;
-  volumeGroups(signal: AbortSignal): Promise<readonly VolumeGroup[]>;
-  physicalVolumes(signal: AbortSignal): Promise<readonly PhysicalVolume[]>;
+  /** The same of its groups and physical volumes. @throws BlockDeviceError */
+  storage(signal: AbortSignal): Promise<Storage>;
+  /**
+   * As they were some seconds ago, and after whatever this agent has changed since: for who tells of free space, which
+   * others may take at any time, and decides by nothing but what lvcreate says in the end.
+   * @throws BlockDeviceError
+   */
+  knownStorage(signal: AbortSignal): Promise<Storage>;
   /**
    * @param purpose - what the command is for, and of which device: the beginning of an error's message
    * @throws BlockDeviceError when it fails; the signal's reason when that was aborted
@@ -45,11 +44,27 @@ const CHANGE_TIMEOUT_MS = 5 * 60_000;
 const REPORT_LIMIT_BYTES = 16 * 1024 * 1024;
 /** ECMD_FAILED of lvm2's errors.h: understood, and not done. */
 const REFUSED = 5;
+/**
+ * Of what is known of the storage. Shorter than the time between two looks for the masters (live-state.ts): these read
+ * it, and who asks in between is answered from there.
+ */
+const KNOWN_MS = 14_000;
 /** Files that the agent has open are none of LVM's business. */
 const ENVIRONMENT = { LVM_SUPPRESS_FD_WARNINGS: "1" };
 
-export function createLvm(parts: { readonly runner: CommandRunner; readonly tools: StorageTools }): Lvm {
-  const { runner, tools } = parts;
+/**
+ * One for the whole agent: what it has changed itself it must know of.
+ * @param parts - `knownMs`: how long what was read is known
+ */
+export function createLvm(parts: {
+  readonly runner: CommandRunner;
+  readonly tools: StorageTools;
+  readonly knownMs?: number;
+}): Lvm {
+  const { runner, tools, knownMs = KNOWN_MS } = parts;
+  let known: { readonly storage: Storage; readonly untilMs: number } | undefined;
+  /** Counts the commands that change something, at their beginning and at their end. */
+  let changes = 0;
 
   async function execute(
     [program, ...args]: LvmCommand,
@@ -68,10 +83,27 @@ export function createLvm(parts: { readonly runner: CommandRunner; readonly tool
     }
   }
 
-  function reader<Row>(
+  async function change(
+    command: LvmCommand,
+    purpose: string,
+    options: { readonly signal: AbortSignal; readonly okExitCodes?: readonly number[] },
+  ): Promise<CommandResult> {
+    const isChanging = () => {
+      changes += 1;
+      known = undefined;
+    };
+    isChanging();
+    try {
+      return await execute(command, { timeoutMs: CHANGE_TIMEOUT_MS, ...options }, purpose);
+    } finally {
+      isChanging();
+    }
+  }
+
+  function reader<Report>(
     program: ReportProgram,
-    parse: (stdout: string) => readonly Row[],
-  ): (signal: AbortSignal) => Promise<readonly Row[]> {
+    parse: (stdout: string) => Report,
+  ): (signal: AbortSignal) => Promise<Report> {
     return shareAnswer(async (signal) => {
       const purpose = "The storage of this node cannot be read";
       const limits = { timeoutMs: REPORT_TIMEOUT_MS, outputLimitBytes: REPORT_LIMIT_BYTES };
@@ -79,6 +111,15 @@ export function createLvm(parts: { readonly runner: CommandRunner; readonly tool
       if (truncated) throw new BlockDeviceError(`${purpose}: ${program} printed more than ${REPORT_LIMIT_BYTES} bytes`);
       return parse(stdout);
     });
+  }
+
+  const readStorage = reader("pvs", parseStorage);
+
+  async function storage(signal: AbortSignal): Promise<Storage> {
+    const before = changes;
+    const found = await readStorage(signal);
+    if (changes === before) known = { storage: found, untilMs: performance.now() + knownMs };
+    return found;
   }
 
   return {
@@ -91,14 +132,14 @@ export function createLvm(parts: { readonly runner: CommandRunner; readonly tool
         },
       ),
     logicalVolumes: reader("lvs", parseLogicalVolumes),
-    volumeGroups: reader("vgs", parseVolumeGroups),
-    physicalVolumes: reader("pvs", parsePhysicalVolumes),
+    storage,
+    knownStorage: async (signal) =>
+      known !== undefined && performance.now() < known.untilMs ? known.storage : await storage(signal),
     run: async (command, purpose, signal) => {
-      await execute(command, { timeoutMs: CHANGE_TIMEOUT_MS, signal }, purpose);
+      await change(command, purpose, { signal });
     },
     attempt: async (command, purpose, signal) => {
-      const options = { timeoutMs: CHANGE_TIMEOUT_MS, signal, okExitCodes: [0, REFUSED] };
-      const { exitCode, stdout, stderr } = await execute(command, options, purpose);
+      const { exitCode, stdout, stderr } = await change(command, purpose, { signal, okExitCodes: [0, REFUSED] });
       return { succeeded: exitCode === 0, text: `${stdout}${stderr}` };
     },
   };

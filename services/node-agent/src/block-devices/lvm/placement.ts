@@ -21,7 +21,7 @@ export async function physicalVolumesFor(
   lvm: Lvm,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const all = (await lvm.physicalVolumes(signal)).filter((each) => each.volumeGroup === volumeGroup);
+  const all = (await lvm.storage(signal)).physicalVolumes.filter((each) => each.volumeGroup === volumeGroup);
   if (all.length === 0)
     throw new BlockDeviceError(
       `${describeDevice(device)} cannot be created: there is no volume group ${volumeGroup} on this node`,

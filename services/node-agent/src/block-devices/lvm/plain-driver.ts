@@ -219,7 +219,8 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
 
   async function space(signal: AbortSignal) {
     if (!(await lvm.isInstalled())) return [];
-    return (await lvm.volumeGroups(signal)).filter(isWritable).map(({ name, sizeBytes, freeBytes }) => ({
+    const { volumeGroups } = await lvm.knownStorage(signal);
+    return volumeGroups.filter(isWritable).map(({ name, sizeBytes, freeBytes }) => ({
       ...{ type: "lvm-vg" as const, name },
       ...{ totalMib: mib(sizeBytes), freeMib: mib(freeBytes) },
     }));

@@ -1,4 +1,4 @@
-/** What lvs, vgs and pvs print, read. */
+/** What lvs and pvs print, read. */
 import { BlockDeviceError } from "@gannet/errors";
 import { REPORT_COLUMNS, type ReportProgram } from "./commands.ts";
 
@@ -36,6 +36,12 @@ export interface PhysicalVolume {
   readonly attributes: string;
 }
 
+/** The groups, and what they are made of. */
+export interface Storage {
+  readonly volumeGroups: readonly VolumeGroup[];
+  readonly physicalVolumes: readonly PhysicalVolume[];
+}
+
 const LV_ATTRIBUTES = /^[-a-zA-Z0-9]{6,}$/;
 const VG_ATTRIBUTES = /^[-a-z]{6,}$/;
 const PV_ATTRIBUTES = /^[-a-z]{3,}$/;
@@ -65,19 +71,10 @@ export function parseLogicalVolumes(stdout: string): readonly LogicalVolume[] {
   return [...volumes.values()];
 }
 
-/** @throws BlockDeviceError when it is no report of volume groups */
-export function parseVolumeGroups(stdout: string): readonly VolumeGroup[] {
-  return rowsOf("vgs", stdout).map((row) => ({
-    name: row.text("vg_name"),
-    sizeBytes: row.count("vg_size"),
-    freeBytes: row.count("vg_free"),
-    attributes: row.matching("vg_attr", VG_ATTRIBUTES),
-  }));
-}
-
 /** @throws BlockDeviceError when it is no report of physical volumes */
-export function parsePhysicalVolumes(stdout: string): readonly PhysicalVolume[] {
-  return rowsOf("pvs", stdout).map((row) => ({
+export function parseStorage(stdout: string): Storage {
+  const rows = rowsOf("pvs", stdout);
+  const physicalVolumes = rows.map((row) => ({
     name: row.text("pv_name"),
     volumeGroup: row.text("vg_name"),
     sizeBytes: row.count("pv_size"),
@@ -85,6 +82,14 @@ export function parsePhysicalVolumes(stdout: string): readonly PhysicalVolume[] 
     usedBytes: row.count("pv_used"),
     attributes: row.matching("pv_attr", PV_ATTRIBUTES),
   }));
+  const ofGroups = rows.filter((row) => row.text("vg_name") !== "");
+  const groups = ofGroups.map((row) => ({
+    name: row.text("vg_name"),
+    sizeBytes: row.count("vg_size"),
+    freeBytes: row.count("vg_free"),
+    attributes: row.matching("vg_attr", VG_ATTRIBUTES),
+  }));
+  return { physicalVolumes, volumeGroups: [...new Map(groups.map((group) => [group.name, group])).values()] };
 }
 
 /** Whether it is one that a disk can be: no part of another volume, no pool, no snapshot, not virtual. */

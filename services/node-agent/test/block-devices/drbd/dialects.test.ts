@@ -42,7 +42,6 @@ const ipv6 = () =>
 /** The commands whose form does not depend on the disk's parameters. */
 const simple = (dialect: DrbdDialect) => ({
   createMetadata: line(dialect.createMetadata(disk())),
-  readMark: line(dialect.readMark(disk())),
   writeMark: line(dialect.writeMark(disk())),
   applyActivityLog: line(dialect.applyActivityLog(disk())),
   newResource: line(dialect.newResource(disk())),
@@ -67,7 +66,6 @@ describe("8.4", () => {
   test("every command", () => {
     expect(simple(DIALECT_8_4)).toEqual({
       createMetadata: "drbdmeta --force /dev/drbd3 v08 /dev/xenvg/u.disk0_meta flex-external create-md",
-      readMark: "drbdmeta --force /dev/drbd3 v08 /dev/xenvg/u.disk0_meta flex-external read-dev-uuid",
       writeMark:
         "drbdmeta --force /dev/drbd3 v08 /dev/xenvg/u.disk0_meta flex-external write-dev-uuid ABCDEF0123454678",
       applyActivityLog: "drbdmeta --force /dev/drbd3 v08 /dev/xenvg/u.disk0_meta flex-external apply-al",
@@ -160,7 +158,6 @@ describe("9", () => {
   test("every command", () => {
     expect(simple(DIALECT_9)).toEqual({
       createMetadata: "drbdmeta --force 3 v09 /dev/xenvg/u.disk0_meta flex-external create-md 1",
-      readMark: "drbdmeta --force 3 v09 /dev/xenvg/u.disk0_meta flex-external read-dev-uuid",
       writeMark: "drbdmeta --force 3 v09 /dev/xenvg/u.disk0_meta flex-external write-dev-uuid ABCDEF0123454678",
       applyActivityLog: "drbdmeta --force 3 v09 /dev/xenvg/u.disk0_meta flex-external apply-al",
       newResource: "drbdsetup new-resource resource3 1",

@@ -39,10 +39,9 @@ test.each([
     commands.report("lvs"),
     "lvs --noheadings --nosuffix --units=b --separator=| -o vg_name,lv_name,lv_size,lv_attr,lv_tags,origin,vg_extent_size,vg_free,stripes,devices",
   ],
-  [commands.report("vgs"), "vgs --noheadings --nosuffix --units=b --separator=| -o vg_name,vg_size,vg_free,vg_attr"],
   [
     commands.report("pvs"),
-    "pvs --noheadings --nosuffix --units=b --separator=| -o pv_name,vg_name,pv_size,pv_free,pv_used,pv_attr",
+    "pvs --noheadings --nosuffix --units=b --separator=| -o pv_name,vg_name,pv_size,pv_free,pv_used,pv_attr,vg_size,vg_free,vg_attr",
   ],
 ])("%j", (command, line) => {
   expect(command.join(" ")).toBe(line);

@@ -37,7 +37,9 @@ const HOSTILE_NAMES = [
 const RESERVED_VOLUME_NAMES = ["snapshot0", "pvmove0", "disk_mlog", "disk_rimage_0"];
 
 /** Group `xenvg` on three physical volumes of 1 GiB, and `othervg` on one. Extents of 1 MiB keep sizes as asked. */
-export async function startLvmNode(options: { readonly extentMib?: number } = {}): Promise<LvmNode> {
+export async function startLvmNode(
+  options: { readonly extentMib?: number; readonly knownMs?: number } = {},
+): Promise<LvmNode> {
   const folder = await mkdtemp(path.join(tmpdir(), "gannet-lvm-"));
   const extentMib = options.extentMib ?? 1;
   const physicalVolume = (name: string) => ({ name, sizeMib: 1025 });
@@ -57,7 +59,7 @@ export async function startLvmNode(options: { readonly extentMib?: number } = {}
       return real.run(command);
     },
   };
-  const lvm = createLvm({ runner, tools });
+  const lvm = createLvm({ runner, tools, knownMs: options.knownMs ?? 0 });
   const driver = createPlainDriver({ lvm, deviceFolder: tools.deviceFolder, logger });
   const tool = async (name: string, ...args: string[]) =>
     (await real.run({ argv: [path.join(tools.binFolder, name), ...args], timeoutMs: 10_000 })).stdout;

@@ -4,7 +4,7 @@ import path from "node:path";
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BLOCK_DEVICE_CHECKS } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError } from "@gannet/errors";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type RemoteDriver, serveDriver } from "../remote-driver.ts";
 import { type LvmNode, startLvmNode } from "./lvm-node.ts";
 
@@ -70,7 +70,34 @@ describe("the plain driver", () => {
     expect(answers.map(({ exists }) => exists)).toEqual(disks.map((_, index) => index < 2));
     expect(node.takeCommands()).toEqual([REPORT("lvs")]);
     await node.driver.space(signal);
-    expect(node.takeCommands()).toEqual([REPORT("vgs")]);
+    expect(node.takeCommands()).toEqual([REPORT("pvs")]);
+  });
+
+  test("tells of space what it has read lately, and reads it anew after each change of its own", async () => {
+    await using remembering = await startLvmNode({ knownMs: 60_000 });
+    const one = remembering.device({ sizeMib: 8 });
+    const free = async () =>
+      (await remembering.driver.space(signal)).find(({ name }) => name === "xenvg")?.freeMib ?? Number.NaN;
+    const before = await free();
+    await remembering.tool("lvcreate", "-L16m", "-nforeign", "xenvg");
+    expect(await free()).toBe(before);
+    expect(remembering.takeCommands()).toEqual([REPORT("pvs")]);
+    await remembering.driver.create(one, signal);
+    expect(await free()).toBe(before - 24);
+    await remembering.driver.remove(one, signal);
+    expect(await free()).toBe(before - 16);
+  });
+
+  test("does not remember what it was reading while it changed something", async () => {
+    await using remembering = await startLvmNode({ knownMs: 60_000 });
+    remembering.fault("pvs", { delayMs: 300 });
+    const reading = remembering.driver.space(signal);
+    await vi.waitFor(() => expect(remembering.takeCommands()).toEqual([REPORT("pvs")]));
+    await remembering.driver.create(remembering.device({ sizeMib: 8 }), signal);
+    await reading;
+    remembering.takeCommands();
+    await remembering.driver.space(signal);
+    expect(remembering.takeCommands()).toEqual([REPORT("pvs")]);
   });
 
   test("an active volume is assembled without a command that changes anything", async () => {

@@ -29,24 +29,32 @@ test("what lies on a physical volume that is gone", () => {
   const [partial, whole] = reports.parseLogicalVolumes(recorded("lvs-missing.txt"));
   expect(partial?.devices).toEqual(["[unknown]", "/dev/loop0"]);
   expect(whole?.devices).toEqual(["/dev/loop0"]);
-  expect(reports.parseVolumeGroups(recorded("vgs-missing.txt"))).toEqual([
-    { name: "xenvg", sizeBytes: 3_208_642_560, freeBytes: 318_767_104, attributes: "wz-pn-" },
+});
+
+test("groups and physical volumes, one in none, one set aside and one gone", () => {
+  const { volumeGroups, physicalVolumes } = reports.parseStorage(recorded("pvs-missing.txt"));
+  expect(volumeGroups).toEqual([
+    { name: "xenvg", sizeBytes: 3_208_642_560, freeBytes: 3_208_642_560, attributes: "wz-pn-" },
   ]);
-  const physical = reports.parsePhysicalVolumes(recorded("pvs-missing.txt"));
-  expect(physical.map((each) => [each.name, reports.isAllocatable(each), reports.isMissing(each)])).toEqual([
-    ["/dev/loop0", true, false],
-    ["/dev/loop1", false, false],
-    ["[unknown]", true, true],
+  expect(
+    physicalVolumes.map((each) => [
+      each.name,
+      each.volumeGroup,
+      reports.isAllocatable(each),
+      reports.isMissing(each),
+      each.freeBytes,
+    ]),
+  ).toEqual([
+    ["/dev/loop4", "xenvg", true, false, 1_069_547_520],
+    ["/dev/loop5", "xenvg", false, false, 1_069_547_520],
+    ["/dev/loop7", "", false, false, 1_073_741_824],
+    ["[unknown]", "xenvg", true, true, 1_069_547_520],
   ]);
 });
 
 test("nothing at all is no volumes", () => {
   expect(reports.parseLogicalVolumes("")).toEqual([]);
-  expect(reports.parseVolumeGroups("\n")).toEqual([]);
-});
-
-test("a physical volume in no group", () => {
-  expect(reports.parsePhysicalVolumes("  /dev/sdb||1000|1000|0|---\n")).toMatchObject([{ volumeGroup: "" }]);
+  expect(reports.parseStorage("\n")).toEqual({ volumeGroups: [], physicalVolumes: [] });
 });
 
 describe("what is no report is refused", () => {
