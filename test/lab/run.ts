@@ -5,7 +5,8 @@
  * the kernel ends all of that with it, and no interface, no mount and no process is left.
  */
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { exitCodeOf, GannetError, OpExecError, OpPrereqError } from "@gannet/errors";
 import { type CommandRunner, createCommandRunner, holdFolder } from "@gannet/exec";
@@ -17,21 +18,29 @@ import type { Order } from "./inside.ts";
 import { MACHINE_KINDS, type MachineKindName } from "./machine-kind.ts";
 import { REPOSITORY } from "./plan.ts";
 import type { Outcome } from "./scenario.ts";
-import { scenariosOf, skippedScenarios } from "./scenarios/index.ts";
+import { chosenScenarios, scenariosOf } from "./scenarios/index.ts";
 import { type LabSettings, labSettings } from "./settings.ts";
 
 const INSTALL_SYSTEM_PACKAGES = path.join(REPOSITORY, "deploy/one-machine/install-system-packages");
 const LAB_PACKAGES = ["mmdebstrap", "xz-utils", "e2fsprogs", "kmod", "nasm", "util-linux"];
+const TUN_DEVICE = "/dev/net/tun";
 const INSTALL_TIMEOUT_MS = 10 * 60_000;
 const INSIDE = path.join(import.meta.dirname, "inside.ts");
 
 async function main(): Promise<number> {
   const startedAt = performance.now();
-  if (process.getuid?.() !== 0)
-    throw new OpPrereqError("The lab needs root: it makes namespaces, file systems and taps", "environment_error");
   const settings = labSettings(process.env);
   const runner = createCommandRunner({ logger: await createLogger({ name: "lab", level: "warn", format: "pretty" }) });
-  await installPackages(runner);
+  const { chosen, leftOut } = chosenScenarios(settings);
+  if (process.getuid?.() === 0) await installPackages(runner);
+  const obstacle = await labObstacle(runner);
+  if (obstacle !== undefined) {
+    // Who runs all checks of a checkout wants those that the machine can do; who runs the lab wants the lab.
+    if (settings.scope !== "ci") throw new OpPrereqError(obstacle, "environment_error");
+    for (const name of chosen) console.log(`skipped: ${name}: ${obstacle}`);
+    console.log(`0 passed, 0 failed, ${chosen.length} skipped`);
+    return 0;
+  }
   await mkdir(settings.workDir, { recursive: true, mode: 0o700 });
   const release = await holdFolder(settings.workDir, "lab");
   const outcomes: Outcome[] = [];
@@ -43,12 +52,11 @@ async function main(): Promise<number> {
     await rm(settings.workDir, { recursive: true, force: true });
     release();
   }
-  const skipped = skippedScenarios(settings);
   console.log();
-  for (const { name, reason } of skipped) console.log(`skipped: ${name}: ${reason}`);
+  for (const { reason, names } of leftOut) console.log(`not asked for (${reason}): ${names.join("; ")}`);
   const total = (part: keyof Outcome) => outcomes.reduce((sum, outcome) => sum + outcome[part], 0);
   console.log(`the lab took ${Math.round((performance.now() - startedAt) / 1000)} s`);
-  console.log(`${total("passed")} passed, ${total("failed")} failed, ${skipped.length} skipped`);
+  console.log(`${total("passed")} passed, ${total("failed")} failed, 0 skipped`);
   return total("failed") === 0 && total("passed") > 0 ? 0 : 1;
 }
 
@@ -67,6 +75,18 @@ async function runKind(kind: MachineKindName, settings: LabSettings, runner: Com
   const code = await inNamespaces([INSIDE, JSON.stringify(order)]);
   if (code !== 0) throw new OpExecError(`The lab with nodes of kind ${kind} broke off with exit code ${code}`);
   return JSON.parse(await readFile(order.outcomeFile, "utf8")) as Outcome;
+}
+
+/** What keeps this machine from having a lab; undefined when nothing does. */
+async function labObstacle(runner: CommandRunner): Promise<string | undefined> {
+  if (process.getuid?.() !== 0) return "The lab needs root: it makes namespaces, file systems and taps";
+  try {
+    await access(TUN_DEVICE, constants.R_OK | constants.W_OK);
+    await runner.run({ argv: contained(["/bin/true"], { network: "private" }), timeoutMs: 10_000 });
+    return undefined;
+  } catch (error) {
+    return `The lab needs ${TUN_DEVICE} and namespaces of its own, which this machine does not give: ${String(error)}`;
+  }
 }
 
 async function installPackages(runner: CommandRunner): Promise<void> {

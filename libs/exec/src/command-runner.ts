@@ -44,6 +44,8 @@ const OUTCOMES = {
   timeout: "timeout",
   aborted: "aborted",
 } as const satisfies Record<CommandEnd["kind"], CommandRun["outcome"]>;
+/** Made once: an error of its own for each command, with its stack, took as long as the rest of the waiting. */
+const SETTLED = new Error("the command has ended");
 const DEFAULT_KILL_GRACE_MS = 2_000;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 1024 * 1024;
 /** A process left in the background may hold the outputs open: they are read this long after the program's end. */
@@ -172,7 +174,7 @@ async function exitOrStop(
     if (first.kind === "timeout" || first.kind === "aborted") await endProcessGroup(pid, killGraceMs);
     return first;
   } finally {
-    settled.abort();
+    settled.abort(SETTLED);
   }
 }
 

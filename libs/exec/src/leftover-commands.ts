@@ -61,6 +61,10 @@ export function recordCommand(folder: string, pid: number, command: string): () 
   return () => rmSync(file, { force: true });
 }
 
+let ownBootId: string | undefined;
+
+/** It stays the same for as long as this process lives. */
 function readBootId(): string {
-  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  ownBootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return ownBootId;
 }

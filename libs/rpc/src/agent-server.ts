@@ -68,6 +68,8 @@ export async function createAgentServer(options: AgentServerOptions): Promise<Ag
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES,
+    // Bookkeeping of each call and message for a debugging service that nobody offers here.
+    "grpc.enable_channelz": 0,
   });
   const calls = new RunningCalls(options.onCallEnd);
   for (const [name, definition] of Object.entries(SERVICES))

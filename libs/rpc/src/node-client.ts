@@ -66,6 +66,7 @@ const CHANNEL_OPTIONS: ClientOptions = {
   "grpc.service_config_disable_resolution": 1,
   "grpc.use_local_subchannel_pool": 1,
   "grpc.max_receive_message_length": MESSAGE_LIMIT_BYTES,
+  "grpc.enable_channelz": 0,
 };
 
 export function createNodeClient(options: NodeClientOptions): NodeClient {

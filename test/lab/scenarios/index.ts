@@ -46,26 +46,34 @@ export function scenariosOf<Kind extends MachineKindName>(
   choice: Choice,
 ): readonly Scenario<Grounds[Kind]>[] {
   const all: readonly Scenario<Grounds[Kind]>[] = SCENARIOS[kind];
-  return all.filter((scenario) => reasonToSkip(scenario, kind, choice) === undefined);
+  return all.filter((scenario) => reasonToLeaveOut(scenario, kind, choice) === undefined);
 }
 
-/** Those that do not run, each with the reason. */
-export function skippedScenarios(choice: Choice): readonly { readonly name: string; readonly reason: string }[] {
-  return (["kvm", "xen", "systemd"] as const).flatMap((kind) =>
-    SCENARIOS[kind].flatMap((scenario) => {
-      const reason = reasonToSkip(scenario, kind, choice);
-      return reason === undefined ? [] : [{ name: scenario.name, reason }];
-    }),
+/** Names of those that a run is about, and of all others by what leaves them out. */
+export function chosenScenarios(choice: Choice): {
+  readonly chosen: readonly string[];
+  readonly leftOut: readonly { readonly reason: string; readonly names: readonly string[] }[];
+} {
+  const all = (["kvm", "xen", "systemd"] as const).flatMap((kind) =>
+    SCENARIOS[kind].map((scenario) => ({ name: scenario.name, reason: reasonToLeaveOut(scenario, kind, choice) })),
   );
+  const byReason = Map.groupBy(all, ({ reason }) => reason);
+  const namesOf = (reason: string | undefined) => (byReason.get(reason) ?? []).map(({ name }) => name);
+  return {
+    chosen: namesOf(undefined),
+    leftOut: [...byReason.keys()].flatMap((reason) =>
+      reason === undefined ? [] : [{ reason, names: namesOf(reason) }],
+    ),
+  };
 }
 
-function reasonToSkip(
+function reasonToLeaveOut(
   scenario: Pick<Scenario, "name">,
   kind: MachineKindName,
   { scope, only }: Choice,
 ): string | undefined {
   if (!scenario.name.includes(only)) return `GANNET_LAB_ONLY is "${only}"`;
-  if (scope === "ci" && scenario.name !== DRBD_ESSENCE.name) return "LAB=ci is the shortest form";
-  if (scope === "kvm" && kind === "xen") return "LAB=kvm leaves Xen out";
+  if (scope === "ci" && scenario.name !== DRBD_ESSENCE.name) return "LAB=ci";
+  if (scope === "kvm" && kind === "xen") return "LAB=kvm";
   return undefined;
 }

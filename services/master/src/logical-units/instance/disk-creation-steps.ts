@@ -37,22 +37,25 @@ export async function createDisks(
     ctx.feedback.step(`disk ${placed.index}, size ${placed.disk.sizeMib}M`);
     const ends = endsOf(view, owner, placed).toReversed();
     for (const { node, device } of ends) await ctx.undo(undoStep(undo, onDevice(node, device)));
+    const isMirrored = DISK_TEMPLATE_TRAITS[placed.disk.template].mirroring === "internal";
     await allEnded(
-      ends.map(({ node, device }) => {
-        const request = { step: ctx.step(`create-disk/${device.uuid}/${node}`), device };
-        return ctx.node(node).blockDevices.create(request, { signal: ctx.signal });
+      ends.map(async (end) => {
+        const request = { step: ctx.step(`create-disk/${end.device.uuid}/${end.node}`), device: end.device };
+        await ctx.node(end.node).blockDevices.create(request, { signal: ctx.signal });
+        if (isMirrored) await bringUp(ctx, end);
       }),
     );
-    if (DISK_TEMPLATE_TRAITS[placed.disk.template].mirroring === "internal") await pairEnds(ctx, ends);
   }
 }
 
-/**
- * Connect the ends of a new mirrored disk, and take the primary's contents as the truth. Which of them is up first does
- * not matter: when they meet, the secondary's are those that were never written.
- */
+/** Connect the ends of a new mirrored disk, and take the primary's contents as the truth. */
 export async function pairEnds(ctx: ExecContext, ends: readonly DiskEnd[]): Promise<void> {
-  await allEnded(ends.map((end) => (end.role === "primary" ? seed(ctx, end) : standBy(ctx, end))));
+  await allEnded(ends.map((end) => bringUp(ctx, end)));
+}
+
+/** Which end is up first does not matter: when they meet, the secondary's contents are those that were never written. */
+async function bringUp(ctx: ExecContext, end: DiskEnd): Promise<void> {
+  await (end.role === "primary" ? seed(ctx, end) : standBy(ctx, end));
 }
 
 async function seed(ctx: ExecContext, { node, device }: DiskEnd): Promise<void> {

@@ -31,17 +31,19 @@ export async function makeVolumes(
   undo: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const [data, metadata] = await ofBoth(disk, async (volume) => {
-    const made = await plain.make(volume, signal);
-    if (made === "made") undo.defer(() => quietly(() => plain.remove(volume, afterwards())));
-    return made;
-  });
-  if (metadata === "was there") {
-    await plain.assemble(disk.metadata.spec, signal);
-    if (await bearsMark(disk)) return false;
-  }
-  await makeMetadata(kernel, disk, signal);
-  return data === "made" && metadata === "made";
+  const make = async (volume: BlockDeviceSpec): Promise<boolean> => {
+    const isNew = (await plain.make(volume, signal)) === "made";
+    if (isNew) undo.defer(() => quietly(() => plain.remove(volume, afterwards())));
+    return isNew;
+  };
+  const makeWithContents = async (volume: BlockDeviceSpec): Promise<boolean> => {
+    const isNew = await make(volume);
+    if (!isNew) await plain.assemble(volume, signal);
+    if (isNew || !(await bearsMark(disk))) await makeMetadata(kernel, disk, signal);
+    return isNew;
+  };
+  const areNew = await ofBoth(disk, (volume) => (volume === disk.metadata.spec ? makeWithContents : make)(volume));
+  return areNew.every((isNew) => isNew);
 }
 
 /** Remove both, the metadata's contents first: the next volume at their place must not look like this disk's. */
@@ -62,7 +64,8 @@ export async function ofBoth<Result>(
   { data, metadata }: DrbdDisk,
   work: (volume: BlockDeviceSpec) => Promise<Result>,
 ): Promise<readonly Result[]> {
-  const [one, other] = await Promise.allSettled([data, metadata].map(({ spec }) => work(spec)));
+  // The metadata first, which have more to be done with them when LVM makes one volume after the other.
+  const [other, one] = await Promise.allSettled([metadata, data].map(({ spec }) => work(spec)));
   return [one, other].map((each) => {
     if (each?.status === "fulfilled") return each.value;
     throw each?.reason;
