@@ -17,8 +17,11 @@ const DEGRADED_PAUSE = { firstMs: 100, mostMs: 1_000 } as const;
 /** How often ends that are about to meet are looked at, before they are said to be as they are. */
 const MEETING_LIMIT = 10;
 const MEETING_PAUSE_MS = 200;
-/** Between two looks at copies that are being made, in relation to how long that has taken: what is lost by it. */
-const SYNC_PAUSE = { share: 0.15, leastMs: 200, mostMs: 60_000 } as const;
+/**
+ * Between two looks at copies that are being made: so much of the time that is left by the estimate, so that the end is
+ * seen soon; and no more than that of the time that has passed, because the first estimates are wild.
+ */
+const SYNC_PAUSE = { share: 0.5, leastMs: 200, mostMs: 60_000 } as const;
 
 /** A disk's state as one node sees it. */
 export interface MirrorReport {
@@ -149,7 +152,7 @@ export async function waitForSync(
     }
     const { share, leastMs, mostMs } = SYNC_PAUSE;
     const estimatesMs = syncing.map(({ status }) => (status.estimatedSeconds ?? Number.POSITIVE_INFINITY) * 1000);
-    const pauseMs = Math.max(leastMs, Math.min(waitedMs * share, mostMs, ...estimatesMs));
+    const pauseMs = Math.max(leastMs, Math.min(share * Math.min(waitedMs, ...estimatesMs), mostMs));
     await delay(pauseMs, undefined, { signal: ctx.signal });
     waitedMs += pauseMs;
   }
