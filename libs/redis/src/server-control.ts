@@ -18,6 +18,8 @@ export interface RedisSettings {
 export interface ReplicationState {
   /** Of the history that the server has: all that follow one primary have the same. */
   readonly history: string;
+  /** It follows no other. */
+  readonly leads: boolean;
   /** It leads, or is in touch with the one that does and has received all that was there when it began. */
   readonly isInStep: boolean;
 }
@@ -52,10 +54,8 @@ export async function atServer<T>(
 export async function replicationStateOf(server: Redis): Promise<ReplicationState> {
   const info = await server.info("replication");
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
-  return {
-    history: field("master_replid"),
-    isInStep: field("role") === "master" || field("master_link_status") === "up",
-  };
+  const leads = field("role") === "master";
+  return { history: field("master_replid"), leads, isInStep: leads || field("master_link_status") === "up" };
 }
 
 /** @returns whether anything was to be changed */
@@ -89,6 +89,27 @@ export async function knowsRedis(sentinel: Redis, name: string, redis: string): 
   const primary = pairs(await sentinel.call("SENTINEL", "MASTER", name));
   const replicas = ((await sentinel.call("SENTINEL", "REPLICAS", name)) as readonly unknown[]).map(pairs);
   return [primary, ...replicas].some((server) => placeOf(server) === redis);
+}
+
+/**
+ * Lead a server to the primary that a sentinel watches, when it leads by itself or looks for another one in vain, and the
+ * sentinel does not know it: those that it knows it leads itself.
+ * @param redis - `host:port` of the server
+ * @returns whether it was led
+ */
+export async function leadBack(
+  server: Redis,
+  sentinel: Redis,
+  { name, redis }: { readonly name: string; readonly redis: string },
+): Promise<boolean> {
+  const { leads, isInStep } = await replicationStateOf(server);
+  if ((isInStep && !leads) || (await knowsRedis(sentinel, name, redis))) return false;
+  const primary = pairs(await sentinel.call("SENTINEL", "MASTER", name));
+  // Any other flag: it is down, or just being followed by another.
+  if (primary.get("flags") !== "master") return false;
+  await server.call("REPLICAOF", primary.get("ip") ?? "", primary.get("port") ?? "");
+  await server.call("CONFIG", "REWRITE");
+  return true;
 }
 
 /**

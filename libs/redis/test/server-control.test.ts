@@ -5,6 +5,7 @@ import {
   defineScript,
   forgetSentinels,
   knowsRedis,
+  leadBack,
   learnSentinels,
   type RedisAddress,
   redisReady,
@@ -15,7 +16,7 @@ import {
   Unconfirmed,
 } from "@gannet/redis";
 import { type RedisGroup, startRedisGroup } from "@gannet/testing";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 const put = defineScript({
   name: "test/put",
@@ -63,6 +64,37 @@ test("a sentinel is told its quorum once, and knows no strangers", async () => {
 test("a sentinel knows its primary, and no Redis that it has not met", async () => {
   expect(await at(sentinel, (server) => knowsRedis(server, SENTINEL_NAME, redis))).toBe(true);
   expect(await at(sentinel, (server) => knowsRedis(server, SENTINEL_NAME, "127.0.0.1:9"))).toBe(false);
+});
+
+test("a replica that its sentinel has not met is led back to the primary, and met then", async () => {
+  await using pair = await startRedisGroup({ size: 2 });
+  const primary = await pair.primary();
+  const left = pair.members.find((member) => member !== primary);
+  if (left === undefined) throw new Error("the group has one member");
+  const place = { name: SENTINEL_NAME, redis: `127.0.0.1:${left.port}` };
+  const watching = `127.0.0.1:${pair.sentinelPorts[0]}`;
+  const on = <T>(where: string, use: Parameters<typeof atServer<T>>[2]) => atServer(where, pair.address, use);
+  const lead = () => on(place.redis, (server) => on(watching, (sentinelOfIt) => leadBack(server, sentinelOfIt, place)));
+  const isKnown = () => on(watching, (server) => knowsRedis(server, SENTINEL_NAME, place.redis));
+  await vi.waitFor(async () => expect(await isKnown()).toBe(true));
+  expect(await lead()).toBe(false);
+
+  // As after a failover in the seconds in which the sentinels have forgotten their replicas; and as a primary of old.
+  for (const alone of [
+    [NOBODY.host, String(NOBODY.port)],
+    ["NO", "ONE"],
+  ]) {
+    await on(place.redis, (server) => server.call("REPLICAOF", ...alone));
+    for (const port of pair.sentinelPorts)
+      await on(`127.0.0.1:${port}`, (server) => server.call("SENTINEL", "RESET", SENTINEL_NAME));
+    expect(await isKnown()).toBe(false);
+    await vi.waitFor(async () => expect(await lead()).toBe(true));
+    await vi.waitFor(async () => {
+      expect(await on(place.redis, replicationStateOf)).toMatchObject({ leads: false, isInStep: true });
+      expect(await isKnown()).toBe(true);
+    });
+    expect(await lead()).toBe(false);
+  }
 });
 
 test("a connection that asks for the primary in vain finds it by a sentinel that is learned of", async () => {

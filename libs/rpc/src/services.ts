@@ -16,6 +16,9 @@ export const SERVICES = {
   transfers: TransferServiceService,
 } as const;
 
+/** Whoever watches a node with it only looks, and does so beside the leader; a leader's epochs begin with 1. */
+export const OBSERVER_EPOCH = 0;
+
 export type Services = typeof SERVICES;
 export type ServiceName = keyof Services;
 

@@ -4,7 +4,7 @@ import type { GuestConsole, GuestSpec, GuestState } from "@gannet/driver-contrac
 import type { ConformanceDriver, HypervisorSubject } from "@gannet/driver-contract/conformance";
 import { HypervisorError } from "@gannet/errors";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
-import { encodeParameters, type Instance, type InstanceState } from "@gannet/rpc";
+import { encodeParameters, type Instance, type InstanceState, OBSERVER_EPOCH } from "@gannet/rpc";
 import { asRefusal, type RemoteNode } from "./remote-node.ts";
 
 const HYPERVISOR = "kvm";
@@ -62,7 +62,8 @@ function remoteDriver(remote: RemoteNode, close: () => Promise<void>): Conforman
       const stop = new AbortController();
       try {
         for await (const { update } of remote.client.node.watch(
-          { epoch: remote.epoch, heartbeatMs: 60_000 },
+          // The leader's place is taken by the master that runs beside.
+          { epoch: OBSERVER_EPOCH, heartbeatMs: 60_000 },
           { signal: stop.signal },
         ))
           if (update?.$case === "snapshot") return update.value.instances.map(stateOf);

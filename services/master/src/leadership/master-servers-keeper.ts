@@ -1,8 +1,9 @@
 /**
  * The leader keeps the masters' Redis servers and sentinels in step with who is a master. A machine that has joined
- * counts from when its Redis has everything, its Sentinel watches the same primary, and all Sentinels know of it; until then it cannot be promoted
- * and nobody waits for it, so one that never comes up does no harm. One whose node is removed does not count any more.
- * What follows from their number each server is told over the wire, at each change and now and then again.
+ * counts from when its Redis has everything, its Sentinel watches the same primary, and all Sentinels know of it; until
+ * then it cannot be promoted and nobody waits for it, so one that never comes up does no harm. One whose node is removed
+ * does not count any more. What follows from their number each server is told over the wire, at each change and now and
+ * then again; one that a failover has left behind is led back then.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { type ConfigStore, type Fence, type LeaderNotes, MASTER_SERVERS_NOTE } from "@gannet/config-store";
@@ -14,6 +15,7 @@ import {
   dismissSentinel,
   forgetSentinels,
   knowsRedis,
+  leadBack,
   type Redis,
   redisUnavailable,
   replicationStateOf,
@@ -151,6 +153,7 @@ class Keeper {
     const outcomes = await Promise.all(
       all.flatMap(([master, { redis, sentinel }]) => [
         this.#told(master, () => this.#at(redis, (server) => settleRedis(server, settings))),
+        this.#told(master, () => this.#leadBack(master, { redis, sentinel })),
         this.#told(master, () => this.#at(sentinel, (server) => settleSentinel(server, this.#sentinelName, quorum))),
       ]),
     );
@@ -164,6 +167,13 @@ class Keeper {
       if (strangers !== "none") return false;
     }
     return !outcomes.includes("failed");
+  }
+
+  async #leadBack(master: string, { redis, sentinel }: MasterServers): Promise<boolean> {
+    const place = { name: this.#sentinelName, redis };
+    const isLed = await this.#at(redis, (server) => this.#at(sentinel, (itsOwn) => leadBack(server, itsOwn, place)));
+    if (isLed) this.#parts.logger.warn({ master, redis }, "a Redis that a failover had left behind was led back");
+    return isLed;
   }
 
   async #told(master: string, tell: () => Promise<boolean>): Promise<"changed" | "same" | "failed"> {

@@ -2,10 +2,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ConfigStore } from "@gannet/config-store";
 import type { NodeUuid } from "@gannet/objects";
-import type { NodeClient } from "@gannet/rpc";
+import { type NodeClient, OBSERVER_EPOCH } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { MemoryLiveState } from "../live-state/live-state.ts";
-import { NodeWatcher, OBSERVER_EPOCH } from "../nodes/node-watcher.ts";
+import { NodeWatcher } from "../nodes/node-watcher.ts";
 import { mayLead } from "./office.ts";
 
 const LOOK_MS = 500;

@@ -1,7 +1,6 @@
 /** The guests of a node that nobody watches, because it is marked offline. */
 import { NodeUnreachable } from "@gannet/errors";
-import type { InstanceState, NodeClient } from "@gannet/rpc";
-import { OBSERVER_EPOCH } from "./node-watcher.ts";
+import { type InstanceState, type NodeClient, OBSERVER_EPOCH } from "@gannet/rpc";
 
 /** More than is waited for: what counts is the snapshot, which comes at once. */
 const HEARTBEAT_MS = 60_000;

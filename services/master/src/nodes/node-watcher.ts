@@ -5,8 +5,6 @@ import type { NodeClient } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { MemoryLiveState } from "../live-state/live-state.ts";
 
-/** Agents serve those who watch without an epoch beside the leader. */
-export const OBSERVER_EPOCH = 0;
 /** The longest silence an agent keeps. */
 const HEARTBEAT_MS = 2_000;
 /** After this silence a node counts as unreachable: three heartbeats. */
@@ -17,7 +15,7 @@ const RECONNECT_MAX_MS = 5_000;
 export interface NodeWatcherOptions {
   readonly live: MemoryLiveState;
   readonly node: (uuid: NodeUuid) => NodeClient;
-  /** The leader's; {@link OBSERVER_EPOCH} for a master that stands by. */
+  /** The leader's; `OBSERVER_EPOCH` for a master that stands by. */
   readonly epoch: number;
   readonly logger: Logger;
 }

@@ -7,12 +7,18 @@ import { isDeepStrictEqual } from "node:util";
 import type { GuestState, HypervisorDriver } from "@gannet/driver-contract";
 import { StaleEpoch } from "@gannet/errors";
 import type { HypervisorName } from "@gannet/objects";
-import type { LiveStateUpdate, NodeState, OsDefinition, WatchRequest } from "@gannet/rpc";
+import {
+  type LiveStateUpdate,
+  type NodeState,
+  OBSERVER_EPOCH,
+  type OsDefinition,
+  type WatchRequest,
+} from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { Seen } from "../metrics/agent-metrics.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
 import { isGuestNews, isNodeNews } from "./differences.ts";
-import { OBSERVER_EPOCH, Watcher } from "./watcher.ts";
+import { Watcher } from "./watcher.ts";
 
 export interface LiveStateParts {
   readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;

@@ -1,9 +1,6 @@
 /** One master's stream of live state. */
 import type { InstanceState, LiveStateUpdate, NodeState, OsDefinition } from "@gannet/rpc";
 
-/** Of a master that stands by and only looks. */
-export const OBSERVER_EPOCH = 0;
-
 const HEARTBEAT: LiveStateUpdate = { update: { $case: "heartbeat", value: {} } };
 
 /**

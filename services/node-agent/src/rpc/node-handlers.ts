@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { OpPrereqError } from "@gannet/errors";
 import { isInterfaceName, isIpv4 } from "@gannet/objects";
-import { type AgentHandlers, type MasterAddressRequest, SERVICES } from "@gannet/rpc";
+import { type AgentHandlers, type MasterAddressRequest, OBSERVER_EPOCH, SERVICES } from "@gannet/rpc";
 import { z } from "zod";
 import type { SiteAllocators } from "../allocators/site-allocators.ts";
 import type { SiteHooks } from "../hooks/site-hooks.ts";
@@ -10,7 +10,6 @@ import type { HostsFile } from "../hosts-file/hosts-file.ts";
 import type { NodeIdentity } from "../identity/node-identity.ts";
 import type { KeptConfiguration } from "../kept-configuration.ts";
 import type { LiveState } from "../live-state/live-state.ts";
-import { OBSERVER_EPOCH } from "../live-state/watcher.ts";
 import type { MasterAddressSetup } from "../master-address/master-address.ts";
 import type { OpenvswitchSetup } from "../nics/openvswitch-setup.ts";
 import { checkAddresses } from "../node-facts/addresses.ts";
