@@ -146,7 +146,7 @@ export class NodeMachine {
     ];
     return [
       ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", node.id],
-      ...["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=192", "-cpu", kind.cpu, "-smp", "1"],
+      ...["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=192", "-cpu", kind.cpu, "-smp", `${kind.processors}`],
       ...["-m", String(kind.memoryMib), "-serial", `file:${this.consoleLog}`],
       ...kind.boot({ ...image, initramfs }, kernelArguments.join(" ")),
       ...(this.#init === "lab"
