@@ -96,6 +96,7 @@ export async function knowsRedis(sentinel: Redis, name: string, redis: string): 
  * sentinel does not know it: those that it knows it leads itself.
  * @param redis - `host:port` of the server
  * @returns whether it was led
+ * @throws what Redis or the sentinel refuses
  */
 export async function leadBack(
   server: Redis,

@@ -4,10 +4,10 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
+export { Counter, Gauge, Histogram, type Registry };
+
 /** Its own default of 10 wakes a process a hundred times a second: most of what an idle agent used of a processor. */
 const DELAY_PRECISION_MS = 100;
-
-export { Counter, Gauge, Histogram, type Registry };
 
 /** Seconds, from a look-up in memory to a slow answer. */
 export const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;

@@ -57,7 +57,8 @@ export class NodeFacts {
 
   /**
    * Freshly read but for the hypervisors' versions. `guests` are all that run here.
-   * @param space - of the storage: telling it runs commands. `known`: as it was when it was read last
+   * @param space - of the storage: telling it runs commands. `read`: the drivers are asked, of which LVM's may answer
+   *   what it has read seconds ago (`Lvm.knownStorage`). `known`: as it was when they were asked last
    */
   async read(
     guests: readonly GuestState[],
