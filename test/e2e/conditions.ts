@@ -4,11 +4,15 @@ import { setTimeout as delay } from "node:timers/promises";
 const TIMEOUT_MS = 60_000;
 const LOOK_EVERY_MS = 50;
 
-/** Look until there is something to see; what cannot be looked at yet is looked at again. @throws Error naming `what` */
+/**
+ * Look until there is something to see; what cannot be looked at yet is looked at again.
+ * @param options - milliseconds: `timeoutMs` for all looks together, `everyMs` from one to the next
+ * @throws Error naming `what`
+ */
 export async function eventually<Result>(
   what: string,
   look: () => Result | undefined | false | Promise<Result | undefined | false>,
-  { timeoutMs = TIMEOUT_MS }: { readonly timeoutMs?: number } = {},
+  { timeoutMs = TIMEOUT_MS, everyMs = LOOK_EVERY_MS }: { readonly timeoutMs?: number; readonly everyMs?: number } = {},
 ): Promise<Result> {
   const deadline = performance.now() + timeoutMs;
   let problem: unknown;
@@ -20,7 +24,7 @@ export async function eventually<Result>(
     } catch (error) {
       problem = error;
     }
-    await delay(LOOK_EVERY_MS);
+    await delay(everyMs);
   }
   throw new Error(`never came true: ${what}`, { cause: problem });
 }

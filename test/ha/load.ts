@@ -1,4 +1,5 @@
 /** Clients that start and stop guests without a pause, at whichever master answers, and give no request up. */
+import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { executedTwice } from "../faults/verdict.ts";
@@ -108,11 +109,21 @@ export class Load {
     );
   }
 
-  /** Of all that was accepted, once it is over. */
-  async verdict(): Promise<{
+  /** No more requests; resolves when every job that was accepted is over. */
+  async settle(): Promise<void> {
+    await this.end();
+    await this.drained();
+  }
+
+  /**
+   * Of all that was accepted, once it is over: nothing was lost, and nothing was done twice.
+   * @returns figures
+   * @throws AssertionError naming what was
+   */
+  async proof(): Promise<{
     readonly accepted: number;
-    readonly lost: readonly string[];
-    readonly twice: readonly string[];
+    readonly lost: number;
+    readonly "double starts": number;
   }> {
     const lost: string[] = [];
     for (const { id } of this.accepted) {
@@ -127,7 +138,9 @@ export class Load {
         (await machine.executions()).map((each) => ({ ...each, node: machine.name })),
       ),
     );
-    return { accepted: this.accepted.length, lost, twice: executedTwice(executions.flat()) };
+    const twice = executedTwice(executions.flat());
+    assert.deepEqual([lost, twice], [[], []]);
+    return { accepted: this.accepted.length, lost: lost.length, "double starts": twice.length };
   }
 
   /** Its guests are removed. */

@@ -48,6 +48,10 @@ export class BareMachines implements Ground {
     return new BareMachines(machines);
   }
 
+  get size(): number {
+    return this.machines.length;
+  }
+
   get running(): readonly { readonly name: string; readonly machine: NodeMachine }[] {
     return this.machines.filter(({ isOn }) => isOn).map((machine) => ({ name: machine.node.name, machine }));
   }

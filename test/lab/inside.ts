@@ -6,7 +6,7 @@ import { createLogger } from "@gannet/telemetry";
 import { BareMachines } from "./bare-machines.ts";
 import type { NodeImage } from "./image/build.ts";
 import { Lab } from "./lab.ts";
-import type { MachineKindName } from "./machine-kind.ts";
+import { MACHINE_KINDS, type MachineKindName } from "./machine-kind.ts";
 import { type Ground, type Outcome, runScenarios, type Scenario, timed } from "./scenario.ts";
 import { scenariosOf } from "./scenarios/index.ts";
 import type { LabSettings } from "./settings.ts";
@@ -21,31 +21,33 @@ export interface Order {
   readonly outcomeFile: string;
 }
 
-const NODES = 3;
-const BARE_MACHINES = 2;
-
 async function main({ settings, kind, image, cloudGuestDir, outcomeFile }: Order): Promise<void> {
   const logger = await createLogger({ name: "lab", level: "warn", format: "pretty" });
   const runner = createCommandRunner({ logger });
   const { workDir } = settings;
+  const nodeCount = MACHINE_KINDS[kind].nodes;
   let outcome: Outcome;
   if (kind === "systemd") {
     const machines = await timed("the packages are built", () =>
-      BareMachines.start({ workDir, nodeCount: BARE_MACHINES, image, runner }),
+      BareMachines.start({ workDir, nodeCount, image, runner }),
     );
-    outcome = await runOn(machines, scenariosOf(kind, settings));
+    outcome = await runOn(machines, [machines], scenariosOf(kind, settings));
   } else {
     const lab = await timed(`Redis and master are up, for nodes of kind ${kind}`, () =>
-      Lab.start({ workDir, nodeCount: NODES, image, cloudGuestDir, kind, runner, logger }),
+      Lab.start({ workDir, nodeCount, image, cloudGuestDir, kind, runner, logger }),
     );
-    outcome = await runOn(lab, scenariosOf(kind, settings));
+    outcome = await runOn(lab, lab.parts(), scenariosOf(kind, settings));
   }
   if (outcome.failed > 0) await keepLogs(settings, kind);
   await writeFile(outcomeFile, JSON.stringify(outcome));
 }
 
-async function runOn<On extends Ground>(lab: On, scenarios: readonly Scenario<On>[]): Promise<Outcome> {
-  const outcome = await runScenarios(lab, scenarios);
+async function runOn<On extends Ground>(
+  lab: On,
+  parts: readonly On[],
+  scenarios: readonly Scenario<On>[],
+): Promise<Outcome> {
+  const outcome = await runScenarios({ ground: lab, parts }, scenarios);
   for (const { name, machine } of lab.running) {
     const { cpuSeconds, peakMib } = await machine.cost();
     console.log(`\n${name}: ${Math.round(cpuSeconds)} s of processor time, ${peakMib} MiB at most`);

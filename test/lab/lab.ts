@@ -41,26 +41,29 @@ export interface NodeInLab {
   readonly agent: NodeAgent;
 }
 
-export class Lab implements Ground {
+/** What a lab and all its parts share. */
+interface Whole {
   readonly plan: LabPlan;
-  readonly nodes: readonly NodeInLab[];
   readonly cloudGuestDir: string | undefined;
-  readonly #cluster: LabCluster;
-  readonly #running = new Set<NodeInLab>();
+  readonly cluster: LabCluster;
+  readonly nodes: readonly NodeInLab[];
+  readonly running: Set<NodeInLab>;
+}
 
-  private constructor(fields: {
-    plan: LabPlan;
-    nodes: readonly NodeInLab[];
-    cloudGuestDir: string | undefined;
-    cluster: LabCluster;
-  }) {
-    this.plan = fields.plan;
-    this.nodes = fields.nodes;
-    this.cloudGuestDir = fields.cloudGuestDir;
-    this.#cluster = fields.cluster;
+/** Nodes that a mirrored instance needs. */
+const PAIR = 2;
+
+/** A cluster, and all its nodes or some of them. */
+export class Lab implements Ground {
+  readonly nodes: readonly NodeInLab[];
+  readonly #whole: Whole;
+
+  private constructor(whole: Whole, nodes: readonly NodeInLab[]) {
+    this.#whole = whole;
+    this.nodes = nodes;
   }
 
-  /** Everything but the nodes' machines, which `use` switches on. */
+  /** With its cluster; `use` switches the nodes' machines on. */
   static async start(options: LabOptions): Promise<Lab> {
     const { workDir, runner, image } = options;
     const kind = MACHINE_KINDS[options.kind];
@@ -90,16 +93,36 @@ export class Lab implements Ground {
       await assembleGuest(dir, runner);
       if (options.kind === "xen") await placeXenGuest(dir, image, runner);
     }
-    return new Lab({ plan, nodes, cloudGuestDir: options.cloudGuestDir, cluster });
+    const { cloudGuestDir } = options;
+    return new Lab({ plan, cloudGuestDir, cluster, nodes, running: new Set() }, nodes);
+  }
+
+  get size(): number {
+    return this.nodes.length;
+  }
+
+  /** A pair of nodes and the others, where there are others. */
+  parts(): readonly Lab[] {
+    if (this.size <= PAIR) return [this];
+    return [this.nodes.slice(0, PAIR), this.nodes.slice(PAIR)].map((nodes) => new Lab(this.#whole, nodes));
+  }
+
+  get plan(): LabPlan {
+    return this.#whole.plan;
+  }
+
+  get cloudGuestDir(): string | undefined {
+    return this.#whole.cloudGuestDir;
   }
 
   get rapi(): RapiClient {
-    return this.#cluster.rapi;
+    return this.#whole.cluster.rapi;
   }
 
   async use(count: number): Promise<readonly NodeInLab[]> {
     const wanted = this.nodes.slice(0, count);
-    await Promise.all(wanted.filter((node) => !this.#running.has(node)).map((node) => this.#begin(node)));
+    const { running } = this.#whole;
+    await Promise.all(wanted.filter((node) => !running.has(node)).map((node) => this.#begin(node)));
     await this.#heard(wanted);
     return wanted;
   }
@@ -121,26 +144,29 @@ export class Lab implements Ground {
     await assertNothingLeft(this, count);
   }
 
-  /** Every node is on and reachable, its agent runs, and nothing of an instance is there. */
+  /** Every node that was on is on and reachable, its agent runs, and nothing of an instance is there. */
   async tidyUp(): Promise<void> {
     await this.#mend();
-    const { body } = await this.rapi.rapi("GET", "/2/instances");
-    for (const { id } of body as readonly { readonly id: string }[])
-      await this.rapi.job("DELETE", `/2/instances/${id}`, { shutdown_timeout: 0 });
-    for (const node of this.#running) await clearNode(node);
+    const { body } = await this.rapi.rapi("GET", "/2/instances?bulk=1");
+    const names = new Set(this.nodes.map(({ name }) => name));
+    for (const { name, pnode } of body as readonly { readonly name: string; readonly pnode: string }[])
+      if (names.has(pnode)) await this.rapi.job("DELETE", `/2/instances/${name}`, { shutdown_timeout: 0 });
+    for (const node of this.running) await clearNode(node);
   }
 
   async #mend(): Promise<void> {
-    for (const node of this.#running) {
-      if (!node.machine.isOn) await node.machine.powerOn();
+    for (const node of this.running) {
+      if (!(await node.machine.answers())) {
+        await node.machine.powerOff();
+        await node.machine.powerOn();
+      }
       if (!(await node.agent.runs())) await node.agent.start();
     }
-    await this.#heard([...this.#running]);
+    await this.#heard(this.running);
   }
 
-  /** Those that are switched on. */
   get running(): readonly NodeInLab[] {
-    return [...this.#running];
+    return this.nodes.filter((node) => this.#whole.running.has(node));
   }
 
   /** Wait until the master has heard of these nodes' agents. */
@@ -152,13 +178,13 @@ export class Lab implements Ground {
           const { body } = await this.rapi.rapi("GET", `/2/nodes/${name}`);
           return typeof (body as { mtotal: unknown }).mtotal === "number";
         },
-        { timeoutMs: START_TIMEOUT_MS },
+        { timeoutMs: START_TIMEOUT_MS, everyMs: 250 },
       );
   }
 
   async stop(): Promise<void> {
-    await this.#cluster.stop();
-    await Promise.all([...this.#running].map(({ machine }) => machine.powerOff()));
+    await this.#whole.cluster.stop();
+    await Promise.all(this.running.map(({ machine }) => machine.powerOff()));
   }
 
   async #begin(node: NodeInLab): Promise<void> {
@@ -166,6 +192,6 @@ export class Lab implements Ground {
     const volumes = node.machine.kind.physicalVolumes.join(" ");
     await node.machine.run(`pvcreate -q ${volumes} && vgcreate -q -s 1m ${VOLUME_GROUP} ${volumes}`);
     await node.agent.start();
-    this.#running.add(node);
+    this.#whole.running.add(node);
   }
 }

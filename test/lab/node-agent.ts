@@ -1,6 +1,7 @@
 /** The real agent in a node's machine: its configuration, its start, its end. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { HypervisorName } from "@gannet/objects";
 import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "../../deploy/one-machine/initial-configuration.ts";
 import { AGENT_FILES, compileCacheOf } from "./agent-bundle.ts";
@@ -12,6 +13,9 @@ const SHARED = "/lab/node";
 const ENVIRONMENT = { NODE_ENV: "production", ...compileCacheOf(`${SHARED}/${AGENT_FILES.compileCache}`) };
 /** Where seven others share two processors it has taken two minutes; alone it takes some seconds. */
 const START_TIMEOUT_MS = 300_000;
+const LOOK_EVERY_MS = 100;
+/** Looks at the log for one at the process, which takes from the agent's own time. */
+const LOOKS = 20;
 
 export class NodeAgent {
   readonly #machine: NodeMachine;
@@ -52,11 +56,12 @@ export class NodeAgent {
        echo $! >/run/lab/agent.pid`,
     );
     const deadline = performance.now() + START_TIMEOUT_MS;
-    for (;;) {
+    for (let look = 1; ; look++) {
       const log = (await this.log()).slice(before);
       if (log.includes('"agent ready"')) return;
-      if (!(await this.runs()) || performance.now() > deadline)
+      if (performance.now() > deadline || (look % LOOKS === 0 && !(await this.runs())))
         throw new Error(`the agent of ${this.#machine.node.name} did not start: ${log.slice(-3000)}`);
+      await delay(LOOK_EVERY_MS);
     }
   }
 

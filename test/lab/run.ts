@@ -73,6 +73,7 @@ async function runKind(kind: MachineKindName, settings: LabSettings, runner: Com
   const cloudGuestDir = isCloudGuestNeeded ? await cloudGuest({ cacheDir, runner, tell }) : undefined;
   const order: Order = { settings, kind, image, cloudGuestDir, outcomeFile: path.join(workDir, "outcome.json") };
   const code = await inNamespaces([INSIDE, JSON.stringify(order)]);
+  console.log(`\nnodes of kind ${kind} took ${Math.round((performance.now() - startedAt) / 1000)} s`);
   if (code !== 0) throw new OpExecError(`The lab with nodes of kind ${kind} broke off with exit code ${code}`);
   return JSON.parse(await readFile(order.outcomeFile, "utf8")) as Outcome;
 }

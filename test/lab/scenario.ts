@@ -1,17 +1,19 @@
-/** Scenarios as data, and the run of one after the other with each step timed. */
+/** Scenarios as data, and their run with each step timed: side by side where they need different nodes. */
 import type { Lab } from "./lab.ts";
 import type { NodeMachine } from "./node-machine.ts";
 
 /** Does a part of a scenario, and tells how long it took. */
 export type Step = <Result>(name: string, body: () => Promise<Result>) => Promise<Result>;
 
-/** What scenarios run on. */
+/** What scenarios run on: a lab, or a part of it. */
 export interface Ground {
+  /** Nodes that it has. */
+  readonly size: number;
   /** Those that are switched on. */
   readonly running: readonly { readonly name: string; readonly machine: NodeMachine }[];
   /** Switch on as many nodes as are needed and not on yet. */
   use(count: number): Promise<unknown>;
-  /** @throws Error naming what the scenario has left on the first `count` nodes, where others follow it there */
+  /** @throws Error naming what a scenario has left on the first `count` nodes, where others follow it there */
   assertNothingLeft(count: number): Promise<void>;
   /** After a scenario that failed, so that the next one has a chance. */
   tidyUp(): Promise<void>;
@@ -22,6 +24,8 @@ export interface Scenario<On extends Ground = Lab> {
   readonly name: string;
   /** Nodes that must be switched on. */
   readonly nodes: 1 | 2 | 3;
+  /** It measures: nothing runs beside it. */
+  readonly alone?: true;
   /** Also the image of image/cloud-guest.ts, which takes minutes to make. */
   readonly needsCloudGuest?: true;
   readonly run: (lab: On, step: Step) => Promise<void>;
@@ -32,35 +36,69 @@ export interface Outcome {
   readonly failed: number;
 }
 
-/** One after the other on the same cluster; each leaves it as it found it. */
-export async function runScenarios<On extends Ground>(lab: On, scenarios: readonly Scenario<On>[]): Promise<Outcome> {
+/**
+ * Each on the smallest part of the ground that has nodes enough, side by side with those of other parts; afterwards, on
+ * the whole ground, those that need more nodes, or nothing beside them.
+ * @param parts - without a node in common
+ */
+export async function runScenarios<On extends Ground>(
+  { ground, parts }: { readonly ground: On; readonly parts: readonly On[] },
+  scenarios: readonly Scenario<On>[],
+): Promise<Outcome> {
+  const smallestFirst = parts.toSorted((one, other) => one.size - other.size);
+  const placeOf = ({ nodes, alone }: Scenario<On>) =>
+    alone ? undefined : smallestFirst.find(({ size }) => size >= nodes);
+  const byPlace = Map.groupBy(scenarios, placeOf);
+  const sideBySide = parts.flatMap((part) => {
+    const own = byPlace.get(part);
+    return own === undefined ? [] : [{ part, own }];
+  });
+  const lanes = sideBySide.map(({ part, own }) =>
+    inTurn(part, own, sideBySide.length > 1 ? `${part.size} of ${ground.size} nodes | ` : ""),
+  );
+  const outcomes = await Promise.all(lanes);
+  outcomes.push(await inTurn(ground, byPlace.get(undefined) ?? [], ""));
+  const total = (what: keyof Outcome) => outcomes.reduce((sum, outcome) => sum + outcome[what], 0);
+  return { passed: total("passed"), failed: total("failed") };
+}
+
+/** Each leaves the nodes as it found them. @param label - before each line that is printed */
+async function inTurn<On extends Ground>(
+  ground: On,
+  scenarios: readonly Scenario<On>[],
+  label: string,
+): Promise<Outcome> {
   let passed = 0;
+  const tell = (text: string) => console.log(`${label}${text}`);
+  const step: Step = (name, body) => timed(name, body, label);
   for (const scenario of scenarios) {
-    console.log(`\n${scenario.name}`);
+    console.log();
+    tell(scenario.name);
     const startedAt = performance.now();
     try {
-      await timed(`${scenario.nodes} nodes are up`, () => lab.use(scenario.nodes));
-      await scenario.run(lab, timed);
-      await timed("nothing is left on the nodes", () => lab.assertNothingLeft(scenario.nodes));
+      await step(`${scenario.nodes} nodes are up`, () => ground.use(scenario.nodes));
+      await scenario.run(ground, step);
+      await step("nothing is left on the nodes", () => ground.assertNothingLeft(scenario.nodes));
       passed += 1;
-      console.log(`  passed in ${seconds(startedAt)}`);
+      tell(`  ${scenario.name}: passed in ${seconds(startedAt)}`);
     } catch (error) {
-      console.log(`  FAILED after ${seconds(startedAt)}: ${error instanceof Error ? error.message : String(error)}`);
-      await lab.tidyUp().catch((problem: unknown) => console.log(`  cleaning up: ${String(problem)}`));
+      const problem = error instanceof Error ? error.message : String(error);
+      tell(`  ${scenario.name}: FAILED after ${seconds(startedAt)}: ${problem}`);
+      await ground.tidyUp().catch((reason: unknown) => tell(`  cleaning up: ${String(reason)}`));
     }
   }
   return { passed, failed: scenarios.length - passed };
 }
 
 /** Do it, and print how long it took. */
-export async function timed<Result>(name: string, body: () => Promise<Result>): Promise<Result> {
+export async function timed<Result>(name: string, body: () => Promise<Result>, label = ""): Promise<Result> {
   const startedAt = performance.now();
   try {
     const result = await body();
-    console.log(`  ${seconds(startedAt)}  ${name}`);
+    console.log(`${label}  ${seconds(startedAt)}  ${name}`);
     return result;
   } catch (error) {
-    console.log(`  ${seconds(startedAt)}  ${name}: failed`);
+    console.log(`${label}  ${seconds(startedAt)}  ${name}: failed`);
     throw error;
   }
 }

@@ -4,10 +4,13 @@ import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
 import { REPOSITORY } from "./plan.ts";
 
-const SCOPES = ["all", "kvm", "ci"] as const;
+const SCOPES = ["all", "kvm", "figures", "ci"] as const;
 
 export interface LabSettings {
-  /** `kvm`: without Xen; `ci`: only the shortest form, for a machine with little time. */
+  /**
+   * `kvm`: what is proven on nodes with KVM; `figures`: only what is measured; `ci`: only the shortest form, for a
+   * machine with little time.
+   */
   readonly scope: (typeof SCOPES)[number];
   /** Scenarios whose name holds this; all when empty. */
   readonly only: string;

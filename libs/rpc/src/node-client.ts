@@ -21,6 +21,8 @@ export interface NodeClientOptions {
   readonly onCallEnd?: (call: ClientCallEnd) => void;
   /** How long a call waits for the connection; a node that cannot be connected to in that time is unreachable. */
   readonly connectTimeoutMs?: number;
+  /** How long it waits while the node is unreachable already. */
+  readonly lostConnectTimeoutMs?: number;
 }
 
 /** How one call went. */
@@ -53,10 +55,16 @@ export type NodeClient = {
 };
 
 const CONNECT_TIMEOUT_MS = 15_000;
+/**
+ * Twice the longest pause between two attempts to connect. A job that goes on without a dead node calls it several
+ * times: a failover of its guest, with the full time for each, was done 20 s after the guest ran elsewhere, and is done
+ * 8 s after it with this.
+ */
+const LOST_CONNECT_TIMEOUT_MS = 4_000;
 
 const CHANNEL_OPTIONS: ClientOptions = {
-  // A dead peer or path is noticed within half a minute, also on an idle channel.
-  "grpc.keepalive_time_ms": 20_000,
+  // A dead peer or path is noticed within 20 s, also on an idle channel.
+  "grpc.keepalive_time_ms": 10_000,
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
   // An agent that was restarted is found again soon.
@@ -76,6 +84,9 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
     "grpc.ssl_target_name_override": options.nodeName,
     "grpc.default_authority": options.nodeName,
   });
+  const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
+  const lostTimeoutMs = options.lostConnectTimeoutMs ?? Math.min(timeoutMs, LOST_CONNECT_TIMEOUT_MS);
+  const connection: Connection = { isLost: false, timeoutMs, lostTimeoutMs };
   const services = Object.fromEntries(
     Object.entries(SERVICES).map(([service, methods]) => [
       service,
@@ -83,9 +94,9 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
         Object.entries(methods).map(([name, method]) => {
           const deadline = (DEADLINES_MS as DeadlineTable)[service]?.[name];
           if (deadline === undefined) throw new Error(`${service}.${name} has no deadline`);
-          const { nodeName, connectTimeoutMs = CONNECT_TIMEOUT_MS, onCallEnd } = options;
+          const { nodeName, onCallEnd } = options;
           const anyMethod = method as unknown as AnyMethod;
-          const bound = { channel, nodeName, connectTimeoutMs, onCallEnd, method: anyMethod, deadline };
+          const bound = { channel, connection, nodeName, onCallEnd, method: anyMethod, deadline };
           return [name, method.responseStream ? streamingCall(bound) : unaryCall(bound)];
         }),
       ),
@@ -97,10 +108,18 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
 type AnyMethod = MethodDefinition<unknown, unknown>;
 type DeadlineTable = Record<string, Record<string, number | ((request: unknown) => number)>>;
 
+/** What the calls of a node have in common. */
+interface Connection {
+  readonly timeoutMs: number;
+  readonly lostTimeoutMs: number;
+  /** A call has waited for it in vain, and there has been none since. */
+  isLost: boolean;
+}
+
 interface BoundMethod {
   readonly channel: Client;
+  readonly connection: Connection;
   readonly nodeName: string;
-  readonly connectTimeoutMs: number;
   readonly onCallEnd: NodeClientOptions["onCallEnd"];
   readonly method: AnyMethod;
   readonly deadline: number | ((request: unknown) => number);
@@ -112,7 +131,7 @@ function unaryCall(bound: BoundMethod) {
     options.signal?.throwIfAborted();
     const startedAt = performance.now();
     const answered = new AbortController();
-    const connection = new AbortController();
+    const unconnected = new AbortController();
     return new Promise((resolve, reject) => {
       const call = bound.channel.makeUnaryRequest(
         method.path,
@@ -123,8 +142,8 @@ function unaryCall(bound: BoundMethod) {
         { deadline: deadlineOf(bound, request, options) },
         (error, reply) => {
           answered.abort();
-          const reason =
-            error === null ? undefined : failure(bound, error, { ...options, connection: connection.signal });
+          const signals = { ...options, unconnected: unconnected.signal };
+          const reason = error === null ? undefined : failure(bound, error, signals);
           const outcome = error === null ? "ok" : outcomeOf(reason, options.signal);
           const [, service = ""] = method.path.split(/gannet\.node\.v1\./);
           bound.onCallEnd?.({ method: service, outcome, durationMs: performance.now() - startedAt });
@@ -132,9 +151,9 @@ function unaryCall(bound: BoundMethod) {
           else reject(reason);
         },
       );
-      giveUpUnconnected(bound, connection);
+      giveUpUnconnected(bound, unconnected);
       const cancel = () => call.cancel();
-      for (const signal of [options.signal, connection.signal])
+      for (const signal of [options.signal, unconnected.signal])
         signal?.addEventListener("abort", cancel, { signal: answered.signal });
     });
   };
@@ -150,7 +169,7 @@ function streamingCall(bound: BoundMethod) {
   return async function* (request: unknown, options: CallOptions = {}): AsyncGenerator<unknown> {
     options.signal?.throwIfAborted();
     const ended = new AbortController();
-    const connection = new AbortController();
+    const unconnected = new AbortController();
     const call = bound.channel.makeServerStreamRequest(
       method.path,
       method.requestSerialize,
@@ -159,14 +178,14 @@ function streamingCall(bound: BoundMethod) {
       new Metadata(),
       { deadline: deadlineOf(bound, request, options) },
     );
-    giveUpUnconnected(bound, connection);
+    giveUpUnconnected(bound, unconnected);
     const cancel = () => call.cancel();
-    for (const signal of [options.signal, connection.signal])
+    for (const signal of [options.signal, unconnected.signal])
       signal?.addEventListener("abort", cancel, { signal: ended.signal });
     try {
       for await (const reply of call) yield reply;
     } catch (error) {
-      throw failure(bound, error as ServiceError, { ...options, connection: connection.signal });
+      throw failure(bound, error as ServiceError, { ...options, unconnected: unconnected.signal });
     } finally {
       ended.abort();
       call.cancel();
@@ -183,22 +202,34 @@ function deadlineOf(bound: BoundMethod, request: unknown, options: CallOptions):
  * grpc-js has no bound of its own: a node that takes the connection and then is silent (its agent is stopped, its disk
  * hangs) would hold a call until the call's deadline.
  */
-function giveUpUnconnected({ channel, nodeName, method, connectTimeoutMs }: BoundMethod, call: AbortController): void {
-  if (channel.getChannel().getConnectivityState(false) === connectivityState.READY) return;
-  channel.waitForReady(Date.now() + connectTimeoutMs, (error) => {
-    if (error === undefined) return;
-    const seconds = connectTimeoutMs / 1000;
+function giveUpUnconnected(bound: BoundMethod, call: AbortController): void {
+  const { channel, connection, nodeName, method } = bound;
+  const connected = () => {
+    connection.isLost = false;
+  };
+  if (channel.getChannel().getConnectivityState(false) === connectivityState.READY) {
+    connected();
+    return;
+  }
+  const timeoutMs = connection.isLost ? connection.lostTimeoutMs : connection.timeoutMs;
+  channel.waitForReady(Date.now() + timeoutMs, (error) => {
+    if (error === undefined) {
+      connected();
+      return;
+    }
+    connection.isLost = true;
+    const seconds = timeoutMs / 1000;
     const what = `Node ${nodeName} cannot be reached for ${method.path.slice(1)}: no connection within ${seconds} s`;
     call.abort(new NodeUnreachable(nodeName, what, { cause: error }));
   });
 }
 
-/** @param signals - `connection` is aborted when there was none */
+/** @param signals - `unconnected` is aborted when there was no connection in time */
 function failure(
   bound: BoundMethod,
   error: ServiceError,
-  signals: { readonly signal?: AbortSignal; readonly connection: AbortSignal },
+  signals: { readonly signal?: AbortSignal; readonly unconnected: AbortSignal },
 ): unknown {
-  for (const signal of [signals.signal, signals.connection]) if (signal?.aborted) return signal.reason;
+  for (const signal of [signals.signal, signals.unconnected]) if (signal?.aborted) return signal.reason;
   return callError(bound.nodeName, bound.method.path.slice(1), error);
 }

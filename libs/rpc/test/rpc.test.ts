@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { connect as connectTcp, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -125,6 +125,42 @@ test("a node that takes connections and is silent is unreachable soon", async ()
   } finally {
     toSilent.close();
     silent.close();
+  }
+});
+
+test("a node that stays unreachable is waited for less, and for as long as before once it has been there again", async () => {
+  const gate = createTcpServer();
+  await once(gate.listen(0, "127.0.0.1"), "listening");
+  const { port } = gate.address() as AddressInfo;
+  const sockets = new Set<Socket>();
+  let isOpen = false;
+  gate.on("connection", (socket) => {
+    sockets.add(socket.on("error", () => {}));
+    if (!isOpen) return;
+    const inner = connectTcp(server.port, "127.0.0.1").on("error", () => {});
+    sockets.add(inner);
+    socket.pipe(inner).pipe(socket);
+  });
+  const shut = () => {
+    isOpen = false;
+    for (const socket of sockets) socket.destroy();
+  };
+  const caller = createNodeClient({
+    ...{ nodeName: NODE, address: `127.0.0.1:${port}`, identity: master },
+    ...{ connectTimeoutMs: 400, lostConnectTimeoutMs: 100 },
+  });
+  try {
+    await expect(delay(caller)).rejects.toThrow(/no connection within 0.4 s/);
+    await expect(delay(caller)).rejects.toThrow(/no connection within 0.1 s/);
+    isOpen = true;
+    for (const socket of sockets) socket.destroy();
+    await vi.waitFor(() => delay(caller), { timeout: 10_000 });
+    shut();
+    await vi.waitFor(() => expect(delay(caller)).rejects.toThrow(/no connection within 0.4 s/), { timeout: 10_000 });
+  } finally {
+    caller.close();
+    shut();
+    gate.close();
   }
 });
 

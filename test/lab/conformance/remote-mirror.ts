@@ -1,4 +1,7 @@
-/** The drbd driver behind two agents; the peer's end goes along as the master makes and removes both. */
+/**
+ * The drbd driver behind an agent, with the data forced upon an end that waits for its peer. Only growing needs both
+ * ends: the kernel resizes no lone one. The peer's is made by another agent then, as the master has it made.
+ */
 import { randomBytes, randomUUID } from "node:crypto";
 import type { BlockDeviceDriver, BlockDeviceSpec, DrbdLink } from "@gannet/driver-contract";
 import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
@@ -20,6 +23,7 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
   const near = remoteDriver("drbd", first);
   const far = remoteDriver("drbd", second);
   const seeded = new Set<string>();
+  const paired = new Set<string>();
   let disks = 0;
 
   function newDevice(): BlockDeviceSpec {
@@ -45,11 +49,23 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
     };
   }
 
+  /** Ends that have just met may still be about to find out what one of them lacks. */
   async function settled(disk: BlockDeviceSpec): Promise<void> {
     await eventually("the two ends have synchronised", async () => {
       const { disks: statuses } = await first.client.blockDevices.mirrorStatus({ devices: [messageOf(disk)] });
-      return statuses[0]?.status?.connection !== "syncing";
+      return statuses[0]?.status?.connection === "connected";
     });
+  }
+
+  async function pair(disk: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
+    const peers = mirrored(disk);
+    if (!paired.has(disk.uuid)) {
+      await far.create(peers, signal);
+      await second.client.blockDevices.standBy({ step: second.step(), device: messageOf(peers) }, { signal });
+      paired.add(disk.uuid);
+    }
+    await near.assemble(disk, signal);
+    await settled(disk);
   }
 
   const driver: BlockDeviceDriver = {
@@ -57,27 +73,22 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
     async create(disk, signal) {
       await near.create(disk, signal);
       if (seeded.has(disk.uuid)) return;
-      const peers = mirrored(disk);
-      await far.create(peers, signal);
-      await second.client.blockDevices.standBy({ step: second.step(), device: messageOf(peers) }, { signal });
       await first.client.blockDevices.seed({ step: first.step(), device: messageOf(disk) }, { signal });
-      await settled(disk);
       await near.shutdown(disk, signal);
       seeded.add(disk.uuid);
     },
     async grow(disk, newSizeMib, signal) {
-      // The kernel cannot resize without a primary, nor while it synchronises.
-      if (seeded.has(disk.uuid)) {
-        await near.assemble(disk, signal);
-        await settled(disk);
-      }
-      await far.grow(mirrored(disk), newSizeMib, signal);
+      // Nor does it resize without a primary, or while it synchronises.
+      if (seeded.has(disk.uuid)) await pair(disk, signal);
+      if (paired.has(disk.uuid)) await far.grow(mirrored(disk), newSizeMib, signal);
       await near.grow(disk, newSizeMib, signal);
     },
     async remove(disk, signal) {
-      await near.remove(disk, signal);
-      await far.remove(mirrored(disk), signal);
+      const ends = [near.remove(disk, signal)];
+      if (paired.has(disk.uuid)) ends.push(far.remove(mirrored(disk), signal));
+      for (const end of await Promise.allSettled(ends)) if (end.status === "rejected") throw end.reason;
       seeded.delete(disk.uuid);
+      paired.delete(disk.uuid);
     },
   };
 

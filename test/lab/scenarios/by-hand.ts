@@ -4,15 +4,16 @@
  * completed only when the target has read all of it.
  */
 import { median, print } from "../../bench/figures.ts";
-import type { NodeInLab } from "../lab.ts";
+import type { Lab, NodeInLab } from "../lab.ts";
 import { NODE_BRIDGE, VOLUME_GROUP } from "../plan.ts";
 import type { Scenario } from "../scenario.ts";
 import { inSync, mirroredInstance, twoNodes } from "./pairs.ts";
 
-/** What does not depend on the size shows in a small disk, several times; what a real disk waits for is its sync. */
+/** What does not depend on the size shows in a small disk; what a real one waits for is its synchronisation. */
 const SMALL_MIB = 64;
 const LARGE_MIB = 1024;
 const ROUNDS_MIB = [SMALL_MIB, SMALL_MIB, SMALL_MIB, LARGE_MIB];
+const GOAL = "ratio <= 1.2";
 const MINOR = 40;
 const PORT = 11_900;
 const MIGRATION_PORT = 8_900;
@@ -30,10 +31,29 @@ const VOLUMES = ["by-hand.data", "by-hand.meta"].map((name) => `/dev/${VOLUME_GR
 const QMP = `qmp() { printf '%s\\n' '{"execute":"qmp_capabilities"}' "$@" | socat -t5 - UNIX-CONNECT:${MONITOR}; }`;
 const RETURN_PATH = `'{"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"return-path","state":true}]}}'`;
 
+/** Command of the guest, whose memory is sent as a client and received as a server. */
+const GUEST = [
+  `ip tuntap add dev ${TAP} mode tap && ip link set dev ${TAP} master ${NODE_BRIDGE} up\n`,
+  "qemu-system-x86_64 -daemonize -nodefaults -no-user-config -display none -vga std -accel kvm -smp 1 -m 32",
+  `-drive file=${DEVICE},format=raw,if=virtio,cache=writeback -device virtio-balloon-pci`,
+  `-qmp unix:${MONITOR},server=on,wait=off -monitor unix:${MONITOR}.hmp,server=on,wait=off`,
+  `-serial unix:${MONITOR}.serial,server=on,wait=off`,
+  `-netdev tap,id=nic,ifname=${TAP},script=no,downscript=no -device virtio-net-pci,netdev=nic`,
+  ...["client", "server"].map(
+    (end) => `-object tls-creds-x509,id=${end},endpoint=${end},dir=${CREDENTIALS},verify-peer=on`,
+  ),
+].join(" ");
+
 interface Costs {
   readonly sizeMib: number;
   readonly createMs: number;
-  readonly migrateMs: number;
+  /** There and back. */
+  readonly migrations: readonly MigrationCosts[];
+}
+
+interface MigrationCosts {
+  readonly totalMs: number;
+  /** How long the guest stood still. */
   readonly downtimeMs: number;
 }
 
@@ -42,6 +62,7 @@ type Pair = readonly [NodeInLab, NodeInLab];
 export const BY_HAND: Scenario = {
   name: "figures: a mirrored instance, beside the same commands by hand",
   nodes: 2,
+  alone: true,
   async run(lab, step) {
     const pair = await twoNodes(lab);
     const ours: Costs[] = [];
@@ -49,97 +70,103 @@ export const BY_HAND: Scenario = {
     for (const [index, sizeMib] of ROUNDS_MIB.entries()) {
       const round = `${index + 1}, ${sizeMib} MiB`;
       byHand.push(await step(`by hand, round ${round}`, () => costsByHand(pair, sizeMib)));
-      ours.push(
-        await step(`by Gannet, round ${round}`, async () => {
-          const created = performance.now();
-          const body = { disks: [{ size: sizeMib }] };
-          const instance = await mirroredInstance(lab, `figures${index + 1}.gannet.test`, body);
-          const createMs = performance.now() - created;
-          await instance.counts();
-          await inSync(instance, pair[1]);
-          const migrated = performance.now();
-          const { downtimeMs = Number.NaN } = await instance.migrate();
-          const migrateMs = performance.now() - migrated;
-          await instance.remove();
-          return { sizeMib, createMs, migrateMs, downtimeMs };
-        }),
-      );
-      console.log(`            created in ${[byHand, ours].map((all) => Math.round(all.at(-1)?.createMs ?? 0))} ms`);
+      ours.push(await step(`by Gannet, round ${round}`, () => costsByGannet(lab, `figures${index + 1}`, sizeMib)));
     }
-    const figure = (name: string, what: keyof Costs, size: number) => {
-      const of = (all: readonly Costs[]) =>
-        median(all.flatMap((costs) => (costs.sizeMib === size ? [costs[what]] : [])));
-      const [value, baseline] = [of(ours), of(byHand)];
-      print({ name, value, unit: "ms", baseline, ratio: value / baseline, goal: "ratio <= 1.2" });
+    const figure = (name: string, valuesOf: (costs: Costs) => readonly number[]) => {
+      const [value, baseline] = [median(ours.flatMap(valuesOf)), median(byHand.flatMap(valuesOf))];
+      print({ name: `${name}, beside by hand`, value, unit: "ms", baseline, ratio: value / baseline, goal: GOAL });
     };
     for (const size of [SMALL_MIB, LARGE_MIB])
-      figure(
-        `DRBD instance of ${size} MiB, created with its disks in sync until it runs, beside by hand`,
-        "createMs",
-        size,
+      figure(`DRBD instance of ${size} MiB, created with its disks in sync until it runs`, (costs) =>
+        costs.sizeMib === size ? [costs.createMs] : [],
       );
-    figure("its live migration, beside by hand", "migrateMs", SMALL_MIB);
-    figure("how long the guest stands still in it, beside by hand", "downtimeMs", SMALL_MIB);
+    const migrations = (what: keyof MigrationCosts) => (costs: Costs) => costs.migrations.map((one) => one[what]);
+    figure("live migration of a DRBD instance", migrations("totalMs"));
+    figure("how long the guest stands still in it", migrations("downtimeMs"));
   },
 };
 
-async function costsByHand([first, second]: Pair, sizeMib: number): Promise<Costs> {
-  const pair = [
-    { node: first, peer: second },
-    { node: second, peer: first },
-  ];
-  await Promise.all(pair.map(({ node }) => node.machine.run(COPY_CREDENTIALS)));
-  try {
-    const created = performance.now();
-    await Promise.all(pair.map(({ node, peer }) => node.machine.run(mirrorScript(node, peer, sizeMib))));
-    await first.machine.run(
-      [
-        `drbdsetup primary ${MINOR} --force`,
-        `until grep -q '^ *${MINOR}: cs:Connected .*ds:UpToDate/UpToDate' /proc/drbd; do`,
-        `  [ $((tries += 1)) -lt 600 ] || { cat /proc/drbd; dmesg | tail -n 40; exit 1; }`,
-        "  sleep 0.1",
-        "done",
-        `dd if=/lab/node/counter.img of=${DEVICE} bs=1M conv=fsync,notrunc status=none`,
-        guest("client"),
-      ].join("\n"),
-    );
-    const createMs = performance.now() - created;
+async function costsByGannet(lab: Lab, name: string, sizeMib: number): Promise<Costs> {
+  const [instance, createMs] = await clocked(() =>
+    mirroredInstance(lab, `${name}.gannet.test`, { disks: [{ size: sizeMib }] }),
+  );
+  const migrations: MigrationCosts[] = [];
+  for (const _direction of ["there", "back"]) {
+    await instance.counts();
+    await inSync(instance, await instance.primary());
+    const [{ downtimeMs = Number.NaN }, totalMs] = await clocked(() => instance.migrate());
+    migrations.push({ totalMs, downtimeMs });
+  }
+  await instance.remove();
+  return { sizeMib, createMs, migrations };
+}
 
-    const migrated = performance.now();
-    const dualPrimary = (allowed: "yes" | "no") =>
-      Promise.all(
-        pair.map(({ node, peer }) =>
-          node.machine.run(`drbdsetup net-options ${endsOf(node, peer)} --allow-two-primaries=${allowed}`),
-        ),
+async function costsByHand([first, second]: Pair, sizeMib: number): Promise<Costs> {
+  const ends = endsOf(first, second);
+  await Promise.all(ends.map(({ node }) => node.machine.run(COPY_CREDENTIALS)));
+  try {
+    const [, createMs] = await clocked(async () => {
+      await Promise.all(ends.map(({ node, peer }) => node.machine.run(mirrorScript(node, peer, sizeMib))));
+      await first.machine.run(
+        [
+          `drbdsetup primary ${MINOR} --force`,
+          `until grep -q '^ *${MINOR}: cs:Connected .*ds:UpToDate/UpToDate' /proc/drbd; do`,
+          `  [ $((tries += 1)) -lt 300 ] || { cat /proc/drbd; dmesg | tail -n 40; exit 1; }`,
+          "  sleep 0.2",
+          "done",
+          `dd if=/lab/node/counter.img of=${DEVICE} bs=1M conv=fsync,notrunc status=none`,
+          GUEST,
+        ].join("\n"),
       );
+    });
+    return { sizeMib, createMs, migrations: [await migrateByHand(first, second), await migrateByHand(second, first)] };
+  } finally {
+    await Promise.all(ends.map(({ node }) => node.machine.run(CLEAR)));
+  }
+}
+
+/** It is looked at seldom: each look takes two programs' time of the node's one processor. */
+async function migrateByHand(source: NodeInLab, target: NodeInLab): Promise<MigrationCosts> {
+  const dualPrimary = (allowed: "yes" | "no") =>
+    Promise.all(
+      endsOf(source, target).map(({ node, peer }) =>
+        node.machine.run(`drbdsetup net-options ${linkOf(node, peer)} --allow-two-primaries=${allowed}`),
+      ),
+    );
+  const [downtimeMs, totalMs] = await clocked(async () => {
     await dualPrimary("yes");
-    await second.machine.run(
+    await target.machine.run(
       [
         QMP,
         `drbdsetup primary ${MINOR}`,
-        `${guest("server")} -incoming defer`,
-        `qmp ${RETURN_PATH} '{"execute":"migrate-set-parameters","arguments":{"tls-creds":"tls"}}' \\`,
+        `${GUEST} -incoming defer`,
+        `qmp ${RETURN_PATH} '{"execute":"migrate-set-parameters","arguments":{"tls-creds":"server"}}' \\`,
         `  '{"execute":"migrate-incoming","arguments":{"uri":"tcp:0:${MIGRATION_PORT}"}}' >/dev/null`,
       ].join("\n"),
     );
-    const answers = await first.machine.run(
+    const tls = `{"tls-creds":"client","tls-hostname":"${target.plan.name}"}`;
+    const answers = await source.machine.run(
       [
         QMP,
-        `qmp ${RETURN_PATH} \\`,
-        `  '{"execute":"migrate-set-parameters","arguments":{"tls-creds":"tls","tls-hostname":"${second.plan.name}"}}' \\`,
-        `  '{"execute":"migrate","arguments":{"uri":"tcp:${second.plan.ip}:${MIGRATION_PORT}"}}' >/dev/null`,
-        `until qmp '{"execute":"query-migrate"}' | grep '"status": "completed"'; do sleep 0.1; done`,
+        `qmp ${RETURN_PATH} '{"execute":"migrate-set-parameters","arguments":${tls}}' \\`,
+        `  '{"execute":"migrate","arguments":{"uri":"tcp:${target.plan.ip}:${MIGRATION_PORT}"}}' >/dev/null`,
+        `until qmp '{"execute":"query-migrate"}' | grep '"status": "completed"'; do sleep 0.5; done`,
         `qmp '{"execute":"quit"}' >/dev/null`,
         `ip link delete dev ${TAP}`,
         `drbdsetup secondary ${MINOR}`,
       ].join("\n"),
     );
     await dualPrimary("no");
-    const migrateMs = performance.now() - migrated;
-    return { sizeMib, createMs, migrateMs, downtimeMs: Number(/"downtime": (\d+)/.exec(answers)?.[1]) };
-  } finally {
-    await Promise.all(pair.map(({ node }) => node.machine.run(CLEAR)));
-  }
+    return Number(/"downtime": (\d+)/.exec(answers)?.[1]);
+  });
+  return { totalMs, downtimeMs };
+}
+
+/** @returns its result, and how many milliseconds it took */
+async function clocked<Result>(body: () => Promise<Result>): Promise<readonly [Result, number]> {
+  const startedAt = performance.now();
+  const result = await body();
+  return [result, performance.now() - startedAt];
 }
 
 /** As Ganeti has it done: volumes, metadata, device, connection. */
@@ -154,25 +181,23 @@ function mirrorScript(node: NodeInLab, peer: NodeInLab, sizeMib: number): string
     `drbdsetup new-minor by-hand ${MINOR} 0`,
     `drbdsetup attach ${MINOR} ${data} ${meta} flexible --size=${sizeMib * 1024}k --on-io-error=detach`,
     `drbdsetup disk-options ${MINOR} --c-plan-ahead=0 --resync-rate=61440k`,
-    `drbdsetup connect by-hand ${endsOf(node, peer)} --protocol=C --cram-hmac-alg=md5 --shared-secret=by-hand`,
+    `drbdsetup connect by-hand ${linkOf(node, peer)} --protocol=C --cram-hmac-alg=md5 --shared-secret=by-hand`,
   ].join("\n");
 }
 
-function endsOf(node: NodeInLab, peer: NodeInLab): string {
-  return `ipv4:${node.plan.ip}:${PORT} ipv4:${peer.plan.ip}:${PORT}`;
+function endsOf(
+  first: NodeInLab,
+  second: NodeInLab,
+): readonly { readonly node: NodeInLab; readonly peer: NodeInLab }[] {
+  return [
+    { node: first, peer: second },
+    { node: second, peer: first },
+  ];
 }
 
-/** @param endpoint - of the migration that is to come: who sends is the client */
-function guest(endpoint: "client" | "server"): string {
-  return [
-    `ip tuntap add dev ${TAP} mode tap && ip link set dev ${TAP} master ${NODE_BRIDGE} up\n`,
-    "qemu-system-x86_64 -daemonize -nodefaults -no-user-config -display none -vga std -accel kvm -smp 1 -m 32",
-    `-drive file=${DEVICE},format=raw,if=virtio,cache=writeback -device virtio-balloon-pci`,
-    `-qmp unix:${MONITOR},server=on,wait=off -monitor unix:${MONITOR}.hmp,server=on,wait=off`,
-    `-serial unix:${MONITOR}.serial,server=on,wait=off`,
-    `-netdev tap,id=nic,ifname=${TAP},script=no,downscript=no -device virtio-net-pci,netdev=nic`,
-    `-object tls-creds-x509,id=tls,endpoint=${endpoint},dir=${CREDENTIALS},verify-peer=on`,
-  ].join(" ");
+/** drbdsetup's name of the connection, as a node has it. */
+function linkOf(node: NodeInLab, peer: NodeInLab): string {
+  return `ipv4:${node.plan.ip}:${PORT} ipv4:${peer.plan.ip}:${PORT}`;
 }
 
 const CLEAR = [

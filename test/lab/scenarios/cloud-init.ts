@@ -50,7 +50,7 @@ export const CLOUD_INIT: Scenario = {
             kernel_path: `${FOLDER}/${CLOUD_GUEST_FILES.kernel}`,
             initrd_path: `${FOLDER}/${CLOUD_GUEST_FILES.initramfs}`,
             root_path: "/dev/vda1",
-            kernel_args: "ro quiet mitigations=off",
+            kernel_args: "ro quiet mitigations=off nokaslr norandmaps randomize_kstack_offset=off init_on_alloc=0",
             serial_console: true,
             vnc_bind_address: "",
           },
@@ -60,6 +60,8 @@ export const CLOUD_INIT: Scenario = {
     await step("the guest has switched itself off", () =>
       eventually("it is off", async () => (await node.machine.run("pgrep -c qemu-system || true")) === "0\n", {
         timeoutMs: BOOT_TIMEOUT_MS,
+        // Each look takes from the guest's time.
+        everyMs: 2_000,
       }),
     );
     await step("cloud-init had given it its name", async () => {

@@ -8,7 +8,7 @@ import { expectEqual, inSync, mirroredInstance, twoNodes } from "./pairs.ts";
 
 /** Kill the agent the moment a script on its node succeeds; at its end there is a new one. */
 async function killAgentWhen(node: NodeInLab, condition: string): Promise<void> {
-  await node.machine.run(`until ${condition}; do :; done\nkill -KILL $(cat /run/lab/agent.pid)`);
+  await node.machine.run(`until ${condition}; do sleep 0.01; done\nkill -KILL $(cat /run/lab/agent.pid)`);
   await node.agent.start();
 }
 
@@ -46,7 +46,8 @@ const KILLED_IN_SYNC: Scenario = {
   name: "agent killed during the first synchronisation",
   nodes: 2,
   async run(lab, step) {
-    const [primary, secondary] = await twoNodes(lab);
+    // The first is the cluster's master node, on which jobs of other scenarios run hooks.
+    const [secondary, primary] = await twoNodes(lab);
     const name = "fault2.gannet.test";
     const kill = killAgentWhen(primary, "grep -q SyncSource /proc/drbd");
     const job = await step("create, and kill the primary's agent meanwhile", () =>

@@ -49,6 +49,16 @@ export function scenariosOf<Kind extends MachineKindName>(
   return all.filter((scenario) => reasonToLeaveOut(scenario, kind, choice) === undefined);
 }
 
+/** What each scope is about. */
+const IS_PART_OF: Readonly<
+  Record<LabSettings["scope"], (scenario: Pick<Scenario, "name">, kind: MachineKindName) => boolean>
+> = {
+  all: () => true,
+  kvm: ({ name }, kind) => kind === "kvm" && name !== BY_HAND.name,
+  figures: ({ name }) => name === BY_HAND.name,
+  ci: ({ name }) => name === DRBD_ESSENCE.name,
+};
+
 /** Names of those that a run is about, and of all others by what leaves them out. */
 export function chosenScenarios(choice: Choice): {
   readonly chosen: readonly string[];
@@ -73,7 +83,5 @@ function reasonToLeaveOut(
   { scope, only }: Choice,
 ): string | undefined {
   if (!scenario.name.includes(only)) return `GANNET_LAB_ONLY is "${only}"`;
-  if (scope === "ci" && scenario.name !== DRBD_ESSENCE.name) return "LAB=ci";
-  if (scope === "kvm" && kind === "xen") return "LAB=kvm";
-  return undefined;
+  return IS_PART_OF[scope](scenario, kind) ? undefined : `LAB=${scope}`;
 }

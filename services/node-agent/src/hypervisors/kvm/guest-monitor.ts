@@ -19,6 +19,8 @@ const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
 };
 
 const BYTES_PER_MIB = 1024 * 1024;
+/** A guest stops also for the last part of its migration, which takes longer when its qemu is asked meanwhile. */
+const STOP_IS_READ_AFTER_MS = 200;
 
 export interface GuestMonitorOptions {
   readonly guest: GuestSpec;
@@ -45,6 +47,7 @@ export class GuestMonitor {
   #vcpus: number;
   /** How the guest has ended, or is just ending; undefined before. */
   #announcedEnd: "shutdown" | "crashed" | undefined;
+  #stopTimer: NodeJS.Timeout | undefined;
   /** Somebody has asked the guest to shut down since it last booted. */
   #powerButtonPressed = false;
 
@@ -144,6 +147,7 @@ export class GuestMonitor {
   }
 
   close(): void {
+    clearTimeout(this.#stopTimer);
     this.#listeners.clear();
     this.#client.close();
     this.#refreshed.resolve();
@@ -169,11 +173,20 @@ export class GuestMonitor {
       case "DEVICE_DELETED":
       case "DEVICE_UNPLUG_GUEST_ERROR":
         return;
+      case "STOP":
+        clearTimeout(this.#stopTimer);
+        this.#stopTimer = setTimeout(() => this.#refreshAfterEvent(), STOP_IS_READ_AFTER_MS).unref();
+        return;
       default:
-        this.refreshStatus().catch((error) => {
-          this.#options.logger.debug({ instance: this.#options.guest.name, error }, "no status after a QMP event");
-        });
+        this.#refreshAfterEvent();
     }
+  }
+
+  #refreshAfterEvent(): void {
+    clearTimeout(this.#stopTimer);
+    this.refreshStatus().catch((error) => {
+      this.#options.logger.debug({ instance: this.#options.guest.name, error }, "no status after a QMP event");
+    });
   }
 
   #update(status: GuestStatus, memoryMib: number): void {

@@ -193,8 +193,8 @@ export class GuestTable implements GuestRegister {
   async #bringUp(plan: LaunchPlan, options: StartOptions, signal: AbortSignal): Promise<RunningGuest> {
     const { guest, machine, places, paths } = plan;
     return this.#launch(plan, signal, async (process, monitor) => {
-      if (!options.paused) await monitor.execute({ name: "cont" });
-      await monitor.refreshStatus();
+      // In one go: a guest that runs takes its part of the node's time from whoever waits for two answers.
+      await Promise.all([options.paused || monitor.execute({ name: "cont" }), monitor.refreshStatus()]);
       if (signal.aborted) throw new HypervisorError(`The start of ${guest.name} was aborted`);
       const record = { version: 1, guest, machine, places, phase: "running", process, ranBeforeSeconds: 0 } as const;
       await this.#records.write(paths.stem, record);

@@ -43,7 +43,10 @@ export function phaseOf({ status }: Pick<MigrationReport, "status">): MigrationP
   return status === undefined ? "none" : (PHASES[status] ?? "sending");
 }
 
-/** The next of these events, or the end of the time, or the abort, whatever comes first. */
+/**
+ * The next of these events, or the end of the time, or the abort, whatever comes first. That a migration is still being
+ * sent is no news: qemu says so when the guest stops for the last part, and a question then makes it stand still longer.
+ */
 export async function nextEvent(
   monitor: GuestMonitor,
   names: readonly QmpEventName[],
@@ -53,7 +56,8 @@ export async function nextEvent(
   const over = new AbortController();
   const end = () => over.abort();
   const unsubscribe = monitor.onEvent((event) => {
-    if (names.includes(event.name)) end();
+    const isNews = event.name !== "MIGRATION" || phaseOf(event.data) !== "sending";
+    if (isNews && names.includes(event.name)) end();
   });
   signal?.addEventListener("abort", end, { once: true });
   if (signal?.aborted) end();
