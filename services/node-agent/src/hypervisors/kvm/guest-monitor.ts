@@ -20,7 +20,7 @@ const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
 
 const BYTES_PER_MIB = 1024 * 1024;
 /** A guest stops also for the last part of its migration, which takes longer when its qemu is asked meanwhile. */
-const STOP_IS_READ_AFTER_MS = 200;
+const REASON_IS_READ_AFTER_MS = 200;
 
 export interface GuestMonitorOptions {
   readonly guest: GuestSpec;
@@ -169,17 +169,29 @@ export class GuestMonitor {
       case "RESET":
         this.#powerButtonPressed = false;
         return;
+      // What a migration changes about the guest is told by STOP and RESUME.
+      case "MIGRATION":
       case "MIGRATION_PASS":
       case "DEVICE_DELETED":
       case "DEVICE_UNPLUG_GUEST_ERROR":
         return;
       case "STOP":
-        clearTimeout(this.#stopTimer);
-        this.#stopTimer = setTimeout(() => this.#refreshAfterEvent(), STOP_IS_READ_AFTER_MS).unref();
+        this.#handleStop();
         return;
       default:
         this.#refreshAfterEvent();
     }
+  }
+
+  /** One that has not told of its end stands still; why is read later, for it may stand still to be handed over. */
+  #handleStop(): void {
+    if (this.#announcedEnd !== undefined) {
+      this.#refreshAfterEvent();
+      return;
+    }
+    this.#update("paused", this.#memoryMib);
+    clearTimeout(this.#stopTimer);
+    this.#stopTimer = setTimeout(() => this.#refreshAfterEvent(), REASON_IS_READ_AFTER_MS).unref();
   }
 
   #refreshAfterEvent(): void {

@@ -1,5 +1,4 @@
-/** How a guest's end is called, by what its monitor says before. */
-
+/** What is known of a guest by what its monitor says, and how often it is asked. */
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { silentLogger } from "@gannet/telemetry";
 import { afterEach, describe, expect, it } from "vitest";
@@ -93,6 +92,47 @@ describe("a guest's end", () => {
     const { monitor, qemu } = await follow();
     await eventually(async () => qemu.requests.some(({ execute }) => execute === "quit"));
     expect(monitor.endStatus).toBe("shutdown");
+    expect(monitor.status).toBe("shutdown");
+  });
+});
+
+describe("a guest that stops", () => {
+  const tell = (qemu: ScriptedMonitor, event: string, data: object = {}) => {
+    const [connection] = qemu.connections;
+    if (connection === undefined) throw new Error("nobody has connected");
+    send(connection, { event, data, timestamp: {} });
+  };
+  const askedSince = (qemu: ScriptedMonitor, from: number) => qemu.requests.slice(from).map(({ execute }) => execute);
+
+  it("for the last part of its migration is known to, and is asked nothing before it goes on", async () => {
+    runState = "running";
+    const { monitor, qemu } = await follow();
+    const from = qemu.requests.length;
+    tell(qemu, "STOP");
+    for (const status of ["device", "completed"]) tell(qemu, "MIGRATION", { status });
+    await eventually(async () => monitor.status === "paused");
+    tell(qemu, "RESUME");
+    await eventually(async () => monitor.status === "running");
+    expect(askedSince(qemu, from)).toEqual(["query-status"]);
+  });
+
+  it("of a disk that fails is known to have crashed, though no other event follows", async () => {
+    runState = "running";
+    const { monitor, qemu } = await follow();
+    runState = "io-error";
+    tell(qemu, "STOP");
+    await eventually(async () => monitor.status === "crashed");
+  });
+
+  it("since it has shut down is let go at once", async () => {
+    runState = "running";
+    const { monitor, qemu } = await follow();
+    const from = qemu.requests.length;
+    runState = "shutdown";
+    tell(qemu, "SHUTDOWN", OWN);
+    tell(qemu, "STOP");
+    await eventually(async () => qemu.requests.some(({ execute }) => execute === "quit"));
+    expect(askedSince(qemu, from)).toEqual(["query-status", "quit"]);
     expect(monitor.status).toBe("shutdown");
   });
 });
