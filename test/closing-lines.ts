@@ -1,13 +1,15 @@
 /**
  * What `make test` ends with, as a reporter of vitest (https://vitest.dev/api/advanced/reporters): each failed test,
  * each file that could not be loaded and each error that no test caught, uncoloured, and last one line,
- * `N passed, N failed, N skipped`. Last, because whoever reads a long log begins at its end.
+ * `N passed, N failed, N skipped`. Last, because whoever reads a long log begins at its end; each failure in a line of
+ * its own again before it, because the first of many explains the others.
  */
 import path from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import type { Reporter, SerializedError, TestModule } from "vitest/node";
 
 const MESSAGE_LINES = 12;
+const SUMMARY_CHARACTERS = 240;
 
 const root = path.resolve(import.meta.dirname, "..");
 
@@ -29,6 +31,7 @@ export default class ClosingLines implements Reporter {
       ...unhandled.map((error) => described(`caught by no test, in ${whereabouts(error)}`, error)),
     ];
     for (const failure of failures) console.log(failure);
+    for (const failure of failures) console.log(failure.split("\n", 2).join(" ").slice(0, SUMMARY_CHARACTERS));
     // What failed outside a test counts as well: a green line must not stand below it.
     const outside = failures.length - tests.reduce((sum, test) => sum + (test.result().errors?.length ?? 0), 0);
     console.log(`${count("passed")} passed, ${count("failed") + outside} failed, ${count("skipped")} skipped`);

@@ -58,11 +58,19 @@ function killWhenThere(pid: number): void {
   }
 }
 
-/** Wait until the condition holds; the test's own timeout bounds the wait. */
-export async function eventually<Result>(look: () => Promise<Result | undefined | false>): Promise<Result> {
+/** Less than the longest test may take, so that what did not come true is told. */
+const EVENTUALLY_MS = 120_000;
+
+/** Look until there is something to see. @throws Error with what `seen` tells, when there is nothing for two minutes */
+export async function eventually<Result>(
+  look: () => Promise<Result | undefined | false>,
+  seen: () => unknown = () => look,
+): Promise<Result> {
+  const deadline = performance.now() + EVENTUALLY_MS;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
+    if (performance.now() > deadline) throw new Error(`never came true: ${String(seen())}`);
     await delay(20);
   }
 }

@@ -131,17 +131,22 @@ export function openSerial(socket: string): Console {
   connection.on("data", (chunk) => {
     text += chunk;
   });
+  const lastWords = () => `the console's last words are ${JSON.stringify(text.slice(-500))}`;
   const counts = () => [...text.matchAll(/count (\d+)\r?\n/g)].map(([, number]) => Number(number));
   return {
     text: () => text,
     say: (line) => void connection.write(`${line}\n`),
     saw: async (wanted) => {
-      await eventually(async () => (typeof wanted === "string" ? text.includes(wanted) : wanted.test(text)));
+      const isThere = async () => (typeof wanted === "string" ? text.includes(wanted) : wanted.test(text));
+      await eventually(isThere, () => `${wanted}; ${lastWords()}`);
     },
     counts,
     nextCount: async () => {
       const before = counts().length;
-      return eventually(async () => counts()[before]);
+      return eventually(
+        async () => counts()[before],
+        () => `another number; ${lastWords()}`,
+      );
     },
     close: () => void connection.destroy(),
     async [Symbol.asyncDispose]() {
