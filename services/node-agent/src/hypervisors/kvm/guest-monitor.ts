@@ -19,8 +19,8 @@ const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
 };
 
 const BYTES_PER_MIB = 1024 * 1024;
-/** A guest stops also for the last part of its migration, which takes longer when its qemu is asked meanwhile. */
-const REASON_IS_READ_AFTER_MS = 200;
+/** A guest stops also for the last part of its migration, which takes longer when the node has other work meanwhile. */
+const STOP_IS_TOLD_AFTER_MS = 200;
 
 export interface GuestMonitorOptions {
   readonly guest: GuestSpec;
@@ -183,15 +183,21 @@ export class GuestMonitor {
     }
   }
 
-  /** One that has not told of its end stands still; why is read later, for it may stand still to be handed over. */
+  /**
+   * One that has not told of its end stands still. That is announced, and why is read, later: it may stand still to be
+   * handed over, and then whatever the node does meanwhile keeps it waiting.
+   */
   #handleStop(): void {
     if (this.#announcedEnd !== undefined) {
       this.#refreshAfterEvent();
       return;
     }
-    this.#update("paused", this.#memoryMib);
+    this.#status = "paused";
     clearTimeout(this.#stopTimer);
-    this.#stopTimer = setTimeout(() => this.#refreshAfterEvent(), REASON_IS_READ_AFTER_MS).unref();
+    this.#stopTimer = setTimeout(() => {
+      this.#options.onChange();
+      this.#refreshAfterEvent();
+    }, STOP_IS_TOLD_AFTER_MS).unref();
   }
 
   #refreshAfterEvent(): void {
