@@ -4,12 +4,12 @@ import path from "node:path";
 import { OpPrereqError } from "@gannet/errors";
 import { REPOSITORY } from "./plan.ts";
 
-const SCOPES = ["all", "kvm", "figures", "ci"] as const;
+const SCOPES = ["drivers", "kvm", "xen", "figures", "systemd", "ci", "all"] as const;
 
 export interface LabSettings {
   /**
-   * `kvm`: what is proven on nodes with KVM; `figures`: only what is measured; `ci`: only the shortest form, for a
-   * machine with little time.
+   * `drivers`: what is proven on nodes with KVM and on nodes with Xen, `kvm` or `xen` one of the two; `figures`: what is
+   * measured; `systemd`: an installation from packages; `ci`: the shortest form, for a machine with little time.
    */
   readonly scope: (typeof SCOPES)[number];
   /** Scenarios whose name holds this; all when empty. */
@@ -24,7 +24,7 @@ export interface LabSettings {
 
 /** @throws OpPrereqError (wrong_input) */
 export function labSettings(env: NodeJS.ProcessEnv): LabSettings {
-  const scope = env.LAB || "all";
+  const scope = env.LAB || "drivers";
   if (!(SCOPES as readonly string[]).includes(scope))
     throw new OpPrereqError(`LAB is "${scope}"; it must be one of ${SCOPES.join(", ")}`, "wrong_input");
   const state = path.join(REPOSITORY, ".state/lab");

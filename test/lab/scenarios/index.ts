@@ -53,10 +53,13 @@ export function scenariosOf<Kind extends MachineKindName>(
 const IS_PART_OF: Readonly<
   Record<LabSettings["scope"], (scenario: Pick<Scenario, "name">, kind: MachineKindName) => boolean>
 > = {
-  all: () => true,
+  drivers: ({ name }, kind) => kind !== "systemd" && name !== BY_HAND.name,
   kvm: ({ name }, kind) => kind === "kvm" && name !== BY_HAND.name,
+  xen: (_, kind) => kind === "xen",
   figures: ({ name }) => name === BY_HAND.name,
+  systemd: (_, kind) => kind === "systemd",
   ci: ({ name }) => name === DRBD_ESSENCE.name,
+  all: () => true,
 };
 
 /** Names of those that a run is about, and of all others by what leaves them out. */
