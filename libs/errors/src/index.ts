@@ -1,3 +1,4 @@
+export * from "./all-ended.ts";
 export * from "./error-codes.ts";
 export * from "./exit-code.ts";
 export * from "./gannet-error.ts";

@@ -1,4 +1,5 @@
 /** Steps that make an instance's disks: new devices, devices that are adopted, and what is overwritten before use. */
+import { allEnded } from "@gannet/errors";
 import {
   type ChildDisk,
   type ConfigView,
@@ -7,7 +8,6 @@ import {
   type Instance,
   type LogicalId,
 } from "@gannet/objects";
-import { allEnded } from "../../executor/all-ended.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { onDevice, undoStep } from "../../executor/undo-actions.ts";
 import { type DiskEnd, endsOf, type PlacedDisk } from "./disk-ends.ts";

@@ -2,10 +2,9 @@
  * How a migration is brought to its end: forwards when the guest runs on the target, else back. Both nodes are asked
  * every time, so that it does not matter who died, when, and how often this is repeated.
  */
-import { HypervisorError } from "@gannet/errors";
+import { allEnded, HypervisorError } from "@gannet/errors";
 import { type ConfigView, DISK_TEMPLATE_TRAITS, type Instance, type NodeUuid } from "@gannet/objects";
 import type { InstanceState } from "@gannet/rpc";
-import { allEnded } from "../../executor/all-ended.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { type DiskEnd, endsOf, placedDisks } from "./disk-ends.ts";
 import { withInstance } from "./instance-rows.ts";
@@ -44,14 +43,13 @@ export async function complete(ctx: SettlingContext, migration: Migration, steps
   const view = await ctx.commit((current) =>
     withInstance(current, instance.uuid, (row) => ({ ...row, primaryNode: target })),
   );
-  await ctx
-    .node(source)
-    .instances.finishMigrationSource(
-      { step: steps("finish-source"), name, hypervisor, succeeded: true },
-      { signal: ctx.signal },
-    );
+  const finish = { step: steps("finish-source"), name, hypervisor, succeeded: true };
+  const [state] = await allEnded([
+    stateOn(ctx, instance, target),
+    ctx.node(source).instances.finishMigrationSource(finish, { signal: ctx.signal }),
+  ]);
   ctx.live.noteInstanceGone(source, name);
-  ctx.live.noteInstance(target, await stateOn(ctx, instance, target));
+  ctx.live.noteInstance(target, state);
   await letOneUseDisks(ctx, view, { instance: moved, other: source }, steps);
 }
 

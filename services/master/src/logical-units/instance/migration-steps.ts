@@ -1,8 +1,7 @@
 /** A live migration, and the clean-up after one that broke off. */
-import { OpExecError } from "@gannet/errors";
+import { allEnded, OpExecError } from "@gannet/errors";
 import type { ConfigView } from "@gannet/objects";
 import type { MigrationProgress } from "@gannet/rpc";
-import { allEnded } from "../../executor/all-ended.ts";
 import type { ExecContext } from "../../executor/context.ts";
 import { undoStep } from "../../executor/undo-actions.ts";
 import { instanceMessage } from "./messages.ts";
@@ -31,8 +30,10 @@ export async function migrateGuest(
   const { name, hypervisor } = instance;
   const migration = { instance, source: source.uuid, target: target.uuid };
   ctx.feedback.step("checking disk consistency between source and target");
-  await checkInSync(ctx, { instance, source, target });
-  const { info } = await ctx.node(source.uuid).instances.migrationInfo({ name, hypervisor }, { signal: ctx.signal });
+  const [{ info }] = await Promise.all([
+    ctx.node(source.uuid).instances.migrationInfo({ name, hypervisor }, { signal: ctx.signal }),
+    checkInSync(ctx, { instance, source, target }),
+  ]);
 
   await ctx.undo(undoStep("settle-migration", { instance: instance.uuid, source: source.uuid, target: target.uuid }));
   const steps = (what: string) => ctx.step(`migrate/${what}`);

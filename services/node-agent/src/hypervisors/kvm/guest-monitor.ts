@@ -43,6 +43,8 @@ export class GuestMonitor {
   /** Until the monitor has answered. */
   #isAsStarted: boolean;
   #status: GuestStatus = "running";
+  /** As of the last `onChange`, or before the first. */
+  #announcedStatus: GuestStatus = "running";
   #memoryMib: number;
   #vcpus: number;
   /** How the guest has ended, or is just ending; undefined before. */
@@ -194,10 +196,7 @@ export class GuestMonitor {
     }
     this.#status = "paused";
     clearTimeout(this.#stopTimer);
-    this.#stopTimer = setTimeout(() => {
-      this.#options.onChange();
-      this.#refreshAfterEvent();
-    }, STOP_IS_TOLD_AFTER_MS).unref();
+    this.#stopTimer = setTimeout(() => this.#refreshAfterEvent(), STOP_IS_TOLD_AFTER_MS).unref();
   }
 
   #refreshAfterEvent(): void {
@@ -208,8 +207,9 @@ export class GuestMonitor {
   }
 
   #update(status: GuestStatus, memoryMib: number): void {
-    const changed = status !== this.#status || memoryMib !== this.#memoryMib;
+    const changed = status !== this.#announcedStatus || memoryMib !== this.#memoryMib;
     this.#status = status;
+    this.#announcedStatus = status;
     this.#memoryMib = memoryMib;
     if (changed) this.#options.onChange();
   }

@@ -1,6 +1,7 @@
 /** What a guest holds on its node besides its qemu: taken before qemu starts, given back after its end. */
 import path from "node:path";
 import type { GuestSpec } from "@gannet/driver-contract";
+import { allEnded } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
 import type { Logger } from "@gannet/telemetry";
 import { SYSTEM_NETWORK_TOOLS } from "../../nics/network-tools.ts";
@@ -65,9 +66,11 @@ export class GuestResources {
   /** What a guest holds whose process is gone; what is gone already is no error. Its log and its record stay. */
   async release(guestName: string, guest: GuestSpec | undefined): Promise<void> {
     const paths = runtimePaths(this.#folders, guestName);
-    await this.nics.disconnectAll(paths.nicFolder, guest);
-    await removeRuntimeFiles(paths);
-    await endSwtpm(paths);
+    // The kernel takes its time to remove an interface.
+    await allEnded([
+      this.nics.disconnectAll(paths.nicFolder, guest),
+      removeRuntimeFiles(paths).then(() => endSwtpm(paths)),
+    ]);
     if (guest !== undefined) await removeVncSocket(guest);
     const kept = await removeChroot(paths.chroot, this.#folders.quarantine);
     if (kept !== undefined) this.#logger.warn({ instance: guestName, kept }, "a guest's chroot was not empty");

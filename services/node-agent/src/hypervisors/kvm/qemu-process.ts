@@ -18,6 +18,10 @@ import type { LaunchPlan } from "./launch-plan.ts";
 const LAUNCH_TIMEOUT_MS = 120_000;
 /** A process that SIGKILL does not end sits in the kernel, waiting for a device that does not answer. */
 const AFTER_KILL_MS = 10_000;
+/** An end is noticed no later than this share of the time that it took. */
+const LOOK_SHARE = 1 / 8;
+const FIRST_LOOK_MS = 5;
+const LONGEST_LOOK_MS = 200;
 const LOG_TAIL_BYTES = 2_000;
 
 /** @throws HypervisorError with what qemu said, when it does not come up */
@@ -79,11 +83,13 @@ export async function endProcess(identity: ProcessIdentity, graceMs: number): Pr
 
 /** Whether the process has ended when `limitMs` have passed; an abort ends the waiting with the answer of then. */
 export async function endsWithin(identity: ProcessIdentity, limitMs: number, signal?: AbortSignal): Promise<boolean> {
-  const deadline = performance.now() + limitMs;
-  for (let lookMs = 5; await processLives(identity); lookMs = Math.min(lookMs * 2, 200)) {
-    const leftMs = deadline - performance.now();
-    if (leftMs <= 0 || signal?.aborted) return false;
-    await delay(Math.min(lookMs, leftMs), undefined, signal === undefined ? {} : { signal }).catch(() => {});
+  const startedAt = performance.now();
+  while (await processLives(identity)) {
+    const waitedMs = performance.now() - startedAt;
+    if (waitedMs >= limitMs || signal?.aborted) return false;
+    const lookMs = Math.min(Math.max(FIRST_LOOK_MS, waitedMs * LOOK_SHARE), LONGEST_LOOK_MS);
+    const pauseMs = Math.min(lookMs, limitMs - waitedMs);
+    await delay(pauseMs, undefined, signal === undefined ? {} : { signal }).catch(() => {});
   }
   return true;
 }

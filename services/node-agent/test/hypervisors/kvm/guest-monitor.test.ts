@@ -11,6 +11,8 @@ let qemu: ScriptedMonitor | undefined;
 let monitor: GuestMonitor | undefined;
 /** What the scripted qemu answers to `query-status`. */
 let runState = "running";
+/** As announced. */
+let changes: string[] = [];
 
 afterEach(async () => {
   monitor?.close();
@@ -18,6 +20,7 @@ afterEach(async () => {
 });
 
 async function follow(): Promise<{ readonly monitor: GuestMonitor; readonly qemu: ScriptedMonitor }> {
+  changes = [];
   const answers: Readonly<Record<string, () => unknown>> = {
     "query-status": () => ({ status: runState, running: runState === "running" }),
     "query-cpus-fast": () => [{ "cpu-index": 0, "thread-id": 1 }],
@@ -35,7 +38,7 @@ async function follow(): Promise<{ readonly monitor: GuestMonitor; readonly qemu
     process: process_,
     qmpSocket: qemu.socketPath,
     logger: silentLogger(),
-    onChange: () => {},
+    onChange: () => changes.push(monitor?.status ?? "unknown"),
     onEnd: () => {},
   });
   await monitor.refreshed();
@@ -104,7 +107,7 @@ describe("a guest that stops", () => {
   };
   const askedSince = (qemu: ScriptedMonitor, from: number) => qemu.requests.slice(from).map(({ execute }) => execute);
 
-  it("for the last part of its migration is known to, and is asked nothing before it goes on", async () => {
+  it("for the last part of its migration is known to, without a question or an announcement", async () => {
     runState = "running";
     const { monitor, qemu } = await follow();
     const from = qemu.requests.length;
@@ -114,6 +117,19 @@ describe("a guest that stops", () => {
     tell(qemu, "RESUME");
     await eventually(async () => monitor.status === "running");
     expect(askedSince(qemu, from)).toEqual(["query-status"]);
+    expect(changes).toEqual([]);
+  });
+
+  it("for longer is announced once", async () => {
+    runState = "running";
+    const { qemu } = await follow();
+    runState = "paused";
+    tell(qemu, "STOP");
+    await eventually(async () => changes.length > 0);
+    runState = "running";
+    tell(qemu, "RESUME");
+    await eventually(async () => changes.at(-1) === "running");
+    expect(changes).toEqual(["paused", "running"]);
   });
 
   it("of a disk that fails is known to have crashed, though no other event follows", async () => {

@@ -262,6 +262,8 @@ describe("a guest and its agent", () => {
     const monitor = createConnection(path.join(base, "ctrl/web1.example.monitor"));
     monitor.write("stop\n");
     await eventually(async () => (await driver.state("web1.example"))?.status === "paused");
+    // A guest that stands still for a moment only is not told of.
+    await eventually(async () => changes.length > 0);
     monitor.write("cont\n");
     await eventually(async () => (await driver.state("web1.example"))?.status === "running");
     monitor.destroy();

@@ -1,7 +1,7 @@
 /** Taking a running guest over from another node. */
 import { isIPv6 } from "node:net";
 import type { GuestSpec } from "@gannet/driver-contract";
-import { HypervisorError } from "@gannet/errors";
+import { allEnded, HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { processLives } from "../../process-identity.ts";
 import type { NonvolatileState } from "../firmware/nonvolatile-state.ts";
@@ -160,8 +160,10 @@ export class Arrival {
     { info, address }: { readonly info: MigrationInfo; readonly address: string },
   ): Promise<number> {
     const { capabilities, firstPort } = migrationSettings(plan.guest);
-    await setCapabilities(monitor, capabilities);
-    await this.#parts.credentials.install(monitor, plan.paths.stem, { endpoint: "server", sender: info.sender });
+    await allEnded([
+      setCapabilities(monitor, capabilities),
+      this.#parts.credentials.install(monitor, plan.paths.stem, { endpoint: "server", sender: info.sender }),
+    ]);
     const lastPort = Math.min(firstPort + PORTS - 1, LAST_PORT);
     const host = isIPv6(address) ? `[${address}]` : address;
     await monitor.execute({ name: "migrate-incoming", arguments: { uri: `tcp:${host}:${firstPort},to=${lastPort}` } });

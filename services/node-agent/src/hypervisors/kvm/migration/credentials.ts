@@ -5,7 +5,7 @@
 import { X509Certificate } from "node:crypto";
 import { chown, copyFile, mkdtemp, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { HypervisorError } from "@gannet/errors";
+import { allEnded, HypervisorError } from "@gannet/errors";
 import { IDENTITY_FILES } from "@gannet/pki";
 import { undefinedWhenMissing } from "../../../errno.ts";
 import { REVOCATION_LIST_FILE } from "../../../identity/node-identity.ts";
@@ -58,31 +58,24 @@ export class MigrationCredentials {
     const { outside, inside } = await this.#folderFor(monitor, stem, uid);
     try {
       await this.#copyTo(outside, end.endpoint, uid);
-      await monitor.execute({
-        name: "object-add",
-        arguments: {
-          "qom-type": "tls-creds-x509",
-          id: CREDENTIALS,
-          dir: inside,
-          endpoint: end.endpoint,
-          "verify-peer": true,
-        },
-      });
+      const credentials = {
+        "qom-type": "tls-creds-x509",
+        id: CREDENTIALS,
+        dir: inside,
+        endpoint: end.endpoint,
+        "verify-peer": true,
+      } as const;
+      // Each after the one before it, in one go.
+      const calls: Promise<unknown>[] = [monitor.execute({ name: "object-add", arguments: credentials })];
+      if (end.endpoint === "server")
+        calls.push(monitor.execute({ name: "object-add", arguments: authorizationOf(end.sender) }));
+      const peer = end.endpoint === "client" ? { "tls-hostname": end.targetName } : { "tls-authz": AUTHORIZATION };
+      const parameters = { "tls-creds": CREDENTIALS, ...peer };
+      calls.push(monitor.execute({ name: "migrate-set-parameters", arguments: parameters }));
+      await allEnded(calls);
     } finally {
       await rm(outside, { recursive: true, force: true });
     }
-    if (end.endpoint === "client") {
-      await monitor.execute({
-        name: "migrate-set-parameters",
-        arguments: { "tls-creds": CREDENTIALS, "tls-hostname": end.targetName },
-      });
-      return;
-    }
-    await monitor.execute({ name: "object-add", arguments: authorizationOf(end.sender) });
-    await monitor.execute({
-      name: "migrate-set-parameters",
-      arguments: { "tls-creds": CREDENTIALS, "tls-authz": AUTHORIZATION },
-    });
   }
 
   /** A qemu that has none is left as it is. */

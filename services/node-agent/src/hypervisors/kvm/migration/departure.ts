@@ -1,7 +1,7 @@
 /** Sending a running guest to another node. */
 import { isIPv6 } from "node:net";
 import type { GuestSpec, MigrationProgress, MigrationTarget } from "@gannet/driver-contract";
-import { HypervisorError } from "@gannet/errors";
+import { allEnded, HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { processTimes } from "../../process-identity.ts";
 import { FIRMWARE_NODES } from "../argv/firmware.ts";
@@ -53,10 +53,12 @@ export class Departure {
   async info(guestName: string): Promise<string> {
     const { record, monitor } = await this.#register.running(guestName);
     await checkDevices(record.guest.name, monitor, Object.keys(record.places));
-    const { enabled } = await monitor.execute({ name: "query-kvm" });
-    const { qemu } = await monitor.execute({ name: "query-version" });
-    const { running } = await monitor.execute({ name: "query-status" });
-    const times = await processTimes(monitor.process);
+    const [{ enabled }, { qemu }, { running }, times] = await Promise.all([
+      monitor.execute({ name: "query-kvm" }),
+      monitor.execute({ name: "query-version" }),
+      monitor.execute({ name: "query-status" }),
+      processTimes(monitor.process),
+    ]);
     const wasRunning = record.leaving?.wasRunning ?? running;
     const firmware = await firmwareSizesOf(monitor);
     return writeMigrationInfo({
@@ -178,9 +180,11 @@ export class Departure {
     const wasRunning = record.leaving?.wasRunning ?? running;
     await this.#register.keep({ record: { ...record, leaving: { wasRunning } }, monitor });
     const { limits, capabilities } = options.settings;
-    await setCapabilities(monitor, capabilities);
-    await monitor.execute({ name: "migrate-set-parameters", arguments: limits });
-    await this.#credentials.install(monitor, options.stem, { endpoint: "client", targetName: target.nodeName });
+    await allEnded([
+      setCapabilities(monitor, capabilities),
+      monitor.execute({ name: "migrate-set-parameters", arguments: limits }),
+      this.#credentials.install(monitor, options.stem, { endpoint: "client", targetName: target.nodeName }),
+    ]);
     if (!options.live) await monitor.execute({ name: "stop" });
     await monitor.execute({ name: "migrate", arguments: { uri: `tcp:${hostOf(target.address)}:${target.port}` } });
   }

@@ -3,7 +3,9 @@
  * undo still goes on.
  * @throws what the first of them failed with, in their order
  */
-export async function allEnded<Result>(steps: readonly Promise<Result>[]): Promise<readonly Result[]> {
+export async function allEnded<const Steps extends readonly unknown[]>(
+  steps: Steps,
+): Promise<{ -readonly [Index in keyof Steps]: Awaited<Steps[Index]> }> {
   await Promise.allSettled(steps);
   return Promise.all(steps);
 }
