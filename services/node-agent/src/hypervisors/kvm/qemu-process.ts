@@ -19,8 +19,8 @@ const LAUNCH_TIMEOUT_MS = 120_000;
 /** A process that SIGKILL does not end sits in the kernel, waiting for a device that does not answer. */
 const AFTER_KILL_MS = 10_000;
 /** An end is noticed no later than this share of the time that it took. */
-const LOOK_SHARE = 1 / 8;
-const FIRST_LOOK_MS = 5;
+const LOOK_SHARE = 1 / 5;
+const FIRST_LOOK_MS = 10;
 const LONGEST_LOOK_MS = 200;
 const LOG_TAIL_BYTES = 2_000;
 
