@@ -2,8 +2,12 @@
  * The lab's own way into a node: scripts over a virtio serial port, run by image/node-init. It is a socket in the
  * run's private folder, not a part of the product, and no network reaches it.
  */
+import { once } from "node:events";
 import { createConnection, type Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+
+const CONNECT_EVERY_MS = 20;
 
 export interface CommandAnswer {
   readonly exitCode: number;
@@ -33,8 +37,9 @@ export class CommandChannel {
 
   /** Wait until the node takes commands: qemu keeps what is written until the node reads. @throws Error as `run` */
   static async open(path: string, timeoutMs: number): Promise<CommandChannel> {
-    const channel = new CommandChannel(createConnection(path));
-    await channel.run("true", timeoutMs);
+    const deadline = performance.now() + timeoutMs;
+    const channel = new CommandChannel(await connected(path, deadline));
+    await channel.run("true", deadline - performance.now());
     return channel;
   }
 
@@ -67,6 +72,20 @@ export class CommandChannel {
 
   #fail(error: Error): void {
     for (const { reject } of this.#waiting.values()) reject(error);
+  }
+}
+
+/** qemu's socket is there a moment before qemu listens on it. */
+async function connected(path: string, deadline: number): Promise<Socket> {
+  for (;;) {
+    const socket = createConnection(path);
+    try {
+      await once(socket, "connect");
+      return socket;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ECONNREFUSED" || performance.now() > deadline) throw error;
+      await delay(CONNECT_EVERY_MS);
+    }
   }
 }
 

@@ -86,6 +86,7 @@ export class NodeMachine {
       if (child.exitCode !== null) throw new Error("qemu ended");
       this.#channel = await CommandChannel.open(this.#socket, deadline - performance.now());
     } catch (error) {
+      await this.powerOff();
       const end = (await readFile(this.consoleLog, "utf8").catch(() => "")).slice(-3000);
       throw new Error(`${this.node.name} did not come up: ${String(error)}\n${complaint}\n${end}`);
     }
