@@ -49,6 +49,7 @@ async function runOn<On extends Ground>(
 ): Promise<Outcome> {
   const outcome = await runScenarios({ ground: lab, parts }, scenarios);
   for (const { name, machine } of lab.running) {
+    if (!machine.isOn) continue;
     const { cpuSeconds, peakMib } = await machine.cost();
     console.log(`\n${name}: ${Math.round(cpuSeconds)} s of processor time, ${peakMib} MiB at most`);
   }
