@@ -10,9 +10,11 @@ export interface Command {
   readonly cwd?: string;
   /** Written to its standard input, which is empty without it. */
   readonly input?: string | Uint8Array;
+  /** Both outputs are one, the result's `stdout`, in the order in which they were written (a shell's `2>&1`). */
+  readonly mergeOutputs?: boolean;
   /** Kept of each of its outputs, from the end; more is dropped, never buffered. Default 1 MiB. */
   readonly outputLimitBytes?: number;
-  /** File to which both outputs are appended as they come, made with mode 0600; at most 16 MiB a command. */
+  /** File to which what it prints is appended as it comes, made with mode 0600; at most 16 MiB a command. */
   readonly logFile?: string;
   /** Exit codes that are no failure. Default `[0]`. */
   readonly okExitCodes?: readonly number[];

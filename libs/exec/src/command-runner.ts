@@ -8,6 +8,7 @@ import { BASE_ENVIRONMENT } from "./base-environment.ts";
 import { type CommandEnd, failureMessage, refuse, startFailure } from "./command-end.ts";
 import { formatCommand } from "./command-line.ts";
 import type { Command, CommandResult, CommandRunner } from "./command-runner-contract.ts";
+import { mergeOutputs } from "./kernel-pipes.ts";
 import { recordCommand } from "./leftover-commands.ts";
 import { type LogFile, openLogFile } from "./log-file.ts";
 import { OutputTail } from "./output-tail.ts";
@@ -88,32 +89,32 @@ async function runToEnd(
   outputs: { readonly stdout: OutputTail; readonly stderr: OutputTail },
 ): Promise<CommandEnd> {
   if (command.signal?.aborted) return { kind: "aborted" };
+  await using stack = new AsyncDisposableStack();
   const logFile = command.logFile === undefined ? undefined : await openLogFile(command.logFile, options.logger);
-  try {
-    const child = spawn(command);
-    if (child.pid === undefined) return { kind: "not started", reason: startFailure(command, (await child).code) };
-    const forget = await recordOrKill(child.pid, command, options);
-    try {
-      const read = Promise.all([
-        collect(child.stdout, outputs.stdout, logFile),
-        collect(child.stderr, outputs.stderr, logFile),
-      ]);
-      const end = await exitOrStop(child, child.pid, command, options.killGraceMs ?? DEFAULT_KILL_GRACE_MS);
-      await Promise.race([read, delay(DRAIN_MS, undefined, { ref: false })]);
-      child.stdout.destroy();
-      child.stderr.destroy();
-      await read;
-      return end;
-    } finally {
-      forget();
-    }
-  } finally {
-    await logFile?.close();
-  }
+  stack.defer(async () => logFile?.close());
+  const merged = command.mergeOutputs ? await mergeOutputs({ run: (inner) => run(inner, options) }) : undefined;
+  stack.defer(async () => merged?.write.close());
+  stack.defer(() => void merged?.output.destroy());
+  const child = spawn(command, merged?.write.fd ?? "pipe");
+  if (child.pid === undefined) return { kind: "not started", reason: startFailure(command, (await child).code) };
+  stack.defer(await recordOrKill(child.pid, command, options));
+  const printed = [
+    [merged?.output ?? child.stdout, outputs.stdout],
+    [child.stderr, outputs.stderr],
+  ] as const;
+  const closed = merged?.write.close();
+  const read = Promise.all([closed, ...printed.map(([output, tail]) => collect(output, tail, logFile))]);
+  const end = await exitOrStop(child, child.pid, command, options.killGraceMs ?? DEFAULT_KILL_GRACE_MS);
+  await Promise.race([read, delay(DRAIN_MS, undefined, { ref: false })]);
+  for (const [output] of printed) output?.destroy();
+  await read;
+  return end;
 }
 
-function spawn(command: Command) {
+function spawn(command: Command, outputsTo: number | "pipe") {
   const [program, ...args] = command.argv;
+  // execa takes any descriptor; its types know those from 3 to 9.
+  const outputs = outputsTo as 3 | "pipe";
   return execa(program, args, {
     cwd: command.cwd ?? "/",
     env: { ...BASE_ENVIRONMENT, ...command.env },
@@ -121,8 +122,8 @@ function spawn(command: Command) {
     detached: true,
     cleanup: false,
     ...(command.input === undefined ? { stdin: "ignore" } : { input: command.input }),
-    stdout: "pipe",
-    stderr: "pipe",
+    stdout: outputs,
+    stderr: outputs,
     encoding: "buffer",
     buffer: false,
     reject: false,
@@ -144,7 +145,8 @@ async function recordOrKill(
   }
 }
 
-async function collect(output: Readable, tail: OutputTail, logFile: LogFile | undefined): Promise<void> {
+async function collect(output: Readable | null, tail: OutputTail, logFile: LogFile | undefined): Promise<void> {
+  if (output === null) return;
   try {
     for await (const chunk of output as AsyncIterable<Uint8Array>) {
       tail.push(chunk);

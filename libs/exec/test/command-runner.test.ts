@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { CommandError } from "@gannet/errors";
@@ -156,6 +156,28 @@ test("the log file is private, appended to, and bounded", async () => {
 
   await runner.run({ argv: sh("head -c 30000000 /dev/zero"), timeoutMs: 30_000, logFile });
   expect((await stat(logFile)).size).toBeLessThan(17 * 1024 * 1024);
+});
+
+test("merged outputs keep the order in which they were written", async () => {
+  const logFile = path.join(folder, "merged.log");
+  const script = "i=0; while [ $i -lt 1000 ]; do echo $i; i=$((i + 1)); echo $i >&2; i=$((i + 1)); done";
+  const { stdout, stderr } = await runner.run({ argv: sh(script), timeoutMs: 20_000, mergeOutputs: true, logFile });
+  expect(stdout).toBe(Array.from({ length: 1000 }, (_, index) => `${index}\n`).join(""));
+  expect(stderr).toBe("");
+  expect(await readFile(logFile, "utf8")).toBe(stdout);
+});
+
+test("merged outputs that nobody reads to their end, or that a daemon holds open, hold nothing up or open", async () => {
+  const before = await readdir("/proc/self/fd");
+  const missing = runner.run({ argv: ["/missing"], timeoutMs: 5_000, mergeOutputs: true });
+  await expect(missing).rejects.toThrow(/there is no such program/);
+  const stuck = runner.run({ argv: sh("yes >&2"), timeoutMs: 300, mergeOutputs: true });
+  await expect(stuck).rejects.toThrow(/did not end within/);
+  const script = "echo started; setsid sleep 30 & echo $! >&2";
+  const result = await runner.run({ argv: sh(script), timeoutMs: 20_000, mergeOutputs: true });
+  process.kill(Number(result.stdout.split("\n")[1]), "SIGKILL");
+  expect(result.durationMs).toBeLessThan(10_000);
+  await vi.waitFor(async () => expect((await readdir("/proc/self/fd")).length).toBeLessThanOrEqual(before.length));
 });
 
 test("a log file that cannot be opened is a clear error and nothing runs", async () => {

@@ -41,6 +41,7 @@ export async function runScript(runner: CommandRunner, run: ScriptRun): Promise<
       timeoutMs: run.timeoutMs,
       signal: run.signal,
       okExitCodes: ALL_EXIT_CODES,
+      mergeOutputs: true,
       ...(run.logFile === undefined
         ? { outputLimitBytes: OUTPUT_LIMIT_BYTES }
         : { outputLimitBytes: 0, logFile: run.logFile }),
@@ -53,10 +54,7 @@ export async function runScript(runner: CommandRunner, run: ScriptRun): Promise<
 }
 
 async function failure(run: ScriptRun, how: string, result?: CommandResult): Promise<OpExecError> {
-  const printed =
-    run.logFile === undefined
-      ? lastLinesOf(`${result?.stdout ?? ""}${result?.stderr ?? ""}`)
-      : await lastLines(run.logFile);
+  const printed = run.logFile === undefined ? lastLinesOf(result?.stdout ?? "") : await lastLines(run.logFile);
   const log = run.logFile === undefined ? "" : ` (log: ${run.logFile})`;
   const end = printed === "" ? "It printed nothing." : `Its last lines:\n${printed}`;
   return new OpExecError(

@@ -267,7 +267,7 @@ describe("create", () => {
     const place = await os.define("debian", {
       "variants.list": "bookworm\n",
       "parameters.list": "root-password x\n",
-      create: script("pwd; id -u; env; echo problem >&2; cat"),
+      create: script("pwd; echo problem >&2; id -u; env; cat"),
     });
     process.env.GANNET_TEST_LEAK = "leak";
     await os.definitions().create(
@@ -286,8 +286,8 @@ describe("create", () => {
     );
     expect((await stat(logFile)).mode & 0o777).toBe(0o600);
     expect((await stat(os.logFolder)).mode & 0o777).toBe(0o700);
-    const [cwd, uid, ...lines] = (await readFile(logFile, "utf8")).trim().split("\n");
-    expect([cwd, uid]).toEqual([place, String(process.getuid?.())]);
+    const [cwd, problem, uid, ...lines] = (await readFile(logFile, "utf8")).trim().split("\n");
+    expect([cwd, problem, uid]).toEqual([place, "problem", String(process.getuid?.())]);
     expect(lines.filter((line) => !line.startsWith("PWD=")).sort()).toEqual(
       [
         "DEBUG_LEVEL=1",
@@ -310,7 +310,6 @@ describe("create", () => {
         "OS_NAME=debian",
         "OS_VARIANT=bookworm",
         "PATH=/sbin:/bin:/usr/sbin:/usr/bin",
-        "problem",
       ].sort(),
     );
   });
