@@ -140,6 +140,34 @@ test("all masters are shown, and one is made the leader by plan", async () => {
   }
 });
 
+test("no master forgets the nodes while the office changes hands", async () => {
+  const seen: { readonly master: string; readonly unknown: readonly string[] }[] = [];
+  const looking = new AbortController();
+  const look = async (master: string, { rapi }: Pick<SecondMaster, "rapi">) => {
+    while (!looking.signal.aborted) {
+      const { status, body } = await rapi("GET", "/2/nodes?bulk=1");
+      if (status !== 200) continue;
+      const nodes = body as readonly { readonly name: string; readonly mtotal: number | null }[];
+      seen.push({ master, unknown: nodes.filter(({ mtotal }) => mtotal === null).map(({ name }) => name) });
+    }
+  };
+  const looks = [
+    look("first", { rapi: (...request) => cluster.rapi(...request) }),
+    look("second", { rapi: (...request) => second.rapi(...request) }),
+  ];
+  for (const node of [second.holder, FIRST]) {
+    expect(await cluster.rapi("POST", "/2/master/failover", { body: { node, timeout: 5 } })).toMatchObject({
+      status: 200,
+    });
+    await jobDone();
+  }
+  looking.abort();
+  await Promise.all(looks);
+  for (const master of ["first", "second"])
+    expect(seen.filter((look) => look.master === master).length).toBeGreaterThan(10);
+  expect(seen.filter(({ unknown }) => unknown.length > 0)).toEqual([]);
+});
+
 test("a leader that is stopped hands over at once", async () => {
   await leaderIs(FIRST);
   const startedAt = performance.now();

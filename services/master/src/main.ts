@@ -26,7 +26,7 @@ import { RedisGuard } from "./leader-watermark-guard.ts";
 import { KnownServers } from "./leadership/known-servers.ts";
 import { Masters } from "./leadership/masters.ts";
 import { rapiPlaceOf } from "./leadership/rapi-place.ts";
-import { eligible, StandbyWatch } from "./leadership/standby.ts";
+import { eligible } from "./leadership/standby.ts";
 import { MemoryLiveState } from "./live-state/live-state.ts";
 import { LOGICAL_UNITS, unavailableIn } from "./logical-units/registry.ts";
 import { ClusterAuthority } from "./membership/cluster-authority.ts";
@@ -40,6 +40,7 @@ import { MasterMetrics } from "./metrics/master-metrics.ts";
 import { readinessOf } from "./metrics/readiness.ts";
 import { instanceConsole } from "./nodes/instance-console.ts";
 import { type AgentTarget, NodeDirectory } from "./nodes/node-directory.ts";
+import { NodeWatcher } from "./nodes/node-watcher.ts";
 import { AuditLog } from "./rapi/audit-log.ts";
 import { contactText, LeaderForwarding } from "./rapi/leader-forwarding.ts";
 import type { TlsIdentity } from "./rapi/rapi-deps.ts";
@@ -156,8 +157,10 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
       onCertificate: (certificate) => nodeCertificates.saw(name, certificate),
     });
   const nodes = new NodeDirectory({ view: () => configStore.view, connect: connectAgent });
+  const nodeWatcher = new NodeWatcher({ live, node: (uuid) => nodes.client(uuid), logger });
   configStore.onChange((view) => {
     nodes.refresh(view);
+    nodeWatcher.follow(view);
     // Where there are replicas a change may be seen before they have it; the guard itself looks for what they have.
     if (address.replication?.replicas === 0) guard.saw({ configurationSerial: view.serial });
   });
@@ -241,8 +244,8 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   while (!stop.aborted) {
     try {
       const trust = await guard.trusted(stop);
+      nodeWatcher.follow(configStore.view);
       {
-        await using _ = new StandbyWatch({ live, node: (uuid) => nodes.client(uuid), configStore, logger });
         using mayLead = await eligible(configStore, nodeName, stop);
         leadership = await election.campaign(AbortSignal.any([stop, trust, mayLead]));
       }
@@ -256,6 +259,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
           configStore,
           live,
           node: (uuid) => nodes.client(uuid),
+          nodeWatcher,
           connectAgent,
           masterCertificates: () => Promise.all(certificates.map(certificateValidity)),
           certificates: nodeCertificates,
@@ -291,6 +295,7 @@ async function serve(configuration: MasterConfiguration, logger: Logger, stop: A
   tlsFiles.stop();
   await rapi.stop();
   await audit.close();
+  await nodeWatcher.stop();
   nodes.close();
   await ledger.close();
   await queue.close();

@@ -5,6 +5,7 @@ import type { Fence, LeaderNotes } from "@gannet/config-store";
 import type { WakeQueue } from "@gannet/job-ledger";
 import type { Leadership } from "@gannet/locking";
 import type { Redis } from "@gannet/redis";
+import { OBSERVER_EPOCH } from "@gannet/rpc";
 import { Executor, type ExecutorOptions } from "./executor/executor.ts";
 import { keepArchiving } from "./executor/job-archiving.ts";
 import { keepAging } from "./executor/lock-aging.ts";
@@ -16,7 +17,7 @@ import type { Handover, Masters } from "./leadership/masters.ts";
 import { Office } from "./leadership/office.ts";
 import type { MemoryLiveState } from "./live-state/live-state.ts";
 import { keepCertificates } from "./membership/certificate-keeper.ts";
-import { NodeWatcher } from "./nodes/node-watcher.ts";
+import type { NodeWatcher } from "./nodes/node-watcher.ts";
 import { type FailoverSettings, NodeFailover } from "./watcher/failover/node-failover.ts";
 import { SelfFenceKeeper } from "./watcher/failover/self-fence-keeper.ts";
 import { OfflineNodes } from "./watcher/offline-nodes.ts";
@@ -30,6 +31,8 @@ export interface TermOptions extends Omit<ExecutorOptions, "fence" | "lost" | "l
   readonly trust: AbortSignal;
   readonly guard: Pick<RedisGuard, "confirm" | "trusted">;
   readonly notes: LeaderNotes;
+  /** Watches as an observer before the term and after it. */
+  readonly nodeWatcher: Pick<NodeWatcher, "watchAs">;
   readonly watcher: WatcherSettings;
   readonly automaticFailover: FailoverSettings;
   /** Of this master. */
@@ -42,12 +45,10 @@ export interface TermOptions extends Omit<ExecutorOptions, "fence" | "lost" | "l
 
 /** Lead until the lease is lost or `stop` is aborted; everything of the term has ended when it resolves. */
 export async function lead(options: TermOptions, stop: AbortSignal): Promise<void> {
-  const { leadership, configStore, live, node, logger } = options;
+  const { leadership, nodeWatcher, logger } = options;
   const { epoch } = leadership;
   const lost = AbortSignal.any([leadership.lost, options.trust]);
   logger.info({ epoch }, "leading");
-  const watcher = new NodeWatcher({ live, node, epoch, logger });
-  const unfollow = configStore.onChange((view) => watcher.follow(view));
   const handedOver = new AbortController();
   let handover: Handover | undefined;
   using _ = options.masters.inOffice((wish) => {
@@ -62,7 +63,7 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     // The epoch is in the watermark before anything is done under it.
     if (!(await options.guard.confirm(epoch))) return;
     await office.take();
-    watcher.follow(configStore.view);
+    nodeWatcher.watchAs(epoch);
     await executor.start();
     void office.keepAddress(over);
     void keepMasterServers({ ...options, fence: { epoch } }, over);
@@ -75,9 +76,8 @@ export async function lead(options: TermOptions, stop: AbortSignal): Promise<voi
     watch({ ...options, fence: { epoch } }, over);
     await aborted(over);
   } finally {
-    unfollow();
     await Promise.all([office.leave(), executor.stop(handover)]);
-    await watcher.stop();
+    nodeWatcher.watchAs(OBSERVER_EPOCH);
     const leaseWasLost = leadership.lost.aborted;
     if (!leaseWasLost) await leadership.resign(handover?.successor);
     logger.info({ epoch }, leaseWasLost ? "the lease was lost; no longer leading" : "resigned");

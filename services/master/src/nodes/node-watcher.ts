@@ -1,7 +1,7 @@
 /** Keeps one live-state stream to each node of the cluster and feeds the live state with what it says. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { ConfigView, NodeUuid } from "@gannet/objects";
-import type { NodeClient } from "@gannet/rpc";
+import { type NodeClient, OBSERVER_EPOCH } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import type { MemoryLiveState } from "../live-state/live-state.ts";
 
@@ -15,14 +15,20 @@ const RECONNECT_MAX_MS = 5_000;
 export interface NodeWatcherOptions {
   readonly live: MemoryLiveState;
   readonly node: (uuid: NodeUuid) => NodeClient;
-  /** The leader's; `OBSERVER_EPOCH` for a master that stands by. */
-  readonly epoch: number;
   readonly logger: Logger;
+}
+
+/** The streams to one node: one, or while that is being opened anew, the former beside it. */
+interface Watch {
+  readonly name: string;
+  readonly stop: AbortController;
+  readonly done: Promise<unknown>;
 }
 
 export class NodeWatcher {
   readonly #options: NodeWatcherOptions;
-  readonly #watches = new Map<NodeUuid, { readonly stop: AbortController; readonly done: Promise<void> }>();
+  readonly #watches = new Map<NodeUuid, Watch>();
+  #epoch = OBSERVER_EPOCH;
 
   constructor(options: NodeWatcherOptions) {
     this.#options = options;
@@ -36,11 +42,18 @@ export class NodeWatcher {
       this.#watches.delete(uuid);
       this.#options.live.forget(uuid);
     }
-    for (const node of view.nodes.values()) {
-      if (node.offline || this.#watches.has(node.uuid)) continue;
-      const stop = new AbortController();
-      this.#watches.set(node.uuid, { stop, done: this.#watch(node.uuid, node.name, stop.signal) });
-    }
+    for (const { uuid, name, offline } of view.nodes.values())
+      if (!offline && !this.#watches.has(uuid)) this.#begin(uuid, name);
+  }
+
+  /**
+   * Watch as the leader of this epoch, or with `OBSERVER_EPOCH` as a master that stands by. What nodes have said goes
+   * on to count until each says it anew: whoever takes the lead knows the nodes from the first moment.
+   */
+  watchAs(epoch: number): void {
+    if (epoch === this.#epoch) return;
+    this.#epoch = epoch;
+    for (const [uuid, watch] of this.#watches) this.#begin(uuid, watch.name, watch);
   }
 
   /** End all streams; without them nothing that the nodes have said counts any more. */
@@ -52,17 +65,27 @@ export class NodeWatcher {
     for (const [uuid] of watches) this.#options.live.lose(uuid);
   }
 
-  async #watch(uuid: NodeUuid, name: string, stop: AbortSignal): Promise<void> {
+  #begin(uuid: NodeUuid, name: string, former?: Watch): void {
+    const stop = new AbortController();
+    const takeOver = () => former?.stop.abort();
+    stop.signal.addEventListener("abort", takeOver, { once: true });
+    const watching = this.#watch({ uuid, name, epoch: this.#epoch, stop: stop.signal, takeOver });
+    this.#watches.set(uuid, { name, stop, done: Promise.all([watching, former?.done]) });
+  }
+
+  async #watch({ uuid, name, epoch, stop, takeOver }: WatchTask): Promise<void> {
     let pauseMs = RECONNECT_MIN_MS;
     while (!stop.aborted) {
       try {
-        await this.#follow(uuid, stop, () => {
+        await this.#follow(uuid, epoch, stop, () => {
+          takeOver();
           pauseMs = RECONNECT_MIN_MS;
         });
       } catch (error) {
         if (!stop.aborted) this.#options.logger.debug({ node: name, err: error }, "the live-state stream ended");
       }
       if (stop.aborted) return;
+      takeOver();
       this.#options.live.lose(uuid);
       await delay(pauseMs, undefined, { signal: stop }).catch(() => undefined);
       pauseMs = Math.min(pauseMs * 2, RECONNECT_MAX_MS);
@@ -70,15 +93,15 @@ export class NodeWatcher {
   }
 
   /** One stream, until it ends or falls silent. */
-  async #follow(uuid: NodeUuid, stop: AbortSignal, heard: () => void): Promise<void> {
+  async #follow(uuid: NodeUuid, epoch: number, stop: AbortSignal, heard: () => void): Promise<void> {
     const silence = new AbortController();
     const timer = setTimeout(() => silence.abort(), SILENCE_LIMIT_MS);
     try {
       const signal = AbortSignal.any([stop, silence.signal]);
-      const updates = this.#options
-        .node(uuid)
-        .node.watch({ epoch: this.#options.epoch, heartbeatMs: HEARTBEAT_MS }, { signal });
+      const updates = this.#options.node(uuid).node.watch({ epoch, heartbeatMs: HEARTBEAT_MS }, { signal });
       for await (const update of updates) {
+        // What was read before the stop must not count after it.
+        if (signal.aborted) return;
         timer.refresh();
         heard();
         this.#options.live.apply(uuid, update);
@@ -87,4 +110,13 @@ export class NodeWatcher {
       clearTimeout(timer);
     }
   }
+}
+
+interface WatchTask {
+  readonly uuid: NodeUuid;
+  readonly name: string;
+  readonly epoch: number;
+  readonly stop: AbortSignal;
+  /** From here on the former stream, if there is one, counts no more. */
+  readonly takeOver: () => void;
 }
