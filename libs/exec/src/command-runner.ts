@@ -14,6 +14,7 @@ import { type LogFile, openLogFile } from "./log-file.ts";
 import { OutputTail } from "./output-tail.ts";
 import { runPipeline } from "./pipeline.ts";
 import type { PipelineRunner } from "./pipeline-contract.ts";
+import { Places } from "./places.ts";
 import { endProcessGroup } from "./process-group.ts";
 
 /** How one command went, for measurements. */
@@ -29,6 +30,12 @@ export interface CommandRunnerOptions {
   readonly logger: Logger;
   /** Told of each command that ended; those of pipelines, which last as long as what they carry, excepted. */
   readonly onCommandEnd?: (run: CommandRun) => void;
+  /**
+   * At most so many commands at once, the rest wait in order; their time limit begins when they start. Those that may
+   * take longer than ten minutes are not counted: they carry a disk's contents or a guest, or are a site's script,
+   * and there are as many as there is work of that kind. Nor are pipelines. Without it there is no bound.
+   */
+  readonly maxParallel?: number;
   /** Between SIGTERM and SIGKILL of a command that ran too long or was aborted. Default 2 seconds. */
   readonly killGraceMs?: number;
   /**
@@ -37,6 +44,9 @@ export interface CommandRunnerOptions {
    */
   readonly recordFolder?: string;
 }
+
+/** With what all commands of one runner share. */
+type RunOptions = CommandRunnerOptions & { readonly places?: Places | undefined };
 
 const OUTCOMES = {
   exit: "failed",
@@ -47,29 +57,34 @@ const OUTCOMES = {
 } as const satisfies Record<CommandEnd["kind"], CommandRun["outcome"]>;
 /** Made once: an error of its own for each command, with its stack, took as long as the rest of the waiting. */
 const SETTLED = new Error("the command has ended");
+const LONGEST_COUNTED_MS = 10 * 60_000;
 const DEFAULT_KILL_GRACE_MS = 2_000;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 1024 * 1024;
 /** A process left in the background may hold the outputs open: they are read this long after the program's end. */
 const DRAIN_MS = 2_000;
 
 export function createCommandRunner(options: CommandRunnerOptions): CommandRunner & PipelineRunner {
-  const runner: CommandRunner = { run: (command) => run(command, options) };
-  const { logger, recordFolder, killGraceMs = DEFAULT_KILL_GRACE_MS } = options;
+  const { logger, recordFolder, killGraceMs = DEFAULT_KILL_GRACE_MS, maxParallel } = options;
+  const places = maxParallel === undefined ? undefined : new Places(maxParallel);
+  const runner: CommandRunner = { run: (command) => run(command, { ...options, places }) };
   return {
     ...runner,
     runPipeline: (pipeline) => runPipeline(pipeline, { runner, logger, recordFolder, killGraceMs }),
   };
 }
 
-async function run(command: Command, options: CommandRunnerOptions): Promise<CommandResult> {
+async function run(command: Command, options: RunOptions): Promise<CommandResult> {
+  const refusal = refuse(command);
+  const release = refusal === undefined ? await placeFor(command, options) : () => {};
   const startedAt = performance.now();
   const outputs = {
     stdout: new OutputTail(command.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES),
     stderr: new OutputTail(command.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES),
   };
-  const refusal = refuse(command);
   const end: CommandEnd =
-    refusal === undefined ? await runToEnd(command, options, outputs) : { kind: "not started", reason: refusal };
+    refusal === undefined
+      ? await runToEnd(command, options, outputs, release).finally(release)
+      : { kind: "not started", reason: refusal };
   const durationMs = Math.round(performance.now() - startedAt);
   const stdout = outputs.stdout.text();
   const stderr = outputs.stderr.text();
@@ -83,16 +98,25 @@ async function run(command: Command, options: CommandRunnerOptions): Promise<Com
   throw new CommandError(failureMessage(command, end, stderr.trim() === "" ? stdout : stderr));
 }
 
+/** What gives the place back. Without one, as after an abort, the command is not started. */
+async function placeFor({ timeoutMs, signal }: Command, { places }: RunOptions): Promise<() => void> {
+  if (places === undefined || timeoutMs > LONGEST_COUNTED_MS) return () => {};
+  return places.take(signal).catch(() => () => {});
+}
+
 async function runToEnd(
   command: Command,
-  options: CommandRunnerOptions,
+  options: RunOptions,
   outputs: { readonly stdout: OutputTail; readonly stderr: OutputTail },
+  release: () => void,
 ): Promise<CommandEnd> {
   if (command.signal?.aborted) return { kind: "aborted" };
   await using stack = new AsyncDisposableStack();
   const logFile = command.logFile === undefined ? undefined : await openLogFile(command.logFile, options.logger);
   stack.defer(async () => logFile?.close());
-  const merged = command.mergeOutputs ? await mergeOutputs({ run: (inner) => run(inner, options) }) : undefined;
+  const merged = command.mergeOutputs
+    ? await mergeOutputs({ run: (inner) => run(inner, { ...options, places: undefined }) })
+    : undefined;
   stack.defer(async () => merged?.write.close());
   stack.defer(() => void merged?.output.destroy());
   const child = spawn(command, merged?.write.fd ?? "pipe");
@@ -104,7 +128,7 @@ async function runToEnd(
   ] as const;
   const closed = merged?.write.close();
   const read = Promise.all([closed, ...printed.map(([output, tail]) => collect(output, tail, logFile))]);
-  const end = await exitOrStop(child, child.pid, command, options.killGraceMs ?? DEFAULT_KILL_GRACE_MS);
+  const end = await exitOrStop(child, child.pid, command, options, release);
   await Promise.race([read, delay(DRAIN_MS, undefined, { ref: false })]);
   for (const [output] of printed) output?.destroy();
   await read;
@@ -162,7 +186,8 @@ async function exitOrStop(
   child: ReturnType<typeof spawn>,
   pid: number,
   command: Command,
-  killGraceMs: number,
+  { killGraceMs = DEFAULT_KILL_GRACE_MS }: RunOptions,
+  release: () => void,
 ): Promise<CommandEnd> {
   const exited = new Promise<CommandEnd>((resolve) => {
     child.nodeChildProcess.once("exit", (exitCode, signal) =>
@@ -173,6 +198,8 @@ async function exitOrStop(
   const stop = Promise.race([timeoutOf(command, settled.signal), abortOf(command, settled.signal)]);
   try {
     const first = await Promise.race([exited, stop]);
+    // One that the kernel does not let end (state D) must not keep others from running.
+    release();
     if (first.kind === "timeout" || first.kind === "aborted") await endProcessGroup(pid, killGraceMs);
     return first;
   } finally {

@@ -9,6 +9,7 @@ import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { CommandError } from "@gannet/errors";
 import type { CommandRunner } from "./command-runner-contract.ts";
 
 const MKFIFO = "/usr/bin/mkfifo";
@@ -58,7 +59,9 @@ async function withFifos<T>(
   count: number,
   use: (files: readonly string[]) => Promise<T>,
 ): Promise<T> {
-  const folder = await mkdtemp(path.join(tmpdir(), "gannet-pipes-"));
+  const folder = await mkdtemp(path.join(tmpdir(), "gannet-pipes-")).catch((error: Error) => {
+    throw new CommandError(`A pipe for a command's output cannot be made: ${error.message}`);
+  });
   try {
     const files = Array.from({ length: count }, (_, index) => path.join(folder, String(index)));
     await runner.run({ argv: [MKFIFO, "-m", "600", "--", ...files], timeoutMs: TIMEOUT_MS });

@@ -19,46 +19,57 @@ const GRACE_MS = 2_000;
 export async function endLeftoverCommands(folder: string, logger: Logger): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const bootId = readBootId();
-  for (const file of await readdir(folder)) {
-    const record = parseRecord(await readFile(path.join(folder, file), "utf8"));
-    const groupId = Number(file);
-    if (record !== undefined && record.bootId === bootId && (await mayBeItsGroup(groupId, record))) {
-      logger.warn({ groupId, command: record.command }, "ending a command left by an earlier run");
-      await endProcessGroup(groupId, GRACE_MS);
+  for (const name of await readdir(folder)) {
+    const file = path.join(folder, name);
+    const record = parseRecord(name);
+    if (record !== undefined && record.bootId === bootId && (await mayBeItsGroup(record))) {
+      const command = await readFile(file, "utf8");
+      logger.warn({ groupId: record.groupId, command }, "ending a command left by an earlier run");
+      await endProcessGroup(record.groupId, GRACE_MS);
     }
-    await rm(path.join(folder, file), { force: true });
+    await rm(file, { force: true });
   }
 }
 
 /** A process id stays taken while a group of that id has members, so a group without its leader is the command's. */
-async function mayBeItsGroup(groupId: number, record: CommandRecord): Promise<boolean> {
+async function mayBeItsGroup({ groupId, startTicks }: CommandRecord): Promise<boolean> {
   const leader = await readProcessStat(groupId);
-  return leader === undefined || leader.startTicks === record.startTicks;
+  return leader === undefined || leader.startTicks === startTicks;
 }
 
 interface CommandRecord {
-  readonly bootId: string;
+  readonly groupId: number;
   readonly startTicks: string;
-  readonly command: string;
+  readonly bootId: string;
 }
 
-/** One line: boot id, start ticks, the masked command line. Undefined for a record cut short by a crash. */
-function parseRecord(text: string): CommandRecord | undefined {
-  const match = /^(\S+) (\d+) (.*)\n$/s.exec(text);
-  const [, bootId, startTicks, command] = match ?? [];
-  if (bootId === undefined || startTicks === undefined || command === undefined) return undefined;
-  return { bootId, startTicks, command };
+/** Of a record's name, `<process group>.<start ticks>.<boot id>`. */
+function parseRecord(name: string): CommandRecord | undefined {
+  const [, groupId, startTicks, bootId] = /^(\d+)\.(\d+)\.([0-9a-f-]+)$/.exec(name) ?? [];
+  if (groupId === undefined || startTicks === undefined || bootId === undefined) return undefined;
+  return { groupId: Number(groupId), startTicks, bootId };
 }
 
 /**
  * Note a command that was just started; the answer forgets it. Synchronous, so that only a daemon killed within
- * the milliseconds of a start leaves a command without a note.
+ * the milliseconds of a start leaves a command without a note. What counts is in the file's name, which a full disk
+ * still takes: a node whose disk is full can stop guests and undo what it began.
  */
 export function recordCommand(folder: string, pid: number, command: string): () => void {
-  const file = path.join(folder, String(pid));
   const stat = parseProcessStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  writeFileSync(file, `${readBootId()} ${stat?.startTicks ?? "0"} ${command}\n`, { mode: 0o600 });
+  const file = path.join(folder, `${pid}.${stat?.startTicks ?? "0"}.${readBootId()}`);
+  try {
+    writeFileSync(file, command, { mode: 0o600 });
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+  }
   return () => rmSync(file, { force: true });
+}
+
+/** The file was made, and nothing could be written to it. */
+function isDiskFull(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return (code === "ENOSPC" || code === "EDQUOT") && syscall === "write";
 }
 
 let ownBootId: string | undefined;

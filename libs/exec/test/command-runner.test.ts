@@ -158,6 +158,38 @@ test("the log file is private, appended to, and bounded", async () => {
   expect((await stat(logFile)).size).toBeLessThan(17 * 1024 * 1024);
 });
 
+test("no more than so many commands run at once, in the order in which they came", async () => {
+  const bounded = createCommandRunner({ logger: silentLogger(), maxParallel: 3, killGraceMs: 100 });
+  const marks = path.join(folder, "at-once");
+  const script = 'echo "+ $1" >> "$0"; sleep 0.05; echo "- $1" >> "$0"';
+  const one = (index: number) => bounded.run({ argv: ["/bin/sh", "-c", script, marks, `${index}`], timeoutMs: 20_000 });
+  await Promise.all(Array.from({ length: 12 }, (_, index) => one(index)));
+  const events = (await readFile(marks, "utf8")).trim().split("\n");
+  let running = 0;
+  const most = Math.max(...events.map((event) => (running += event.startsWith("+") ? 1 : -1)));
+  expect(most).toBe(3);
+  const begun = events.filter((event) => event.startsWith("+")).map((event) => Number(event.slice(2)));
+  for (const [place, index] of begun.entries()) expect(Math.abs(place - index)).toBeLessThan(3);
+});
+
+test("whoever waits for a place can give up, failed and merged commands give theirs back, long ones need none", async () => {
+  const bounded = createCommandRunner({ logger: silentLogger(), maxParallel: 1, killGraceMs: 100 });
+  const stop = new AbortController();
+  const first = bounded.run({ argv: ["/bin/sleep", "60"], timeoutMs: 30_000, signal: stop.signal });
+  const waiting = new AbortController();
+  const second = bounded.run({ argv: ["/bin/true"], timeoutMs: 5_000, signal: waiting.signal });
+  const third = bounded.run({ argv: sh("echo merged"), timeoutMs: 5_000, mergeOutputs: true });
+  await bounded.run({ argv: ["/bin/true"], timeoutMs: 60 * 60_000 });
+  waiting.abort();
+  await expect(second).rejects.toThrow(/aborted/);
+  stop.abort();
+  await expect(first).rejects.toThrow(/aborted/);
+  expect(await third).toMatchObject({ stdout: "merged\n" });
+  for (const argv of [["/missing"], ["/bin/false"], ["relative"]] as const)
+    await expect(bounded.run({ argv, timeoutMs: 5_000 })).rejects.toThrow(CommandError);
+  await bounded.run({ argv: ["/bin/true"], timeoutMs: 5_000 });
+});
+
 test("merged outputs keep the order in which they were written", async () => {
   const logFile = path.join(folder, "merged.log");
   const script = "i=0; while [ $i -lt 1000 ]; do echo $i; i=$((i + 1)); echo $i >&2; i=$((i + 1)); done";

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { silentLogger } from "@gannet/telemetry";
@@ -53,8 +53,8 @@ test("what a killed daemon left running is ended at its next start, daemons of t
 test("a record whose process id now belongs to another process harms nobody", async () => {
   const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
   const other = spawn("/bin/sleep", ["60"], { detached: true });
-  await writeFile(path.join(folder, "running", String(other.pid)), `${bootId} 1 /bin/old\n`);
-  await writeFile(path.join(folder, "running", "999999999"), "cut sho");
+  await writeFile(path.join(folder, "running", `${other.pid}.1.${bootId}`), "/bin/old");
+  await writeFile(path.join(folder, "running", "something else"), "");
   await endLeftoverCommands(path.join(folder, "running"), silentLogger());
   expect(await isRunning(Number(other.pid))).toBe(true);
   expect(await readdir(path.join(folder, "running"))).toEqual([]);
@@ -66,6 +66,25 @@ test("a command that ended leaves no record", async () => {
   const runner = createCommandRunner({ logger: silentLogger(), recordFolder });
   await runner.run({ argv: ["/bin/true"], timeoutMs: 5_000 });
   expect(await readdir(recordFolder)).toEqual([]);
+});
+
+test.skipIf(process.getuid?.() !== 0)("on a full disk commands run, and are found again", async () => {
+  const disk = path.join(folder, "full");
+  await mkdir(disk);
+  const mounts = createCommandRunner({ logger: silentLogger() });
+  await mounts.run({ argv: ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], timeoutMs: 10_000 });
+  try {
+    await expect(writeFile(path.join(disk, "big"), Buffer.alloc(1024 * 1024))).rejects.toThrow("ENOSPC");
+    const runner = createCommandRunner({ logger: silentLogger(), recordFolder: disk, killGraceMs: 100 });
+    const sleeping = runner.run({ argv: ["/bin/sleep", "60"], timeoutMs: 60_000 });
+    const outcome = expect(sleeping).rejects.toThrow(/killed by SIGTERM/);
+    const recorded = () => readdir(disk).then((names) => names.find((name) => name !== "big") ?? "");
+    await vi.waitFor(async () => expect(await recorded()).toMatch(/^\d+\.\d+\./));
+    await endLeftoverCommands(disk, silentLogger());
+    await outcome;
+  } finally {
+    await mounts.run({ argv: ["/bin/umount", "-l", disk], timeoutMs: 10_000 });
+  }
 });
 
 test("a command that cannot be recorded is killed", async () => {

@@ -45,6 +45,9 @@ import { keepLeaders, takeStateFolder } from "./state-folder.ts";
 import { createNodeStorage } from "./storage/create-node-storage.ts";
 import { createTransfers } from "./transfers/create-transfers.ts";
 
+/** At once: more would only take the guests' processors, and LVM and DRBD let one at a time work anyway. */
+const MOST_COMMANDS = 32;
+
 async function main(): Promise<void> {
   const configuration = await readConfiguration(configurationFile());
   const { nodeName, log } = configuration;
@@ -91,6 +94,7 @@ async function start(
   const runner = createCommandRunner({
     logger,
     recordFolder: folder.commands,
+    maxParallel: MOST_COMMANDS,
     onCommandEnd: (run) => metrics.commandEnded(run),
   });
   const os = createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger });

@@ -1,6 +1,6 @@
 /** The answers of finished steps, on disk, so that a step that is asked for again is not done again. */
 import { type FileHandle, open, readFile } from "node:fs/promises";
-import type { WireError } from "@gannet/errors";
+import { OpExecError, type WireError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { z } from "zod";
 import { replaceDurably } from "../durable-file.ts";
@@ -45,7 +45,7 @@ export class StepJournal {
   readonly #entries: Map<string, Entry>;
   #handle: FileHandle;
   #lines: number;
-  #pending: { readonly text: string; readonly written: PromiseWithResolvers<void> }[] = [];
+  #pending: { readonly step: string; readonly entry: Entry; readonly written: PromiseWithResolvers<void> }[] = [];
   #writing: Promise<void> | undefined;
 
   private constructor(parts: {
@@ -77,20 +77,17 @@ export class StepJournal {
     return error === undefined ? undefined : { error: wireError(error) };
   }
 
-  /** Resolves when the answer is on disk. */
+  /** Resolves when the answer is on disk. @throws OpExecError when it cannot be written, as on a full disk */
   async record(step: string, answer: StepAnswer): Promise<void> {
     const at = Date.now();
     const content = "reply" in answer ? { reply: answer.reply.toString("base64") } : { error: answer.error };
     const text = JSON.stringify({ step, at, ...content });
     const written = Promise.withResolvers<void>();
-    this.#pending.push({ text, written });
+    this.#pending.push({ step, entry: { at, text }, written });
     this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined;
     });
     await written.promise;
-    this.#entries.delete(step);
-    this.#entries.set(step, { at, text });
-    forget(this.#entries, this.#limits);
   }
 
   async close(): Promise<void> {
@@ -103,13 +100,23 @@ export class StepJournal {
       const batch = this.#pending.splice(0);
       try {
         await this.#compactWhenLong();
-        await this.#append(batch.map(({ text }) => `${text}\n`).join(""));
+        await this.#append(batch.map(({ entry }) => `${entry.text}\n`).join(""));
         this.#lines += batch.length;
+        // Before the next batch, which may write the file anew from what is known here.
+        for (const { step, entry } of batch) this.#keep(step, entry);
         for (const { written } of batch) written.resolve();
       } catch (error) {
-        for (const { written } of batch) written.reject(error);
+        const why = error instanceof Error ? error.message : String(error);
+        const failure = new OpExecError(`The answer of a step cannot be kept in ${this.#file} on this node: ${why}`);
+        for (const { written } of batch) written.reject(failure);
       }
     }
+  }
+
+  #keep(step: string, entry: Entry): void {
+    this.#entries.delete(step);
+    this.#entries.set(step, entry);
+    forget(this.#entries, this.#limits);
   }
 
   /** A write that fails half-way is cut off again, or it would spoil the line after it. */

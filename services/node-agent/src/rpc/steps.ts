@@ -111,8 +111,9 @@ export class Steps {
         this.#logger.warn({ ...entry(), error: String(error) }, "step aborted");
         throw error;
       }
-      await this.#journal.record(key, { error: encodeGrpcError(error).wire });
       this.#logger.warn({ ...entry(), error: String(error) }, "step failed");
+      // What failed matters more than that its failure could not be kept.
+      await this.#journal.record(key, { error: encodeGrpcError(error).wire }).catch(() => {});
       throw error;
     }
   }

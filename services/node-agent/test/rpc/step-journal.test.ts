@@ -89,6 +89,16 @@ test("the file does not grow without bound", async () => {
   await reopened.close();
 });
 
+test("what was written just before the file is written anew is in it", async () => {
+  const journal = await open();
+  for (let round = 0; round < 1_000; round += 1) await journal.record("same", reply("x"));
+  await Promise.all([journal.record("a", reply("1")), journal.record("b", reply("2"))]);
+  await journal.close();
+  const reopened = await open();
+  expect([reopened.answer("a"), reopened.answer("b")]).toEqual([reply("1"), reply("2")]);
+  await reopened.close();
+});
+
 test("whatever is recorded in whatever order, the last answer of each step is what a restart finds", async () => {
   const record = fc.tuple(fc.constantFrom("a", "b", "c", "d e", 'q"'), fc.uint8Array({ maxLength: 20 }));
   await fc.assert(
