@@ -1,10 +1,11 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import {
   CommandError,
   ConfigurationError,
   HypervisorError,
   NodeUnreachable,
+  OpExecError,
   OpPrereqError,
   StaleEpoch,
 } from "@gannet/errors";
@@ -423,5 +424,40 @@ describe("drivers", () => {
     const startedAt = performance.now();
     await agent.client.node.delay({ step: step(), durationMs: 150 });
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(149);
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0)("on a full disk", () => {
+  let place: string;
+  beforeEach(async () => {
+    place = path.join(cluster.root, `small-${runs}`);
+    await mkdir(place);
+    await runner.run({ argv: ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], timeoutMs: 10_000 });
+    await agent.stop();
+    agent = await startTestAgent(cluster, { leadersFolder: path.join(place, "leaders") });
+    await agent.client.blockDevices.create({ step: step(), device: disk() });
+    await expect(writeFile(path.join(place, "big"), Buffer.alloc(1024 * 1024))).rejects.toThrow("ENOSPC");
+  });
+  afterEach(() => runner.run({ argv: ["/bin/umount", "-l", place], timeoutMs: 10_000 }));
+
+  /** What the file has of its last block takes some more answers. */
+  async function untilRefused(): Promise<unknown> {
+    for (let count = 0; count < 200; count += 1) {
+      const error = await outcome(agent.client.blockDevices.create({ step: step(), device: disk() }));
+      if (error instanceof Error) return error;
+    }
+    return undefined;
+  }
+
+  test("an answer that cannot be kept fails its step by name, and what fails by itself says why", async () => {
+    const refused = await untilRefused();
+    expect(refused).toBeInstanceOf(OpExecError);
+    expect((refused as Error).message).toMatch(/answer of a step cannot be kept in .*steps on this node: ENOSPC/);
+    agent.disks.create.mockRejectedValue(new CommandError("lvcreate failed"));
+    await expect(agent.client.blockDevices.create({ step: step(), device: disk() })).rejects.toThrow("lvcreate failed");
+
+    await rm(path.join(place, "big"));
+    agent.disks.create.mockResolvedValue(undefined);
+    await agent.client.blockDevices.create({ step: step(), device: disk() });
   });
 });
