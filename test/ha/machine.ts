@@ -80,7 +80,7 @@ export class Machine {
     await this.operate("admin", [
       ...["init", "--root", this.path("/"), "--name", CLUSTER_NAME, "--master-ip", network.clusterAddress],
       ...["--master-netdev", CLUSTER_DEVICE, "--node-name", this.name, "--node-address", this.address],
-      ...["--enabled-hypervisors", "fake"],
+      ...["--enabled-hypervisors", "fake", "--nic-parameters", "mode=routed,link=100"],
     ]);
     await this.#adjust();
     await this.start(...DAEMONS);

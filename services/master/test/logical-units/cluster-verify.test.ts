@@ -1,5 +1,7 @@
 /** Verification of groups: each fault under its code, and nothing else. */
+import assert from "node:assert/strict";
 import { NodeUnreachable } from "@gannet/errors";
+import type { CheckAddressesRequest, VerifyNodeRequest } from "@gannet/rpc";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { guest } from "../rapi/cluster-fixture.ts";
 import { type LogicalUnitBed, NODES } from "./logical-unit-bed.ts";
@@ -20,6 +22,10 @@ const verifyGroup = (more: object = {}) =>
 const node = (name: string): ScriptedNode => bed.nodes.named(name);
 const DAY_MS = 24 * 60 * 60 * 1000;
 const problem = (check: string, item: string) => ({ check, item, problem: "it is broken" });
+
+/** Volumes below an instance's DRBD disks. */
+const halvesOf = (name: string) =>
+  bed.disks(name).flatMap(({ children }) => children.map(({ logicalId }) => logicalId.join("/")));
 
 describe("OP_CLUSTER_VERIFY", () => {
   test("submits a job for the configuration and then one for each group, which find nothing", async () => {
@@ -60,6 +66,8 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
     readonly cause: () => unknown;
     readonly undo?: () => unknown;
     readonly told: readonly (string | RegExp)[];
+    /** Whether the verification finds warnings alone. */
+    readonly isClean?: boolean;
   }
   const faults: readonly Fault[] = [
     {
@@ -184,6 +192,27 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
         `ERROR:ENODENET:node:${NODE1}:tcp communication fails with nodes ${NODE3}`,
         `ERROR:ENODENET:node:${NODE2}:tcp communication fails with nodes ${NODE3}`,
       ],
+    },
+    {
+      name: "a network for replication that is down",
+      cause: () => bed.nodes.silent.add("198.51.100.3"),
+      told: [
+        `ERROR:ENODENET:node:${NODE1}:tcp communication over the secondary network fails with nodes ${NODE3}`,
+        `ERROR:ENODENET:node:${NODE2}:tcp communication over the secondary network fails with nodes ${NODE3}`,
+      ],
+    },
+    {
+      name: "what a DRBD disk has left on a node that was its secondary",
+      cause: () => {
+        for (const id of halvesOf(WEB))
+          node(NODE3).volumes.set(id, { owner: undefined, sizeMib: 1, inUse: false, contents: "" });
+      },
+      undo: () => node(NODE3).volumes.clear(),
+      told: [
+        /^WARNING:ENODEORPHANLV:node:node3.*volume xenvg\/.*_data is unknown/,
+        /^WARNING:ENODEORPHANLV:node:node3.*volume xenvg\/.*_meta is unknown/,
+      ],
+      isClean: true,
     },
     {
       name: "a volume group that is gone, and volumes that are nobody's",
@@ -339,9 +368,21 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
       },
       told: [/^ERROR:ENODEHV:node:node2.*\(source instance db1.gnt.test\)/],
     },
+    {
+      name: "hypervisor parameters that only a node to fail over to does not take",
+      cause: () => {
+        bed.nodes.failures = [{ node: NODE2, method: "instances.validate" }];
+        return changeInstance(bed, WEB, { hvparams: { own: "value" } });
+      },
+      undo: () => changeInstance(bed, WEB, { hvparams: {} }),
+      told: [
+        /^ERROR:ENODEHV:node:node2.*\(source instance db1.gnt.test\)/,
+        /^ERROR:ENODEHV:node:node2.*\(source instance web1.gnt.test\)/,
+      ],
+    },
   ];
 
-  test.each(faults)("$name", async ({ cause, undo, told: expected }) => {
+  test.each(faults)("$name", async ({ cause, undo, told: expected, isClean = false }) => {
     await cause();
     const { log, result } = await verifyGroup();
     await undo?.();
@@ -352,7 +393,7 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
         typeof each === "string" ? `- ${each}` : expect.stringMatching(new RegExp(each.source.replace("^", "^- "))),
       ),
     );
-    expect(result).toBe(false);
+    expect(result).toBe(isClean);
     expect((await verifyGroup()).result).toBe(true);
   });
 
@@ -386,6 +427,51 @@ describe("OP_CLUSTER_VERIFY_GROUP finds", () => {
     );
     expect(log).toContain("  - NOTICE: 1 offline node(s) found.");
     expect(log).toContain(`* Skipping offline node ${NODE2}`);
+  });
+});
+
+describe("OP_CLUSTER_VERIFY_GROUP asks", () => {
+  /** What a verification asks of a node by one method. */
+  async function requests<Request>(name: string, method: string): Promise<readonly Request[]> {
+    bed.nodes.calls.length = 0;
+    await verifyGroup();
+    const asked = bed.nodes.calls.filter((call) => call.node === name && call.method === method);
+    return asked.map(({ request }) => request as Request);
+  }
+  const bridges = async (name: string) =>
+    (await requests<VerifyNodeRequest>(name, "node.verify")).flatMap((request) => request.bridges);
+
+  test("both nodes of a mirrored instance for its bridges, and all for the one of new NICs", async () => {
+    const [nic] = bed.instance(WEB).nics;
+    assert.ok(nic !== undefined);
+    const standard = String(bed.view.cluster.nicparams.link);
+    await changeInstance(bed, WEB, { nics: [{ ...nic, nicparams: { link: "br-web" } }] });
+    expect(await bridges(NODE1)).toEqual(["br-web", standard]);
+    expect(await bridges(NODE2)).toEqual(["br-web", standard]);
+    expect(await bridges(NODE3)).toEqual([standard]);
+    await bed.setNode(NODE3, { vmCapable: false });
+    expect(await bridges(NODE3)).toEqual([]);
+    await bed.setNode(NODE3, { vmCapable: true });
+    await changeInstance(bed, WEB, { nics: [nic] });
+  });
+
+  test("no node for a bridge where new NICs are routed", async () => {
+    const { nicparams } = bed.view.cluster;
+    await bed.setCluster({ nicparams: { ...nicparams, mode: "routed", link: "100" } });
+    expect(await bridges(NODE3)).toEqual([]);
+    await bed.setCluster({ nicparams });
+  });
+
+  test("each node for the others' addresses for replication, from its own", async () => {
+    const replication = async (name: string) =>
+      (await requests<CheckAddressesRequest>(name, "node.checkAddresses")).filter(({ from }) => from !== "");
+    const port = 1811;
+    expect(await replication(NODE2)).toEqual([
+      { own: [], from: "198.51.100.2", peers: ["198.51.100.1", "198.51.100.3"].map((address) => ({ address, port })) },
+    ]);
+    await bed.setNode(NODE1, { secondaryIp: "192.0.2.1" });
+    expect(await replication(NODE2)).toMatchObject([{ peers: [{ address: "198.51.100.3", port }] }]);
+    await bed.setNode(NODE1, { secondaryIp: "198.51.100.1" });
   });
 });
 

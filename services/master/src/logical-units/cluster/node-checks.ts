@@ -34,6 +34,11 @@ export function nodeChecks(view: ConfigView, evidence: NodeEvidence): readonly C
     ),
     check(
       "ENODENET",
+      evidence.unreachedSecondaries.length === 0,
+      `tcp communication over the secondary network fails with nodes ${evidence.unreachedSecondaries.join(", ")}`,
+    ),
+    check(
+      "ENODENET",
       evidence.reachesMasterIp,
       node.uuid === view.cluster.masterNode
         ? "the master node cannot reach the master IP (not configured?)"
@@ -113,7 +118,7 @@ function lvmChecks(view: ConfigView, node: Node, { state, volumes }: NodeAnswers
   return [
     check("ENODELVM", present, `volume group '${group}' missing`),
     ...sharedPhysicalVolumes(view, node, volumes).map((problem) => check("ENODELVM", false, problem)),
-    ...orphanVolumes(view, volumes).map(
+    ...orphanVolumes(view, node, volumes).map(
       (volume): Check => ({ ...check("ENODEORPHANLV", false, `volume ${volume} is unknown`), severity: "warning" }),
     ),
   ];
@@ -134,10 +139,14 @@ function sharedPhysicalVolumes(
     .map(([device, names]) => `PV ${device} is shared among unrelated LVs (${names.join(", ")})`);
 }
 
-/** Volumes of the cluster's group that are neither a disk's nor reserved. */
-function orphanVolumes(view: ConfigView, volumes: NonNullable<NodeAnswers["volumes"]>): readonly string[] {
+/** Volumes of the cluster's group that are neither reserved nor of a disk that has its place on the node. */
+function orphanVolumes(
+  view: ConfigView,
+  { uuid }: Node,
+  volumes: NonNullable<NodeAnswers["volumes"]>,
+): readonly string[] {
   const { volumeGroupName, reservedLvs } = view.cluster;
-  const known = new Set([...view.disks.values()].flatMap(volumesOf));
+  const known = new Set([...view.disks.values()].filter(({ nodes }) => nodes.includes(uuid)).flatMap(volumesOf));
   const reserved = reservedLvs.map(reservedVolumes);
   return volumes
     .filter(({ volumeGroup }) => volumeGroup === volumeGroupName)

@@ -4,6 +4,7 @@ import {
   type ConfigView,
   filledHvparams,
   filledNdparams,
+  filledNicparams,
   type Instance,
   inheritedHvparams,
   isIpv4,
@@ -12,19 +13,13 @@ import {
   type NodeGroup,
   nicparamsOf,
 } from "@gannet/objects";
-import type {
-  CheckAddressesReply,
-  DescribeDrbdReply,
-  NodeState,
-  StorageUnit,
-  StorageVolume,
-  VerifyNodeReply,
-} from "@gannet/rpc";
+import type { DescribeDrbdReply, NodeState, StorageUnit, StorageVolume, VerifyNodeReply } from "@gannet/rpc";
 import type { PrereqContext } from "../../executor/context.ts";
 import { agentAddress } from "../../nodes/node-directory.ts";
 import { type InspectedDisk, inspectDisks } from "../group/disk-inspection.ts";
 import { hasExclusiveStorage } from "../instance/exclusive-storage.ts";
 import { instanceMessage } from "../instance/messages.ts";
+import { agentOf, portOf } from "../node/agent-checks.ts";
 
 /** A node's answers; one that cannot be asked has a failure in place of them. */
 export type NodeEvidence = { readonly node: Node } & (
@@ -41,6 +36,8 @@ export interface NodeAnswers {
   readonly askedAtMs: readonly [before: number, after: number];
   /** Names of other nodes whose agents it does not reach. */
   readonly unreached: readonly string[];
+  /** Names of other nodes whose own addresses for replication it does not reach from its own. */
+  readonly unreachedSecondaries: readonly string[];
   /** Whether it reaches the cluster's own address. */
   readonly reachesMasterIp: boolean;
   /** Null where the cluster has no use for DRBD; for volumes likewise, and for physical volumes. */
@@ -54,7 +51,7 @@ export interface NodeAnswers {
 
 /** What is asked beside what everything needs. */
 export interface EvidenceOptions {
-  /** Whether each instance's hypervisor parameters are looked at on its node. */
+  /** Whether each instance's hypervisor parameters are looked at on its nodes. */
   readonly hvparams: boolean;
 }
 
@@ -96,22 +93,25 @@ async function answersOf(
   const usesLvm = node.vmCapable && volumeGroupName !== "";
   const before = Date.now();
   const asked = verifyRequest(view, node);
-  const [verified, state, addresses, drbd, volumes, units, disks, refusedHvparams] = await Promise.all([
-    itself.verify(asked, { signal }).then((reply) => ({ reply, after: Date.now() })),
-    itself.describe({ knownStorage: false }, { signal }),
-    unreachedPeers(ctx, node),
-    usesDrbd ? storage.describeDrbd({}, { signal }) : null,
-    usesLvm ? storage.listVolumes({}, { signal }) : null,
-    hasExclusiveStorage(view, node.uuid) ? storage.listUnits({ type: "lvm-pv" }, { signal }) : null,
-    inspectDisks(ctx, node, instances),
-    hvparams && node.vmCapable ? refusedParameters(ctx, node) : [],
-  ]);
+  const [verified, state, addresses, unreachedSecondaries, drbd, volumes, units, disks, refusedHvparams] =
+    await Promise.all([
+      itself.verify(asked, { signal }).then((reply) => ({ reply, after: Date.now() })),
+      itself.describe({ knownStorage: false }, { signal }),
+      unreachedPeers(ctx, node),
+      unreachedReplicationPeers(ctx, node),
+      usesDrbd ? storage.describeDrbd({}, { signal }) : null,
+      usesLvm ? storage.listVolumes({}, { signal }) : null,
+      hasExclusiveStorage(view, node.uuid) ? storage.listUnits({ type: "lvm-pv" }, { signal }) : null,
+      inspectDisks(ctx, node, instances),
+      hvparams && node.vmCapable ? refusedParameters(ctx, node) : [],
+    ]);
   return {
     state,
     verified: verified.reply,
     filesAsked: asked.files,
     askedAtMs: [before, verified.after],
     unreached: addresses.nodes,
+    unreachedSecondaries,
     reachesMasterIp: addresses.masterIp,
     drbd,
     volumes: volumes?.volumes ?? null,
@@ -160,15 +160,21 @@ function oobPrograms(view: ConfigView): string[] {
   return [...new Set(programs.filter((program) => program !== ""))];
 }
 
-/** What NICs of the node's instances are connected to. */
+const BRIDGE_MODES: readonly unknown[] = ["bridged", "openvswitch"];
+
+/** What NICs would be connected to on the node: those of its instances, and one that sets nothing itself. */
 function bridgesOf(view: ConfigView, node: Node): string[] {
-  const links = view.primaryInstances(node.uuid).flatMap((instance) =>
-    instance.nics.flatMap((nic) => {
-      const { mode, link } = nicparamsOf(view, instance, nic);
-      return mode === "bridged" || mode === "openvswitch" ? String(link) : [];
-    }),
-  );
+  const standard = node.vmCapable ? [filledNicparams(view.cluster, undefined, {})] : [];
+  const own = instancesOn(view, node)
+    .flatMap(({ nics }) => nics)
+    .map((nic) => nicparamsOf(view, { primaryNode: node.uuid }, nic));
+  const links = [...standard, ...own].filter(({ mode }) => BRIDGE_MODES.includes(mode)).map(({ link }) => String(link));
   return [...new Set(links)].sort();
+}
+
+/** Those that have a disk there, too: a failover brings them. */
+function instancesOn(view: ConfigView, { uuid }: Node): readonly Instance[] {
+  return [...view.primaryInstances(uuid), ...view.secondaryInstances(uuid)];
 }
 
 /** Whatever listens there: a machine that refuses the connection is reached. */
@@ -178,35 +184,56 @@ async function unreachedPeers(
   ctx: PrereqContext,
   node: Node,
 ): Promise<{ readonly nodes: readonly string[]; readonly masterIp: boolean }> {
-  const others = ctx.config.nodesOf(node.group).filter(({ uuid, offline }) => uuid !== node.uuid && !offline);
-  const peers = others.flatMap((other) => {
+  const peers = onlinePeers(ctx.config, node).flatMap((other): Peer | readonly [] => {
     const whole = agentAddress(other);
-    const colon = whole.lastIndexOf(":");
-    const address = whole.slice(0, colon).replace(/^\[|\]$/g, "");
-    return isIpv4(address) || isIpv6(address) ? { other, address, port: Number(whole.slice(colon + 1)) } : [];
+    const address = whole.slice(0, whole.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+    return isIpv4(address) || isIpv6(address) ? { name: other.name, address, port: portOf(agentOf(other)) } : [];
   });
-  const master = { address: ctx.config.cluster.masterIp, port: PROBED_PORT };
-  const request = {
-    own: [],
-    peers: [master, ...peers.slice(0, MOST_PEERS - 1).map(({ address, port }) => ({ address, port }))],
-    from: "",
-  };
-  const { silent }: CheckAddressesReply = await ctx
-    .node(node.uuid)
-    .node.checkAddresses(request, { signal: ctx.signal });
-  const isSilent = (address: string, port: number) =>
-    silent.some((peer) => peer.address === address && peer.port === port);
+  const master = { name: "", address: ctx.config.cluster.masterIp, port: PROBED_PORT };
+  const silent = await silentPeers(ctx, node, { peers: [master, ...peers], from: "" });
   return {
-    nodes: peers.filter(({ address, port }) => isSilent(address, port)).map(({ other }) => other.name),
-    masterIp: !isSilent(master.address, master.port),
+    nodes: silent.filter((peer) => peer !== master).map(({ name }) => name),
+    masterIp: !silent.includes(master),
   };
 }
 
-/** Guests without devices, one for each set of parameters that instances of the node have. */
+/** From the node's own address for replication, as its mirrors connect. */
+async function unreachedReplicationPeers(ctx: PrereqContext, node: Node): Promise<readonly string[]> {
+  const peers = onlinePeers(ctx.config, node)
+    .filter(({ primaryIp, secondaryIp }) => secondaryIp !== primaryIp)
+    .map((other): Peer => ({ name: other.name, address: other.secondaryIp, port: portOf(agentOf(other)) }));
+  if (peers.length === 0) return [];
+  const silent = await silentPeers(ctx, node, { peers, from: node.secondaryIp });
+  return silent.map(({ name }) => name);
+}
+
+interface Peer {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The other nodes of a node's group that are to answer. */
+function onlinePeers(view: ConfigView, { uuid, group }: Node): readonly Node[] {
+  return view.nodesOf(group).filter((other) => other.uuid !== uuid && !other.offline);
+}
+
+/** Those of the peers, in their order, that do not answer the node. */
+async function silentPeers<P extends Peer>(
+  ctx: PrereqContext,
+  { uuid }: Node,
+  { peers, from }: { readonly peers: readonly P[]; readonly from: string },
+): Promise<readonly P[]> {
+  const asked = peers.slice(0, MOST_PEERS).map(({ address, port }) => ({ address, port }));
+  const { silent } = await ctx.node(uuid).node.checkAddresses({ own: [], peers: asked, from }, { signal: ctx.signal });
+  return peers.filter(({ address, port }) => silent.some((peer) => peer.address === address && peer.port === port));
+}
+
+/** Guests without devices, one for each set of parameters that instances on the node have. */
 async function refusedParameters(ctx: PrereqContext, node: Node): Promise<NodeAnswers["refusedHvparams"]> {
   const view = ctx.config;
   const byParameters = new Map<string, Instance>();
-  for (const instance of view.primaryInstances(node.uuid)) {
+  for (const instance of instancesOn(view, node)) {
     const key = JSON.stringify([instance.hypervisor, filledHvparams(view.cluster, instance)]);
     if (!byParameters.has(key)) byParameters.set(key, instance);
   }
