@@ -30,6 +30,8 @@ parameter() {
 
 image_folder=$(setting image.conf image_folder)
 cache_folder=$(setting image.conf cache_folder)
+cache_gib=$(setting image.conf cache_gib)
+cache_gib=${cache_gib:-10}
 image=$(parameter image)
 sha256=$(parameter sha256 | tr 'A-F' 'a-f')
 
@@ -40,6 +42,30 @@ need() {
 # Whether the whole of a text, which may have several lines, matches.
 matches() {
     [ "$(printf '%s\n' "$1" | wc -l)" -eq 1 ] && printf '%s\n' "$1" | grep -Eqx -- "$2"
+}
+
+# Whether a text has no control characters, which are two bytes from U+0080 on, and nothing else that YAML cannot hold
+# (U+FFFE, U+FFFF).
+plain() {
+    refused=$(printf '[[:cntrl:]]|\302[\200-\237]|\357\277[\276\277]')
+    ! printf '%s' "$1" | LC_ALL=C grep -Eqa -- "$refused"
+}
+
+# The parameter ssh-keys without what authorized_keys may hold besides keys: comments and empty lines.
+public_keys() {
+    printf '%s\n' "${OSP_SSH_KEYS-}" | sed -e '/^[[:blank:]]*#/d' -e '/^[[:blank:]]*$/d'
+}
+
+# Whether user-data begins with the headers of a mail, after mbox's "From " or not, and MIME-Version is one of them:
+# by that, in as many bytes, cloud-init knows MIME. Any "word: " would do for YAML too.
+is_mime() {
+    printf '%.4096s\n' "$1" | awk '
+        { sub(/\r$/, "") }
+        NR == 1 && /^From / { next }
+        /^[!-9;-~]+:/ { header = 1; if (tolower($0) ~ /^mime-version:/) found = 1; next }
+        header && /^[ \t]/ { next }
+        { exit }
+        END { exit !found }'
 }
 
 # Path of an image given by name.
@@ -64,6 +90,7 @@ check_parameters() {
             need curl curl
             matches "$image" 'https://[!-~]+' || die "parameter image holds characters that no URL has"
             [ -n "$sha256" ] || die "parameter sha256 is required when the image is a URL"
+            matches "$cache_gib" '0|[1-9][0-9]{0,5}' || die "cache_gib in image.conf must be a number"
             ;;
         *://*) die "parameter image must be a file's name or an https URL" ;;
         *)
@@ -85,10 +112,11 @@ check_parameters() {
         die "give either user-data or ssh-keys: keys are a part of user-data"
     case ${OSP_USER_DATA-} in
         "" | "#"* | Content-Type:* | MIME-Version:*) ;;
-        *) die "parameter user-data must begin with #cloud-config, #! or a MIME header" ;;
+        *) is_mime "$OSP_USER_DATA" || die "parameter user-data must begin with #cloud-config, #! or a MIME header" ;;
     esac
-    printf '%s\n' "${OSP_SSH_KEYS-}" | while IFS= read -r key; do
-        [ -z "$key" ] || matches "$key" '[[:print:]]*(ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA[0-9A-Za-z+/=]+[[:print:]]*' ||
+    public_keys | while IFS= read -r key; do
+        plain "$key" || die "parameter ssh-keys holds a line with control characters"
+        matches "$key" '.*(ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA[0-9A-Za-z+/=]+.*' ||
             die "parameter ssh-keys holds a line that is no public key"
     done
 }
@@ -117,9 +145,10 @@ seed_disk() {
     done
 }
 
-# A folder for this run, gone at its end.
+# A folder for this run, gone at its end, as is the file that $unfinished names then.
 work_folder() {
+    unfinished=""
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    trap 'rm -rf "$work" ${unfinished:+"$unfinished"}' EXIT
     trap 'exit 1' HUP INT TERM
 }

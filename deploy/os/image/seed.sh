@@ -25,10 +25,11 @@ user_data() {
         return
     fi
     echo "#cloud-config"
-    [ -n "${OSP_SSH_KEYS-}" ] || return 0
+    keys=$(public_keys)
+    [ -n "$keys" ] || return 0
     echo "ssh_authorized_keys:"
-    printf '%s\n' "$OSP_SSH_KEYS" | while IFS= read -r key; do
-        [ -z "$key" ] || printf '  - %s\n' "$(quoted "$key")"
+    printf '%s\n' "$keys" | while IFS= read -r key; do
+        printf '  - %s\n' "$(quoted "$key")"
     done
 }
 

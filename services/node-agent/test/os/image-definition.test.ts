@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { cp, mkdir, open, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, open, readdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestDisk, GuestNic, GuestSpec } from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
@@ -267,6 +267,7 @@ describe.runIf(missing.length === 0)("the image definition", () => {
     const sum = (await run(["/usr/bin/sha256sum", path.join(images, "debian")])).split(" ")[0] ?? "";
     await mkdir(path.join(os.base, "cache"));
     await writeFile(path.join(os.base, "cache", sum), contents);
+    await utimes(path.join(os.base, "cache", sum), 1_000_000, 1_000_000);
     await writeFile(path.join(definition, "variants.list"), "bookworm\n");
     await mkdir(path.join(definition, "variants"));
     await writeFile(
@@ -278,6 +279,7 @@ describe.runIf(missing.length === 0)("the image definition", () => {
     const request = createRequest("image+bookworm", { guest: guest({ disks: [guestDisk(disk)] }) });
     await os.definitions().create(request, signal);
     expect((await bytes(disk, 8192 * SECTOR, 31)).toString()).toBe("contents of the root filesystem");
+    expect(Date.now() - (await stat(path.join(os.base, "cache", sum))).mtimeMs).toBeLessThan(60_000);
     const unreachable = { ...request, parameters: { sha256: "0".repeat(64) } };
     await expect(os.definitions().create(unreachable, signal)).rejects.toThrow(/the image cannot be fetched/);
   });
@@ -312,6 +314,18 @@ BEGIN PRIVATE KEY`,
       },
       /no public key/,
     ],
+    ["a key with a control character", { image: "debian", "ssh-keys": `${KEY}\u001b[31m` }, /control characters/],
+    [
+      "a key with a control character of two bytes",
+      { image: "debian", "ssh-keys": `${KEY}\u0085x` },
+      /control characters/,
+    ],
+    ["a key with what YAML cannot hold", { image: "debian", "ssh-keys": `${KEY}\uffff` }, /control characters/],
+    [
+      "YAML with MIME-Version behind what is no header",
+      { image: "debian", "user-data": "packages: [x]\n\nMIME-Version: 1.0\n" },
+      /must begin with #cloud-config/,
+    ],
     ["name servers by name", { image: "debian", dns: "ns.example.com" }, /addresses separated by commas/],
     ["an unknown network", { image: "debian", network: "static" }, /auto, dhcp or none/],
     ["an unknown growth", { image: "debian", grow: "maybe" }, /yes or no/],
@@ -319,6 +333,176 @@ BEGIN PRIVATE KEY`,
     await writeFile(path.join(images, "debian"), "");
     await symlink("/etc/passwd", path.join(images, "link"));
     expect(await refusal(parameters as Record<string, string>)).toMatch(message);
+  });
+
+  test("keys may have comments in any language, and lines without a key between them", async () => {
+    await makeImage("debian");
+    const keys = [
+      ...["ssh-ed25519", "ecdsa-sha2-nistp256", "sk-ssh-ed25519@openssh.com"].map((type) => `${type} AAAAC3Nz `),
+      'from="192.0.2.0/24",command="echo \\"hé\\"" ssh-rsa AAAAB3Nz ',
+    ].map((key, index) => key + ["josé@müller", "ключ: # - [x]", "鍵 \\à 🔑", ""][index]);
+    const parameters = { image: "debian", "ssh-keys": `# my key, é\n${keys.join("\n\n  # \u0007 next\n \n")}\n` };
+    await os.definitions().validate(validateRequest("image", parameters), signal);
+    const disk = await makeDisk("disk", 32);
+    await install([guestDisk(disk)], parameters);
+    // Of double-quoted strings, these are the same in YAML and JSON.
+    const lines = (await seedAt(disk, 64, 1984)).files["user-data"]?.trimEnd().split("\n") ?? [];
+    expect(lines.slice(0, 2)).toEqual(["#cloud-config", "ssh_authorized_keys:"]);
+    expect(lines.slice(2).map((line) => JSON.parse(line.replace(/^ {2}- /, "")))).toEqual(keys);
+    await install([guestDisk(disk)], { image: "debian", "ssh-keys": "# none yet\n" });
+    expect((await seedAt(disk, 64, 1984)).files["user-data"]).toBe("#cloud-config\n");
+  });
+
+  test.each([
+    ["MIME-Version", "MIME-Version: 1.0\nContent-Type: text/cloud-config\n\nx: 1\n"],
+    ["Content-Type", 'Content-Type: multipart/mixed; boundary="=="\nMIME-Version: 1.0\n\n--==\n'],
+    [
+      "From, of mbox",
+      `From nobody Thu Jan  1 00:00:00 1970\nContent-Type: multipart/mixed;\n boundary="=="\nMIME-Version: 1.0\n\n`,
+    ],
+    ["another header, in lines that end as a mail's", "Subject: é\r\nmime-version: 1.0\r\n\r\nx"],
+    ["headers, and is long", `X-A: b\nMime-Version: 1.0\n\n${"é".repeat(50_000)}`],
+  ])("user-data may begin with %s", async (_what, userData) => {
+    await writeFile(path.join(images, "debian"), "");
+    await os.definitions().validate(validateRequest("image", { image: "debian", "user-data": userData }), signal);
+  });
+
+  describe("the cache of images by URL", () => {
+    const GIB = 1024 * MIB;
+    let cache: string;
+    let sum: string;
+    beforeEach(async () => {
+      cache = path.join(os.base, "cache");
+      await mkdir(cache);
+      await makeImage("debian");
+      sum = (await run(["/usr/bin/sha256sum", path.join(images, "debian")])).split(" ")[0] ?? "";
+    });
+
+    /** Puts a program of a name in front of the node's, for create. */
+    async function replaceTool(name: string, script: string): Promise<void> {
+      const tools = path.join(os.base, "tools");
+      await mkdir(tools, { recursive: true });
+      const create = await readFile(path.join(OURS, "create"), "utf8");
+      for (const [file, contents] of [
+        [path.join(tools, name), `#!/bin/sh\n${script}\n`],
+        [path.join(definition, "create"), create.replace("\n", `\nPATH=${tools}:$PATH\n`)],
+      ] as const) {
+        // Never over the file of a script that runs: a shell reads it as it goes.
+        await rm(file, { force: true });
+        await writeFile(file, contents, { mode: 0o755 });
+      }
+    }
+    /** A curl whose script finds in $part where to write. */
+    const replaceCurl = (script: string) =>
+      replaceTool("curl", `while [ "$1" != --output ]; do shift; done; part=$2\n${script}`);
+    const DOWNLOAD = () => `echo >>${os.base}/downloads; cp ${path.join(images, "debian")} "$part"`;
+    const downloads = async () => (await readFile(path.join(os.base, "downloads"), "utf8")).length;
+    async function fetchTo(diskName: string, sha256 = sum, stop = signal): Promise<void> {
+      const disks = [guestDisk(await makeDisk(diskName, 16))];
+      const parameters = { image: "https://images.invalid/debian.raw", sha256 };
+      await os
+        .definitions()
+        .create(createRequest("image", { guest: guest({ name: diskName, disks }), parameters }), stop);
+    }
+    const name = (digit: string) => digit.repeat(64);
+    /** Takes no space, though it has a size. */
+    async function putCached(file: string, gib: number, usedAt: number): Promise<void> {
+      await writeFile(path.join(cache, file), "");
+      await truncate(path.join(cache, file), gib * GIB);
+      await utimes(path.join(cache, file), usedAt, usedAt);
+    }
+    const limitTo = (gib: number | string) =>
+      writeFile(
+        path.join(definition, "image.conf"),
+        `image_folder=${images}\ncache_folder=${cache}\ncache_gib=${gib}\n`,
+      );
+
+    test.each([
+      ["fails", 'echo x >"$part"; exit 23', /the image cannot be fetched/],
+      ["fetches something else", 'echo x >"$part"', /the image's SHA-256 is/],
+    ])("a download that %s leaves nothing", async (_what, script, message) => {
+      await replaceCurl(script);
+      await expect(fetchTo("disk")).rejects.toThrow(message);
+      expect(await readdir(cache)).toEqual([]);
+    });
+
+    test("a download that is ended leaves nothing", async () => {
+      await replaceCurl(`echo x >"$part"; : >${os.base}/started; sleep 60`);
+      const stop = new AbortController();
+      const fetching = fetchTo("disk", sum, stop.signal);
+      fetching.catch(() => undefined);
+      await expect.poll(() => existsSync(path.join(os.base, "started")), { timeout: 10_000 }).toBe(true);
+      expect(await readdir(cache)).toContain(`${sum}.part`);
+      stop.abort();
+      await expect(fetching).rejects.toThrow();
+      await expect.poll(() => readdir(cache)).toEqual([]);
+    });
+
+    test("two creates of an image fetch it once, and it is all they leave", async () => {
+      await replaceCurl(`sleep 1; ${DOWNLOAD()}`);
+      await Promise.all([fetchTo("one"), fetchTo("two"), fetchTo("three")]);
+      await fetchTo("four");
+      expect(await downloads()).toBe(1);
+      expect(await readdir(cache)).toEqual([sum]);
+      for (const disk of ["one", "two", "three", "four"])
+        expect((await bytes(path.join(os.base, disk), 8192 * SECTOR, 31)).toString()).toMatch(/^contents of the root/);
+    });
+
+    test("who waits for a download that fails fetches anew", async () => {
+      await replaceCurl(
+        `if mkdir ${os.base}/failed 2>/dev/null; then echo x >"$part"; sleep 1; exit 23; fi; ${DOWNLOAD()}`,
+      );
+      const ends = await Promise.allSettled([fetchTo("one"), fetchTo("two"), fetchTo("three")]);
+      expect(ends.map(({ status }) => status).sort()).toEqual(["fulfilled", "fulfilled", "rejected"]);
+      expect(await downloads()).toBe(1);
+      expect(await readdir(cache)).toEqual([sum]);
+    });
+
+    test("before a download, the images used longest ago make place, and all that killed runs left", async () => {
+      await putCached(name("a"), 4, 1_000);
+      await putCached(name("b"), 4, 3_000);
+      await putCached(name("c"), 4, 2_000);
+      await putCached(`${name("d")}.part`, 90, 4_000);
+      await putCached(`.${name("a")}.lock`, 0, 4_000);
+      await putCached("README", 90, 500);
+      await replaceCurl(DOWNLOAD());
+      await fetchTo("disk");
+      expect((await readdir(cache)).sort()).toEqual(["README", name("b"), name("c"), sum].sort());
+      await limitTo(5);
+      await rm(path.join(cache, sum));
+      await fetchTo("disk");
+      expect((await readdir(cache)).sort()).toEqual(["README", name("b"), sum].sort());
+    });
+
+    test("an image that another create reads, or fetches, stays", async () => {
+      await limitTo(0);
+      await replaceCurl(DOWNLOAD());
+      await fetchTo("disk");
+      await replaceTool(
+        "qemu-img",
+        `[ "$1" != convert ] || [ -e ${os.base}/go ] || { : >${os.base}/reads; until [ -e ${os.base}/go ]; do sleep 0.1; done; }
+exec /usr/bin/qemu-img "$@"`,
+      );
+      const reading = fetchTo("reading");
+      await expect.poll(() => existsSync(path.join(os.base, "reads")), { timeout: 10_000 }).toBe(true);
+      await replaceCurl(`: >${os.base}/fetches; until [ -e ${os.base}/go ]; do sleep 0.1; done; exit 23`);
+      const fetching = fetchTo("fetching", name("e"));
+      fetching.catch(() => undefined);
+      await expect.poll(() => existsSync(path.join(os.base, "fetches")), { timeout: 10_000 }).toBe(true);
+      await replaceCurl("exit 23");
+      await putCached(name("a"), 1, 1_000);
+      await expect(fetchTo("third", name("f"))).rejects.toThrow(/cannot be fetched/);
+      expect((await readdir(cache)).sort()).toEqual([sum, `${name("e")}.part`].sort());
+      await writeFile(path.join(os.base, "go"), "");
+      await reading;
+      await expect(fetching).rejects.toThrow(/cannot be fetched/);
+      expect(await readdir(cache)).toEqual([sum]);
+    });
+
+    test("a size that is no number is told", async () => {
+      await limitTo("10G");
+      expect(await refusal({ image: "https://x/y", sha256: sum })).toMatch(/cache_gib in image.conf must be a number/);
+    });
   });
 
   test.each([
