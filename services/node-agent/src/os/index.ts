@@ -1,2 +1,3 @@
+export * from "./line-log.ts";
+export { CUT, masked } from "./masked.ts";
 export * from "./os-definitions.ts";
-export { masked } from "./run-script.ts";

@@ -9,7 +9,6 @@ import { OpExecError, OpPrereqError } from "@gannet/errors";
 import type { HypervisorName } from "@gannet/objects";
 import type { OsDefinition } from "./definition.ts";
 import type { Environment } from "./environment.ts";
-import { masked } from "./run-script.ts";
 import { lastLinesOf } from "./script-log.ts";
 import { TAR_END, tarEntry } from "./tar.ts";
 
@@ -76,11 +75,9 @@ export async function checkInstallation(
         "does the cluster's install_image keep to what Gannet asks of one?",
     );
   if (code === "0") return;
-  const printed = lastLinesOf(found.toString("utf8", line.length, line.length + Number(length)));
+  const printed = lastLinesOf(found.toString("utf8", line.length, line.length + Number(length)), secrets);
   const end = printed === "" ? "It printed nothing." : `Its last lines:\n${printed}`;
-  throw new OpExecError(
-    masked(`The create_untrusted script of OS ${os} failed with exit code ${code}. ${end}`, secrets),
-  );
+  throw new OpExecError(`The create_untrusted script of OS ${os} failed with exit code ${code}. ${end}`);
 }
 
 /** To be read by a shell's `.`; names are letters, digits and underscores. */

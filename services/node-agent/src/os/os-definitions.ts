@@ -87,6 +87,8 @@ export interface ScriptCommand {
   readonly env: Environment;
   /** Values that must not appear in what is told of it: the script may print its parameters. */
   readonly secrets: readonly string[];
+  /** An empty log of this one run, for what the script says (`LineLog`). */
+  readonly logFile: string;
 }
 
 export interface OsDefinitions {
@@ -122,7 +124,8 @@ export interface OsDefinitions {
     disk: { readonly path: string },
   ): Promise<void>;
   /**
-   * The import script, which writes what it reads to the disk, or the export script, which prints the disk.
+   * The import script, which writes what it reads to the disk, or the export script, which prints the disk;
+   * and a log for it, as a create has.
    * @throws OpPrereqError when it cannot be run for this instance
    */
   transferCommand(script: "import" | "export", request: OsCreateRequest, disk: ScriptDisk): Promise<ScriptCommand>;
@@ -276,14 +279,18 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
   ): Promise<ScriptCommand> {
     const { definition, environment, secrets } = await prepare(request);
     const direction = script === "import" ? "IMPORT" : "EXPORT";
+    const { guest, os } = request;
+    const logFile = await logs.create(script, os, guest.name, `disk${index}`);
+    logger.info({ instance: guest.name, os, script, logFile }, "running a script of an OS definition");
     return {
       argv: [path.join(definition.path, script)],
       cwd: definition.path,
       env: {
         ...environment,
-        ...transferEnvironment(direction, device, { hypervisor: request.guest.hypervisor, index }),
+        ...transferEnvironment(direction, device, { hypervisor: guest.hypervisor, index }),
       },
       secrets,
+      logFile,
     };
   }
 

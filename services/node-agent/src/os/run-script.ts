@@ -4,6 +4,7 @@ import { CommandError, OpExecError } from "@gannet/errors";
 import type { CommandResult, CommandRunner } from "@gannet/exec";
 import type { OsDefinition } from "./definition.ts";
 import type { Environment } from "./environment.ts";
+import { masked } from "./masked.ts";
 import { lastLines, lastLinesOf } from "./script-log.ts";
 
 export interface ScriptRun {
@@ -21,9 +22,6 @@ export interface ScriptRun {
 
 /** Of output that goes to no log. */
 const OUTPUT_LIMIT_BYTES = 64 * 1024;
-
-/** Shorter values are left in errors: nobody's secret, and masking every `1` would make them unreadable. */
-const SHORTEST_SECRET = 4;
 
 const ALL_EXIT_CODES: readonly number[] = Array.from({ length: 256 }, (_, code) => code);
 
@@ -49,22 +47,15 @@ export async function runScript(runner: CommandRunner, run: ScriptRun): Promise<
     if (result.exitCode !== 0) throw await failure(run, `failed with exit code ${result.exitCode}`, result);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    throw await failure(run, `did not run to its end: ${error.message}`);
+    throw await failure(run, `did not run to its end: ${masked(error.message, run.secrets)}`);
   }
 }
 
 async function failure(run: ScriptRun, how: string, result?: CommandResult): Promise<OpExecError> {
-  const printed = run.logFile === undefined ? lastLinesOf(result?.stdout ?? "") : await lastLines(run.logFile);
-  const log = run.logFile === undefined ? "" : ` (log: ${run.logFile})`;
+  const { logFile, secrets } = run;
+  const printed =
+    logFile === undefined ? lastLinesOf(result?.stdout ?? "", secrets) : await lastLines(logFile, secrets);
+  const log = logFile === undefined ? "" : ` (log: ${logFile})`;
   const end = printed === "" ? "It printed nothing." : `Its last lines:\n${printed}`;
-  return new OpExecError(
-    masked(`The ${run.script} script of OS ${run.definition.name} ${how}${log}. ${end}`, run.secrets),
-  );
-}
-
-/** A text that scripts may have printed their parameters into. */
-export function masked(text: string, secrets: readonly string[]): string {
-  return secrets
-    .filter((secret) => secret.length >= SHORTEST_SECRET)
-    .reduce((result, secret) => result.replaceAll(secret, "***"), text);
+  return new OpExecError(`The ${run.script} script of OS ${run.definition.name} ${how}${log}. ${end}`);
 }

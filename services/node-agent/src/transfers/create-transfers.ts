@@ -11,7 +11,7 @@ import type { CommandRunner, PipelineRunner } from "@gannet/exec";
 import { IDENTITY_FILES } from "@gannet/pki";
 import type { Logger } from "@gannet/telemetry";
 import { openRawView, type RawView } from "../block-devices/raw-view.ts";
-import type { OsDefinitions } from "../os/index.ts";
+import { LineLog, type OsDefinitions } from "../os/index.ts";
 import { compressionArgv } from "./compression.ts";
 import { Exports } from "./exports.ts";
 import { TransferKeys } from "./keys.ts";
@@ -60,6 +60,8 @@ interface OpenedEnd {
   readonly planned: PlannedEnd;
   readonly files: readonly FileHandle[];
   readonly secrets: readonly string[];
+  /** Of its script. */
+  readonly log?: LineLog;
   readonly expectedMib: () => Promise<number | null>;
   /** Of the disk that it is, or that its script works on. */
   readonly view?: RawView;
@@ -176,13 +178,14 @@ class NodeTransfers implements Transfers {
     let opened: OpenedEnd | undefined;
     const cleanUp = async () => {
       for (const file of opened?.files ?? []) await file.close();
+      await opened?.log?.close();
       await opened?.view?.[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     };
     try {
       const socat = socatArgv(place, { ipv6: options.ipv6, identity: await this.#identity(request, folder) });
       opened = await this.#open(mode, end, folder, signal);
-      const { planned, secrets, expectedMib, view } = opened;
+      const { planned, secrets, log, expectedMib, view } = opened;
       signal.throwIfAborted();
       if (this.#closed) throw new OpExecError("The agent is being stopped");
       const { runner, logger } = this.#options;
@@ -197,6 +200,7 @@ class NodeTransfers implements Transfers {
           logger,
           cleanUp,
         },
+        ...(log === undefined ? {} : { log }),
         ...(mode === "import" && view !== undefined ? { complete: (running) => view.keep(running) } : {}),
         stages: (running) => {
           const plan = {
@@ -268,15 +272,23 @@ class NodeTransfers implements Transfers {
       case "script": {
         const { disk: device, index } = end;
         const command = await this.#options.os.transferCommand(mode, end.request, { device, index });
-        const { secrets } = command;
+        const { secrets, logFile } = command;
+        const openLog = () => new LineLog(logFile, this.#options.logger);
         if (mode === "import")
-          return { planned: { kind: "script", command }, files: [], secrets, expectedMib: async () => null };
+          return {
+            planned: { kind: "script", command },
+            files: [],
+            secrets,
+            log: openLog(),
+            expectedMib: async () => null,
+          };
         const sizeFile = path.join(folder, "size");
         const file = await open(sizeFile, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
         return {
           planned: { kind: "script", command, sizeDescriptor: file.fd },
           files: [file],
           secrets,
+          log: openLog(),
           expectedMib: () => readSizeMib(sizeFile),
         };
       }

@@ -1,10 +1,10 @@
 /** One transfer that runs: its programs, watched until they have ended. */
 import { EventEmitter } from "node:events";
 import { readFile } from "node:fs/promises";
-import { GannetError } from "@gannet/errors";
+import { CommandError, GannetError } from "@gannet/errors";
 import type { PipelineRunner, PipelineStage } from "@gannet/exec";
 import type { Logger } from "@gannet/telemetry";
-import { masked } from "../os/index.ts";
+import { CUT, type LineLog, masked } from "../os/index.ts";
 import { isDdRecordCount, parseDdBytes } from "./dd.ts";
 import { ProgressMeter } from "./progress.ts";
 import { parseSocatLine } from "./socat.ts";
@@ -22,6 +22,8 @@ export interface TransferParts {
   readonly expectedMib: () => Promise<number | null>;
   /** Values that must not appear in what is told. */
   readonly secrets: readonly string[];
+  /** For what its script says, if it has one; closed by `cleanUp`. */
+  readonly log?: LineLog;
   readonly runner: PipelineRunner;
   readonly logger: Logger;
   /** What its success takes besides that of its programs. */
@@ -35,6 +37,8 @@ const LONGEST_MS = 7 * 24 * 60 * 60 * 1000;
 /** Between questions to dd how far it is. */
 const LOOK_MS = 1_000;
 const RECENT_LINES = 20;
+/** A line so long may have lost its beginning (libs/exec). */
+const LONG_LINE_CHARS = 4096;
 /** As signals are counted in a process's masks (proc_pid_status(5)): bit n-1. */
 const SIGUSR1_BIT = 1n << 9n;
 
@@ -93,6 +97,7 @@ export class Transfer {
   }
 
   noteLine(program: Program, line: string): void {
+    if (program === "script") this.#parts.log?.write(line);
     const changed = program === "socat" ? this.#noteSocat(line) : this.#noteOther(program, line);
     if (changed) this.changes.emit("change");
   }
@@ -117,7 +122,7 @@ export class Transfer {
     } catch (error) {
       if (!(error instanceof GannetError) && !this.#abort.signal.aborted)
         logger.error({ transfer: name, err: error }, "a transfer failed by a defect");
-      this.#problem ||= this.#masked(error instanceof Error ? error.message : String(error));
+      this.#problem ||= this.#told(error);
     } finally {
       clearInterval(looks);
       clearTimeout(connecting);
@@ -167,9 +172,16 @@ export class Transfer {
   #noteRecent(program: Program, text: string): boolean {
     // Programs that are ended here say so.
     if (this.#abort.signal.aborted) return false;
-    this.#recentOutput.push(this.#masked(`${program}: ${text}`));
+    const cut = text.length >= LONG_LINE_CHARS ? CUT : "";
+    this.#recentOutput.push(this.#masked(`${program}: ${cut}${text}`));
     if (this.#recentOutput.length > RECENT_LINES) this.#recentOutput.shift();
     return true;
+  }
+
+  #told(error: unknown): string {
+    const { log } = this.#parts;
+    const message = this.#masked(error instanceof Error ? error.message : String(error));
+    return log === undefined || !(error instanceof CommandError) ? message : `${message} (log: ${log.path})`;
   }
 
   #masked(text: string): string {

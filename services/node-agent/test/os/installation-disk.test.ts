@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestDisk } from "@gannet/driver-contract";
-import { OpPrereqError } from "@gannet/errors";
+import { OpExecError, OpPrereqError } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { BUSYBOX } from "@gannet/testing";
@@ -103,6 +103,17 @@ test.each([
   await writeFile(disk.path, result);
   if (problem === undefined) await finish();
   else await expect(finish()).rejects.toThrow(problem);
+});
+
+test.each([
+  ["cut by the machine", "secret'\nof two lines, $HOME `id`\nno luck", "***\nno luck"],
+  ["of more lines than are shown", `${SECRET}${"\n.".repeat(19)}`, `***${"\n.".repeat(19)}`],
+  ["line by line", "+ of two lines, $HOME `id`\n", "+ ***"],
+])("a parameter %s stays out of the error", async (_how, printed, told) => {
+  await writeFile(disk.path, `gannet-result 1 ${printed.length}\n${printed}`);
+  await expect(finish()).rejects.toThrow(
+    new OpExecError(`The create_untrusted script of OS inside failed with exit code 1. Its last lines:\n${told}`),
+  );
 });
 
 test("a definition that does not fit onto the disk is refused, and so is one that links to itself", async () => {

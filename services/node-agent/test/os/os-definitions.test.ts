@@ -314,6 +314,15 @@ describe("create", () => {
     );
   });
 
+  test("without a place for its log the script is not run, and the error says why", async () => {
+    const ran = path.join(os.first, "ran");
+    await os.define("debian", { create: script(`touch ${ran}`) });
+    await rm(os.logFolder, { recursive: true, force: true });
+    await writeFile(os.logFolder, "");
+    expect(await failure("debian")).toMatch(/^No log can be made for the add of web1\.example\.com by OS debian: E/);
+    expect(existsSync(ran)).toBe(false);
+  });
+
   test("a script that fails is reported with its code and last lines, without the parameters it printed", async () => {
     await os.define("debian", {
       "parameters.list": "token x\n",
@@ -327,6 +336,27 @@ describe("create", () => {
       `The create script of OS debian failed with exit code 7 (log: ${await onlyLog()}). Its last lines:`,
     );
     expect(lines).toEqual([...Array.from({ length: 19 }, (_, index) => `line ${index + 32}`), "token ***"]);
+  });
+
+  const KEY = Array.from({ length: 30 }, (_, index) => `key line ${index}\n`).join("");
+  test.each([
+    ["of which one begins another", { token: "root", other: "rootS3cret-tail" }, 'echo "$OSP_OTHER"', "***"],
+    ["that overlap", { token: "abcdef", other: "defghi" }, "echo abcdefghi", "***"],
+    ["of more lines than are shown", { token: KEY }, 'printf %s "$OSP_TOKEN"; echo end', "***end"],
+    ["whose own end is trimmed", { token: "hunter2\n" }, 'printf %s "$OSP_TOKEN"', "***"],
+    ["of which one line is printed", { token: KEY }, 'echo "$OSP_TOKEN" | sed -n 7p; echo end', "***\nend"],
+    ["longer than what is read of the log", { token: "s3cret".repeat(4000) }, 'echo "$OSP_TOKEN end"', "*** end"],
+    ["cut within a character", { token: "ü".repeat(9000) }, 'echo "$OSP_TOKEN end."', "*** end."],
+  ])("parameters %s stay out of the error", async (_how, parameters, body, told) => {
+    const definition = { "parameters.list": "token x\nother y\n", verify: script(`${body}; exit 7`) };
+    await os.define("debian", { ...definition, create: script(`${body}; exit 7`) });
+    const lastLines = (message: string) => message.slice(message.indexOf("Its last lines:\n") + 16);
+    expect(lastLines(await failure("debian", { parameters }))).toBe(told);
+    const refused: unknown = await os
+      .definitions()
+      .validate(validateRequest("debian", parameters), signal)
+      .catch((error: unknown) => error);
+    expect(lastLines((refused as OpPrereqError).message)).toBe(told);
   });
 
   test("a script that dies of a signal, or cannot be started, is reported", async () => {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { OpExecError, OpPrereqError } from "@gannet/errors";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -12,6 +12,7 @@ import {
   outcome,
   request,
   sameContents,
+  type TestNode,
   type TransferFixture,
   transferFixture,
 } from "./transfer-fixture.ts";
@@ -21,7 +22,7 @@ const { signal } = new AbortController();
 let nodes: TransferFixture;
 const scripts = {
   export:
-    '#!/bin/sh\n[ "$OSP_TOKEN" = hunter2 ] || exit 9\nstat -c %s "$EXPORT_DEVICE" > /dev/fd/"$EXP_SIZE_FD"\necho "index $EXPORT_INDEX of $INSTANCE_NAME, $OSP_TOKEN" >&2\ncat "$EXPORT_DEVICE"\n',
+    '#!/bin/sh\n[ "$OSP_TOKEN" = hunter2 ] || { echo "no, $OSP_TOKEN" >&2; exit 9; }\nstat -c %s "$EXPORT_DEVICE" > /dev/fd/"$EXP_SIZE_FD"\necho "index $EXPORT_INDEX of $INSTANCE_NAME, $OSP_TOKEN" >&2\n[ "$DEBUG_LEVEL" != 9 ] || yes "$(printf %01000d 0)" | head -c 18000000 >&2\ncat "$EXPORT_DEVICE"\n',
   import:
     '#!/bin/sh\n[ "$PWD" = "$(dirname "$0")" ] || exit 8\necho "index $IMPORT_INDEX" >&2\nexec cat > "$IMPORT_DISK_PATH"\n',
 };
@@ -45,6 +46,16 @@ const scriptEnd = (file: string, token = "hunter2"): TransferEnd => ({
   ...{ kind: "script", index: 3, disk: { path: file, kind: "file", format: "raw" } },
   request: createRequest("scripted", { guest: { ...GUEST, name: INSTANCE }, parameters: { token } }),
 });
+const logFolder = (node: TestNode) => path.join(node.stateDir, "os-logs");
+/** The only log of that kind; none is left afterwards. */
+const takeLog = async (node: TestNode, kind: "import" | "export") => {
+  const [name = "", ...others] = (await readdir(logFolder(node))).filter((each) => each.startsWith(kind));
+  expect(others).toEqual([]);
+  const file = path.join(logFolder(node), name);
+  const log = { file, name, text: await readFile(file, "utf8"), mode: (await stat(file)).mode & 0o777 };
+  await rm(file);
+  return log;
+};
 const exportFile = (file = "disk-uuid"): TransferEnd => ({ kind: "file", instanceName: INSTANCE, file });
 const DESCRIPTION = `[export]\nversion = 0\n\n[instance]\nname = ${INSTANCE}\n`;
 
@@ -56,6 +67,10 @@ test("export script to a file of an export, and from there to an import script",
   expect(sent).toMatchObject({ problem: "", transferredMib: 4 });
   expect(sent.recentOutput).toEqual([`script: index 3 of ${INSTANCE}, ***`]);
   expect((await outcome(target, out.importName)).problem).toBe("");
+  expect(await takeLog(source, "export")).toMatchObject({
+    name: expect.stringMatching(/^export-scripted-web1\.example\.com-disk3-\d{4}-\d\d-\d\dT[\d_.]+\.log$/),
+    ...{ text: `index 3 of ${INSTANCE}, hunter2\n`, mode: 0o600 },
+  });
   const unfinished = path.join(target.exportDir, `${INSTANCE}.new`);
   expect((await stat(path.join(unfinished, "disk-uuid"))).mode & 0o777).toBe(0o600);
   expect(await target.transfers.listExports()).toEqual([]);
@@ -71,6 +86,7 @@ test("export script to a file of an export, and from there to an import script",
   expect(await outcome(target, back.exportName)).toMatchObject({ problem: "", percent: 100 });
   expect((await outcome(source, back.importName)).problem).toBe("");
   expect(await sameContents(from, to)).toBe(true);
+  expect((await takeLog(source, "import")).text).toBe("index 3\n");
 
   await expect(target.transfers.finalizeExport(INSTANCE, "another")).rejects.toThrow(OpExecError);
   await target.transfers.removeExport(INSTANCE, "all");
@@ -95,16 +111,42 @@ test("an older export is replaced at once by the newer one, what is unfinished c
   expect(await readdir(target.exportDir)).toEqual([]);
 });
 
-test("a script that fails is the transfer's problem, without the parameters it printed", async () => {
-  const [from, to] = [await nodes.disk("from", 1), await nodes.disk("to", 1, "empty")];
+test.each([
+  ["of one line", "wrong-token", ["script: no, ***"]],
+  ["of several lines", "wrong-token\n  second line\nx", ["script: no, ***", "script:   ***", "script: x"]],
+  ["longer than what is told", "wrong-token".repeat(9000), ["script: …***"]],
+])(
+  "a script that fails is the transfer's problem, without the parameter %s it printed",
+  async (_how, token, recent) => {
+    const [from, to] = [await nodes.disk("from", 1), await nodes.disk("to", 1, "empty")];
+    const names = await connect(nodes.source, nodes.target, {
+      source: scriptEnd(from, token),
+      target: diskEnd(to, 1),
+    });
+    const { problem, recentOutput } = await outcome(nodes.source, names.exportName);
+    expect(problem).toMatch(/scripted\/export failed with exit code 9/);
+    expect(problem).not.toMatch(/token|second line/);
+    expect(recentOutput.filter((line) => line.startsWith("script: "))).toEqual(recent);
+    await outcome(nodes.target, names.importName);
+    const { file, text } = await takeLog(nodes.source, "export");
+    expect(problem).toContain(`(log: ${file})`);
+    expect(text).toContain(token.slice(-100));
+  },
+);
+
+test("a script that says too much does not let its log grow without bound", async () => {
+  const from = await nodes.disk("from", 1);
+  const to = await nodes.disk("to", 1, "empty");
+  const end = scriptEnd(from);
   const names = await connect(nodes.source, nodes.target, {
-    source: scriptEnd(from, "wrong-token"),
+    source: end.kind === "script" ? { ...end, request: { ...end.request, debugLevel: 9 } } : end,
     target: diskEnd(to, 1),
   });
-  const { problem } = await outcome(nodes.source, names.exportName);
-  expect(problem).toMatch(/scripted\/export failed with exit code 9/);
-  expect(problem).not.toContain("wrong-token");
-  await outcome(nodes.target, names.importName);
+  expect((await outcome(nodes.source, names.exportName)).problem).toBe("");
+  expect((await outcome(nodes.target, names.importName)).problem).toBe("");
+  const { text } = await takeLog(nodes.source, "export");
+  expect(text.length).toBeLessThan(16 * 1024 * 1024 + 100);
+  expect(text).toMatch(/\n\[output beyond 16777216 bytes is not kept\]\n$/);
 });
 
 test.each([
