@@ -14,6 +14,11 @@ import { LAB_NETWORK, type LabNode, REPOSITORY } from "./plan.ts";
 
 const QEMU = "/usr/bin/qemu-system-x86_64";
 const QEMU_IMG = "/usr/bin/qemu-img";
+/** Commands take some of the sample's time, on a busy host more of it. */
+const CLOCK_SAMPLE_MS = 1_000;
+const SLOWEST_CLOCK = 0.6;
+const FASTEST_CLOCK = 1.7;
+const MOST_BOOTS = 4;
 const BOOT_TIMEOUT_MS = 180_000;
 /** However busy it is. */
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -70,8 +75,35 @@ export class NodeMachine {
     }
   }
 
-  /** Switch it on, and wait until it takes commands. @throws Error with the end of its console */
+  /**
+   * Switch it on, and wait until it takes commands. One whose clock is wrong is booted again: a kernel finds its
+   * processor's frequency in 10 ms, and is several times off when the host let it wait meanwhile. Then a second of the
+   * host is ten of the node's, or a tenth: DRBD gives its peer up, or the node seems to stand still.
+   * @throws Error with the end of its console
+   */
   async powerOn(): Promise<void> {
+    for (let boots = 1; ; boots += 1) {
+      await this.#boot();
+      const rate = await this.#clockRate();
+      if (rate > SLOWEST_CLOCK && rate < FASTEST_CLOCK) return;
+      await this.powerOff();
+      const problem = `${this.node.name}: its clock runs ${rate.toFixed(2)} times as fast as the host's`;
+      if (boots === MOST_BOOTS) throw new Error(`${problem}, also in boot ${boots}`);
+      process.stdout.write(`${problem}; booting it again\n`);
+    }
+  }
+
+  /** Seconds of its clock in one of the host's. */
+  async #clockRate(): Promise<number> {
+    const uptime = async () => ({ node: Number((await this.run("cut -d' ' -f1 /proc/uptime")).trim()), host: now() });
+    const now = () => performance.now() / 1000;
+    const first = await uptime();
+    await delay(CLOCK_SAMPLE_MS);
+    const second = await uptime();
+    return (second.node - first.node) / (second.host - first.host);
+  }
+
+  async #boot(): Promise<void> {
     // That of the run before its power was cut.
     await rm(this.#socket, { force: true });
     const child = spawn(QEMU, this.#arguments(), { stdio: ["ignore", "ignore", "pipe"] });
