@@ -139,7 +139,7 @@ export function createExtDriver(options: ExtDriverOptions): BlockDeviceDriver & 
     const size = { VOL_SIZE: String(device.sizeMib) };
     await run(disk, "verify", size, signal);
     await using undo = new AsyncDisposableStack();
-    undo.defer(() => quietly(disk, () => run(disk, "remove", {}, new AbortController().signal)));
+    undo.defer(() => quietly(disk, () => removeVolume(disk, new AbortController().signal)));
     const created = await execute(disk, "create", size, signal);
     // Whatever made the provider refuse, a volume that is none of this disk's must not be removed.
     if (created.exitCode !== 0) undo.move();
@@ -151,8 +151,9 @@ export function createExtDriver(options: ExtDriverOptions): BlockDeviceDriver & 
     undo.move();
   }
 
+  /** Providers make volumes of whole units of theirs, so that one may be larger than its disk. */
   function acceptRepeat(device: BlockDeviceSpec, { sizeMib }: Present): void {
-    if (sizeMib !== device.sizeMib)
+    if (sizeMib < device.sizeMib)
       throw new BlockDeviceError(
         `${describeDevice(device)} exists already with ${sizeMib} MiB instead of ${device.sizeMib}`,
       );
@@ -168,21 +169,31 @@ export function createExtDriver(options: ExtDriverOptions): BlockDeviceDriver & 
   }
 
   async function shutdown(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
-    const disk = await diskOf(device);
+    await letGo(await diskOf(device), signal);
+  }
+
+  async function letGo(disk: ExtDisk, signal: AbortSignal): Promise<void> {
     await runOptional(disk, "close", {}, signal);
     await run(disk, "detach", {}, signal);
+  }
+
+  /** What is gone is removed already. Providers do not remove what is attached, as any look at it leaves it. */
+  async function removeVolume(disk: ExtDisk, signal: AbortSignal): Promise<void> {
+    if ((await attach(disk, signal)) === undefined) return;
+    await letGo(disk, signal);
+    await run(disk, "remove", {}, signal);
   }
 
   async function grow(device: BlockDeviceSpec, newSizeMib: number, signal: AbortSignal): Promise<void> {
     possibleBytes(device, newSizeMib);
     const disk = await diskOf(device);
     const { sizeMib } = await attached(disk, signal);
-    if (sizeMib > newSizeMib)
+    if (sizeMib > newSizeMib && newSizeMib <= device.sizeMib)
       throw new BlockDeviceError(
         `${describeDevice(device)} has ${sizeMib} MiB already and is never made smaller (${newSizeMib} MiB were asked for)`,
       );
-    if (sizeMib === newSizeMib) return;
-    await run(disk, "grow", { VOL_SIZE: String(sizeMib), VOL_NEW_SIZE: String(newSizeMib) }, signal);
+    if (sizeMib >= newSizeMib) return;
+    await run(disk, "grow", { VOL_SIZE: String(device.sizeMib), VOL_NEW_SIZE: String(newSizeMib) }, signal);
     const grown = await attached({ ...disk, device: { ...device, sizeMib: newSizeMib } }, signal);
     if (grown.sizeMib < newSizeMib)
       throw new BlockDeviceError(
@@ -221,7 +232,7 @@ export function createExtDriver(options: ExtDriverOptions): BlockDeviceDriver & 
     shutdown,
     grow,
     snapshot,
-    remove: async (device, signal) => run(await diskOf(device), "remove", {}, signal),
+    remove: async (device, signal) => removeVolume(await diskOf(device), signal),
     status: async (device, signal) => {
       const present = await attach(await diskOf(device), signal);
       return { exists: present !== undefined, sizeMib: present?.sizeMib ?? 0 };

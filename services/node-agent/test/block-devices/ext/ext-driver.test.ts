@@ -146,7 +146,28 @@ describe("the ext driver", () => {
       ["snapshot", ...always, "VOL_SNAPSHOT_NAME=one.snap", "VOL_SNAPSHOT_SIZE=2", uuid],
     ]);
     await driver.remove(device, signal);
-    expect(await subject.takeCalls()).toEqual([["remove", ...always, uuid]]);
+    expect(await subject.takeCalls()).toEqual(
+      ["attach", "close", "detach", "remove"].map((script) => [script, ...always, uuid]),
+    );
+    // What is gone is not asked to be removed.
+    await driver.remove(device, signal);
+    expect(await scriptsOf()).toEqual(["attach"]);
+  });
+
+  test("a volume that the provider made larger is the disk's, and grows only beyond what it has", async () => {
+    await subject.fault("create", 'echo "$VOL_UUID" >"$volume.uuid"; truncate -s 8M "$volume"; exit 0');
+    await subject.driver.create(device, signal);
+    await subject.driver.create(device, signal);
+    await subject.takeCalls();
+    await subject.driver.grow(device, 6, signal);
+    expect(await scriptsOf()).toEqual(["attach"]);
+    await subject.driver.grow({ ...device, sizeMib: 6 }, 12, signal);
+    const grow = (await subject.takeCalls()).find(([script]) => script === "grow");
+    expect(grow).toEqual(expect.arrayContaining(["VOL_SIZE=6", "VOL_NEW_SIZE=12"]));
+    expect(await subject.driver.status(device, signal)).toEqual({ exists: true, sizeMib: 12 });
+    await expect(subject.driver.create({ ...device, sizeMib: 16 }, signal)).rejects.toThrow(
+      "exists already with 12 MiB",
+    );
   });
 
   test("hands on how a hypervisor reaches the volume", async () => {

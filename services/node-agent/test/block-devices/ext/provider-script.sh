@@ -22,16 +22,18 @@ create)
   ;;
 attach)
   is_ours || refuse "no volume $VOL_NAME"
+  touch "$volume.attached"
   echo "$volume"
   [ -n "${EXTP_URI:-}" ] && echo "kvm:$EXTP_URI"
   ;;
 grow) is_ours && truncate -s "${VOL_NEW_SIZE}M" "$volume" ;;
 remove)
-  [ -e "$volume" ] || exit 0
   is_ours || refuse "volume $VOL_NAME is not yours"
+  [ ! -e "$volume.attached" ] || refuse "volume $VOL_NAME is attached"
   rm "$volume" "$volume.uuid"
   ;;
 snapshot) is_ours && cp "$volume" "$volumes/$VOL_SNAPSHOT_NAME" ;;
-verify | setinfo | detach | open | close) ;;
+detach) rm -f "$volume.attached" ;;
+verify | setinfo | open | close) ;;
 esac
 exit 0
