@@ -27,7 +27,7 @@ import type { StorageTools } from "../storage-tools.ts";
 import type { ConnectOptions } from "./dialect.ts";
 import { type DrbdAddress, type DrbdDisk, describe, drbdDisk, formatAddress, isPossibleSize } from "./drbd-disk.ts";
 import { DrbdKernel } from "./drbd-kernel.ts";
-import { afterwards, makeVolumes, ofBoth, removeVolumes, type VolumeDriver } from "./drbd-volumes.ts";
+import { afterwards, makeVolumes, markMetadata, ofBoth, removeVolumes, type VolumeDriver } from "./drbd-volumes.ts";
 import { JUST_CREATED } from "./generations.ts";
 import type { KernelDevice } from "./kernel-state.ts";
 import { KnownEnds } from "./known-ends.ts";
@@ -223,6 +223,8 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     await kernel.run(disk, detach(disk), "detached from its volumes", signal);
     const isDetached = (device?: KernelDevice) => device === undefined || device.disk === "Diskless";
     await kernel.until(disk, "detached from its volumes", isDetached, signal);
+    // They may be put back, and must then be known for this disk's own, by whomever they were made.
+    await volumes.quietly(() => markMetadata(kernel, disk, signal));
   }
 
   async function pauseSync(disk: DrbdDisk, paused: boolean, signal: AbortSignal): Promise<void> {

@@ -89,6 +89,13 @@ async function makeMetadata(kernel: DrbdKernel, disk: DrbdDisk, signal: AbortSig
     );
 }
 
+/** Metadata that were made by Ganeti, say, and have been in use, bear the mark from then on. */
+export async function markMetadata(kernel: DrbdKernel, disk: DrbdDisk, signal: AbortSignal): Promise<void> {
+  if (await bearsMark(disk)) return;
+  const { writeMark } = await kernel.dialect();
+  await kernel.run(disk, writeMark(disk), "marked as this disk's", signal);
+}
+
 /** Read here and not by drbdmeta, which takes ten times as long and stands in the way of every creation. */
 async function bearsMark(disk: DrbdDisk): Promise<boolean> {
   const { buffer } = await onMetadata(disk, "read", (volume) =>

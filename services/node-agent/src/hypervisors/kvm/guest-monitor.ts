@@ -15,7 +15,8 @@ const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
   shutdown: "shutdown",
   "guest-panicked": "crashed",
   "internal-error": "crashed",
-  "io-error": "crashed",
+  // Its disk is full, say: it goes on where it stood when there is room again. A crashed one is ended and started anew.
+  "io-error": "paused",
 };
 
 const BYTES_PER_MIB = 1024 * 1024;

@@ -4,12 +4,15 @@ import path from "node:path";
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readMetadata, writeMetadata } from "../../../../../test/simulated-tools/drbd/metadata.ts";
+import type { Metadata } from "../../../../../test/simulated-tools/drbd/world.ts";
 import { clearFault, setFault, type ToolFault } from "../../../../../test/simulated-tools/faults.ts";
 import {
   type DrbdPair,
   drbdPair,
   eventually,
   inventory,
+  makeMirror,
   never,
   type PairNode,
   read,
@@ -46,6 +49,20 @@ test("a mirror's life: made, synchronised, written, moved with two primaries, re
   await first.driver.standBy(disk, signal);
   await Promise.all([first.driver.remove(disk, signal), second.driver.remove(other, signal)]);
   expect([await inventory(first), await inventory(second)]).toEqual(before);
+});
+
+test("metadata without this disk's mark, as Ganeti makes them, are kept when their volumes are put back", async () => {
+  const disk = await makeMirror(pair);
+  const other = pair.mirrored(disk);
+  const volume = path.join(second.tools.deviceFolder, ...(disk.children[1]?.logicalId ?? []).map(String));
+  writeMetadata(volume, { ...(readMetadata(volume) as Metadata), deviceUuid: "DEADBEEF00000001" });
+  await second.driver.detachVolumes(other, signal);
+  await second.driver.disconnect(other, signal);
+  await first.driver.shutdown(disk, signal);
+  await second.driver.attachVolumes(other, signal);
+  expect((await second.driver.mirrorStatus(other, signal)).localDisk).toBe("uptodate");
+  await second.driver.assemble(other, signal);
+  await Promise.all([first.driver.remove(disk, signal), second.driver.remove(other, signal)]);
 });
 
 describe("a tool that", () => {

@@ -132,12 +132,24 @@ describe("a guest that stops", () => {
     expect(changes).toEqual(["paused", "running"]);
   });
 
-  it("of a disk that fails is known to have crashed, though no other event follows", async () => {
+  it("in a panic is known to have crashed, though no other event follows", async () => {
     runState = "running";
     const { monitor, qemu } = await follow();
-    runState = "io-error";
+    runState = "guest-panicked";
     tell(qemu, "STOP");
     await eventually(async () => monitor.status === "crashed");
+  });
+
+  it("on a full disk is a pause: the guest goes on when there is room", async () => {
+    runState = "running";
+    const { qemu } = await follow();
+    runState = "io-error";
+    tell(qemu, "STOP");
+    await eventually(async () => changes.length > 0);
+    runState = "running";
+    tell(qemu, "RESUME");
+    await eventually(async () => changes.at(-1) === "running");
+    expect(changes).toEqual(["paused", "running"]);
   });
 
   it("since it has shut down is let go at once", async () => {
