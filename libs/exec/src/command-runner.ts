@@ -45,7 +45,7 @@ export interface CommandRunnerOptions {
   readonly recordFolder?: string;
 }
 
-/** With what all commands of one runner share. */
+/** And what all commands of one runner share. */
 type RunOptions = CommandRunnerOptions & { readonly places?: Places | undefined };
 
 const OUTCOMES = {

@@ -3,4 +3,5 @@ export * from "./command-runner.ts";
 export type * from "./command-runner-contract.ts";
 export * from "./hold-folder.ts";
 export * from "./leftover-commands.ts";
+export { type LogFile, openLogFile } from "./log-file.ts";
 export type * from "./pipeline-contract.ts";

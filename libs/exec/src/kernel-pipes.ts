@@ -49,8 +49,13 @@ export async function mergeOutputs(runner: CommandRunner): Promise<MergedOutput>
     await using _both = await open(file, constants.O_RDWR);
     const write = await open(file, constants.O_WRONLY);
     // A socket waits in the event loop; a file's read would hold one of the few threads until the command prints.
-    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    return { output: new Socket({ fd, readable: true, writable: false }), write };
+    try {
+      const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+      return { output: new Socket({ fd, readable: true, writable: false }), write };
+    } catch (error) {
+      await write.close();
+      throw error;
+    }
   });
 }
 

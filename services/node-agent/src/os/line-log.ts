@@ -1,42 +1,38 @@
 /** The log of a script that is part of something larger, which hands on what the script says line by line. */
-import { createWriteStream, type WriteStream } from "node:fs";
-import { finished } from "node:stream/promises";
+import { type LogFile, openLogFile } from "@gannet/exec";
 import type { Logger } from "@gannet/telemetry";
-
-/** As of commands (libs/exec): what one script may add; the rest is dropped with a note. */
-const LIMIT_BYTES = 16 * 1024 * 1024;
 
 export class LineLog {
   readonly path: string;
-  readonly #stream: WriteStream;
-  #leftBytes = LIMIT_BYTES;
+  readonly #file: LogFile;
+  #written: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  private constructor(path: string, file: LogFile) {
+    this.path = path;
+    this.#file = file;
+  }
 
   /**
-   * @param path - appended to
-   * @param logger - told when the file cannot be written, which ends the writing: it must not fail the script
+   * @param path - appended to, bounded as commands' logs are (libs/exec)
+   * @param logger - told when it cannot be written later, which ends the writing: it must not fail the script
+   * @throws CommandError when it cannot be opened
    */
-  constructor(path: string, logger: Logger) {
-    this.path = path;
-    this.#stream = createWriteStream(path, { flags: "a", mode: 0o600 });
-    this.#stream.on("error", (error) => {
-      this.#leftBytes = 0;
-      logger.warn({ path, error }, "a script's log cannot be written");
-    });
+  static async open(path: string, logger: Logger): Promise<LineLog> {
+    return new LineLog(path, await openLogFile(path, logger));
   }
 
   /** @param line - without its end */
   write(line: string): void {
-    if (this.#leftBytes === 0) return;
-    const part = Buffer.from(`${line}\n`).subarray(0, this.#leftBytes);
-    this.#leftBytes -= part.length;
-    this.#stream.write(part);
-    if (this.#leftBytes === 0) this.#stream.write(`\n[output beyond ${LIMIT_BYTES} bytes is not kept]\n`);
+    if (this.#isClosed) return;
+    this.#written = this.#written.then(() => this.#file.append(Buffer.from(`${line}\n`)));
   }
 
-  /** Resolves, never rejects, when all lines are in the file. Lines that come later are dropped. */
+  /** Resolves when all lines are in the file. Lines that come later are dropped. */
   async close(): Promise<void> {
-    this.#leftBytes = 0;
-    this.#stream.end();
-    await finished(this.#stream).catch(() => {});
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#written;
+    await this.#file.close();
   }
 }

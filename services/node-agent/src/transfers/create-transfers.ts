@@ -273,22 +273,26 @@ class NodeTransfers implements Transfers {
         const { disk: device, index } = end;
         const command = await this.#options.os.transferCommand(mode, end.request, { device, index });
         const { secrets, logFile } = command;
-        const openLog = () => new LineLog(logFile, this.#options.logger);
+        const log = await LineLog.open(logFile, this.#options.logger);
         if (mode === "import")
           return {
             planned: { kind: "script", command },
             files: [],
             secrets,
-            log: openLog(),
+            log,
             expectedMib: async () => null,
           };
         const sizeFile = path.join(folder, "size");
-        const file = await open(sizeFile, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+        const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+        const file = await open(sizeFile, flags, 0o600).catch(async (error: unknown) => {
+          await log.close();
+          throw error;
+        });
         return {
           planned: { kind: "script", command, sizeDescriptor: file.fd },
           files: [file],
           secrets,
-          log: openLog(),
+          log,
           expectedMib: () => readSizeMib(sizeFile),
         };
       }

@@ -139,7 +139,7 @@ export function createExtDriver(options: ExtDriverOptions): BlockDeviceDriver & 
     const size = { VOL_SIZE: String(device.sizeMib) };
     await run(disk, "verify", size, signal);
     await using undo = new AsyncDisposableStack();
-    undo.defer(() => quietly(disk, () => removeVolume(disk, new AbortController().signal)));
+    undo.defer(() => quietly(disk, () => removeMade(disk, new AbortController().signal)));
     const created = await execute(disk, "create", size, signal);
     // Whatever made the provider refuse, a volume that is none of this disk's must not be removed.
     if (created.exitCode !== 0) undo.move();
@@ -181,6 +181,16 @@ export function createExtDriver(options: ExtDriverOptions): BlockDeviceDriver & 
   async function removeVolume(disk: ExtDisk, signal: AbortSignal): Promise<void> {
     if ((await attach(disk, signal)) === undefined) return;
     await letGo(disk, signal);
+    await run(disk, "remove", {}, signal);
+  }
+
+  /** One that was made just now is there, whether it is whole enough to be attached or not. */
+  async function removeMade(disk: ExtDisk, signal: AbortSignal): Promise<void> {
+    const isAttached = await attach(disk, signal).then(
+      (present) => present !== undefined,
+      () => false,
+    );
+    if (isAttached) await letGo(disk, signal);
     await run(disk, "remove", {}, signal);
   }
 

@@ -212,6 +212,14 @@ describe("the ext driver", () => {
     expect(await subject.inventory()).toEqual([]);
   });
 
+  test("a made volume that cannot be attached is removed all the same", async () => {
+    await subject.fault("setinfo", "exit 3");
+    await subject.fault("attach", "exit 1");
+    await expect(subject.driver.create(device, signal)).rejects.toThrow("script setinfo");
+    expect(await scriptsOf()).toEqual(["attach", "verify", "create", "setinfo", "attach", "remove"]);
+    expect(await subject.inventory()).toEqual([]);
+  });
+
   test("a provider that refuses to create is believed, and not asked to remove", async () => {
     await subject.fault("create", "echo quota exceeded; exit 7");
     await expect(subject.driver.create(device, signal)).rejects.toThrow("exit code 7 and says: quota exceeded");
