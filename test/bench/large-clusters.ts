@@ -137,7 +137,7 @@ function copyOf(model: Instance, number: number, primaryNode: NodeUuid): Instanc
 function stateOf({ name, uuid, hypervisor }: Instance) {
   return {
     ...{ name, uuid, hypervisor, status: "running", memoryMib: 128, vcpus: 1 },
-    ...{ uptimeSeconds: 1_000, cpuSeconds: 10 },
+    ...{ uptimeSeconds: 1_000, cpuSeconds: 10, asOfMs: 0 },
   };
 }
 

@@ -92,7 +92,9 @@ async function* watch(
   { name, guests, heartbeatMs }: { name: string; guests: () => readonly InstanceState[]; heartbeatMs: number },
   signal: AbortSignal,
 ): AsyncGenerator<LiveStateUpdate> {
-  yield { update: { $case: "snapshot", value: { node: nodeState(name), instances: [...guests()], os: [] } } };
+  yield {
+    update: { $case: "snapshot", value: { node: nodeState(name), instances: [...guests()], os: [], asOfMs: 0 } },
+  };
   while (!signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, heartbeatMs).unref());
     yield { update: { $case: "heartbeat", value: {} } };

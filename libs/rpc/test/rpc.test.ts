@@ -337,7 +337,7 @@ test("a stream brings updates in order, and leaving it early ends the handler", 
   let ended = false;
   onWatch.mockImplementation(async function* (_request, call) {
     try {
-      for (let i = 0; i < 3; i += 1) yield { update: { $case: "instanceGone", value: { name: `i${i}` } } };
+      for (let i = 0; i < 3; i += 1) yield { update: { $case: "instanceGone", value: { name: `i${i}`, asOfMs: 0 } } };
       while (!call.signal.aborted) {
         yield heartbeat;
         await new Promise((resolve) => setImmediate(resolve));

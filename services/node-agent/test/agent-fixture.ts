@@ -6,14 +6,7 @@ import type { BlockDeviceDriver, BlockDeviceSpec, GuestState, HypervisorDriver }
 import { createCommandRunner } from "@gannet/exec";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { type CertificateAuthority, createCa, type Identity, issueCertificate, loadIdentity } from "@gannet/pki";
-import {
-  type BlockDevice,
-  createNodeClient,
-  type Instance,
-  type InstanceState,
-  type NodeClient,
-  type Step,
-} from "@gannet/rpc";
+import { type BlockDevice, createNodeClient, type Instance, type NodeClient, type Step } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
 import { vi } from "vitest";
 import { type Agent, type AgentParts, startAgent } from "../src/agent.ts";
@@ -235,7 +228,7 @@ export async function startTestAgent(
   };
 }
 
-export function guestState(name: string, changes: Partial<GuestState> = {}): GuestState & InstanceState {
+export function guestState(name: string, changes: Partial<GuestState> = {}): GuestState {
   return {
     name,
     uuid: "11111111-2222-4333-8444-555555555555",

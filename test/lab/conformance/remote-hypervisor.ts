@@ -125,6 +125,6 @@ function messageOf(guest: GuestSpec): Instance {
   };
 }
 
-function stateOf(state: InstanceState): GuestState {
+function stateOf({ asOfMs: _asOf, ...state }: InstanceState): GuestState {
   return { ...state, hypervisor: HYPERVISOR, status: state.status as GuestState["status"] };
 }

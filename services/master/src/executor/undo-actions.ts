@@ -126,10 +126,9 @@ const UNDO_ACTIONS = {
   "stop-instance": action(
     z.object({ node: nodeUuid, name: z.string(), hypervisor: z.string() }),
     async (ctx, { node, name, hypervisor }, step) => {
-      await ctx
-        .node(node)
-        .instances.stop({ step: ctx.step(step), name, hypervisor, force: true, timeoutMs: 0 }, { signal: ctx.signal });
-      ctx.live.noteInstanceGone(node, name);
+      const stop = { step: ctx.step(step), name, hypervisor, force: true, timeoutMs: 0 };
+      const { asOfMs } = await ctx.node(node).instances.stop(stop, { signal: ctx.signal });
+      ctx.live.noteInstanceGone(node, name, asOfMs);
     },
   ),
 
@@ -147,8 +146,8 @@ const UNDO_ACTIONS = {
       const { blockDevices, instances } = ctx.node(node);
       if (!(await blockDevices.status({ device }, { signal: ctx.signal })).exists) return;
       const stop = { step: ctx.step(`${step}/stop`), name, hypervisor, force: true, timeoutMs: 0 };
-      await instances.stop(stop, { signal: ctx.signal });
-      ctx.live.noteInstanceGone(node, name);
+      const { asOfMs } = await instances.stop(stop, { signal: ctx.signal });
+      ctx.live.noteInstanceGone(node, name, asOfMs);
       await blockDevices.remove({ step: ctx.step(`${step}/remove`), device }, { signal: ctx.signal });
     },
   ),

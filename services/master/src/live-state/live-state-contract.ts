@@ -16,9 +16,13 @@ export interface LiveState {
   node(uuid: NodeUuid): NodeLiveState;
   /** The node on which an instance was last seen, its primary node first. */
   instance(name: string, primary: NodeUuid): { readonly node: NodeUuid; readonly state: InstanceState } | undefined;
-  /** Note what an operation's answer said, ahead of the agent's own push. */
+  /**
+   * Note what an operation's answer said, ahead of the agent's own push. A push that was on its way by then does not
+   * undo it, nor does an answer that arrives late undo what was pushed since (`asOfMs`;
+   * an agent that does not tell it, 0, is taken at its word).
+   */
   noteInstance(node: NodeUuid, state: InstanceState): void;
-  noteInstanceGone(node: NodeUuid, name: string): void;
+  noteInstanceGone(node: NodeUuid, name: string, asOfMs?: number): void;
   /** Called with the names of instances, or the node, whose live values changed. */
   onChange(listener: (change: { readonly node: NodeUuid; readonly instances: readonly string[] }) => void): () => void;
 }

@@ -3,7 +3,7 @@
  * than the bound counts as unreachable, and what it said last is no longer shown.
  */
 import type { NodeUuid } from "@gannet/objects";
-import type { InstanceState, LiveStateUpdate, NodeState, OsDefinition } from "@gannet/rpc";
+import type { InstanceState, LiveStateUpdate, LiveStateUpdate_Snapshot, NodeState, OsDefinition } from "@gannet/rpc";
 import type { LiveState, NodeLiveState } from "./live-state-contract.ts";
 
 type Listener = Parameters<LiveState["onChange"]>[0];
@@ -14,6 +14,8 @@ interface NodeEntry {
   heardMs: number;
   node: NodeState | undefined;
   instances: Map<string, InstanceState>;
+  /** As of when each guest was told of, those that are gone among them. */
+  toldAsOf: Map<string, number>;
   os: readonly OsDefinition[];
 }
 
@@ -46,14 +48,18 @@ export class MemoryLiveState implements LiveState {
 
   noteInstance(node: NodeUuid, state: InstanceState): void {
     const entry = this.#entry(node);
+    if (isOutdated(entry, state.name, state.asOfMs)) return;
     const before = entry.instances.get(state.name);
     this.#setInstance(node, entry, state);
     if (before === undefined || differsVisibly(before, state)) this.#tell(node, [state.name]);
   }
 
-  noteInstanceGone(node: NodeUuid, name: string): void {
+  noteInstanceGone(node: NodeUuid, name: string, asOfMs = 0): void {
     const entry = this.#nodes.get(node);
-    if (entry?.instances.delete(name) !== true) return;
+    if (entry === undefined || isOutdated(entry, name, asOfMs)) return;
+    entry.toldAsOf.set(name, asOfMs);
+    forgetLongGone(entry);
+    if (!entry.instances.delete(name)) return;
     this.#unsee(node, name);
     this.#tell(node, [name]);
   }
@@ -71,7 +77,7 @@ export class MemoryLiveState implements LiveState {
     entry.heardMs = performance.now();
     switch (update?.$case) {
       case "snapshot":
-        this.#replace(node, entry, update.value);
+        this.#replace(node, entry, update.value, { isFirst: returned });
         return;
       case "node":
         entry.node = update.value;
@@ -81,7 +87,7 @@ export class MemoryLiveState implements LiveState {
         this.noteInstance(node, update.value);
         break;
       case "instanceGone":
-        this.noteInstanceGone(node, update.value.name);
+        this.noteInstanceGone(node, update.value.name, update.value.asOfMs);
         break;
       case "os":
         entry.os = update.value.os;
@@ -99,7 +105,7 @@ export class MemoryLiveState implements LiveState {
     if (entry === undefined || !entry.reachable) return;
     const names = [...entry.instances.keys()];
     for (const name of names) this.#unsee(node, name);
-    this.#nodes.set(node, { reachable: false, heardMs: 0, node: undefined, instances: new Map(), os: [] });
+    this.#nodes.set(node, unheard());
     this.#tell(node, names);
   }
 
@@ -109,22 +115,33 @@ export class MemoryLiveState implements LiveState {
     this.#nodes.delete(node);
   }
 
+  /**
+   * What an operation's answer has told since the snapshot was taken stays. Before the first one of a stream nothing
+   * is known of the node's boot, by which times are told: all of it is replaced then.
+   */
   #replace(
     node: NodeUuid,
     entry: NodeEntry,
-    snapshot: { node: NodeState | undefined; instances: InstanceState[]; os: OsDefinition[] },
+    snapshot: LiveStateUpdate_Snapshot,
+    { isFirst }: { readonly isFirst: boolean },
   ): void {
-    const names = new Set([...entry.instances.keys(), ...snapshot.instances.map((state) => state.name)]);
+    const isOfSameBoot = !isFirst && entry.node?.bootId === snapshot.node?.bootId;
+    const newer = (name: string) => isOfSameBoot && (entry.toldAsOf.get(name) ?? 0) > snapshot.asOfMs;
+    const kept = [...entry.instances.values()].filter(({ name }) => newer(name));
+    const told = snapshot.instances.filter(({ name }) => !newer(name));
+    const names = new Set([...entry.instances.keys(), ...told.map(({ name }) => name)]);
     for (const name of entry.instances.keys()) this.#unsee(node, name);
     entry.instances = new Map();
+    entry.toldAsOf = new Map([...entry.toldAsOf].filter(([name]) => newer(name)));
     entry.node = snapshot.node;
     entry.os = snapshot.os;
-    for (const state of snapshot.instances) this.#setInstance(node, entry, state);
+    for (const state of [...kept, ...told]) this.#setInstance(node, entry, state);
     this.#tell(node, [...names]);
   }
 
   #setInstance(node: NodeUuid, entry: NodeEntry, state: InstanceState): void {
     entry.instances.set(state.name, state);
+    entry.toldAsOf.set(state.name, state.asOfMs);
     const seenOn = this.#seenOn.get(state.name);
     if (seenOn === undefined) this.#seenOn.set(state.name, new Set([node]));
     else seenOn.add(node);
@@ -139,7 +156,7 @@ export class MemoryLiveState implements LiveState {
   #entry(node: NodeUuid): NodeEntry {
     let entry = this.#nodes.get(node);
     if (entry === undefined) {
-      entry = { reachable: false, heardMs: 0, node: undefined, instances: new Map(), os: [] };
+      entry = unheard();
       this.#nodes.set(node, entry);
     }
     return entry;
@@ -149,6 +166,22 @@ export class MemoryLiveState implements LiveState {
     for (const listener of this.#listeners) listener({ node, instances });
   }
 }
+
+function unheard(): NodeEntry {
+  return { reachable: false, heardMs: 0, node: undefined, instances: new Map(), toldAsOf: new Map(), os: [] };
+}
+
+function isOutdated({ toldAsOf }: NodeEntry, name: string, asOfMs: number): boolean {
+  return asOfMs !== 0 && asOfMs < (toldAsOf.get(name) ?? 0);
+}
+
+/** A stream may last for months, in which any number of guests come and go; nothing is on its way for so long. */
+function forgetLongGone({ instances, toldAsOf }: NodeEntry): void {
+  if (toldAsOf.size < 2 * instances.size + MAX_GONE) return;
+  for (const name of toldAsOf.keys()) if (!instances.has(name)) toldAsOf.delete(name);
+}
+
+const MAX_GONE = 1_000;
 
 /** Uptime and processor time change all the time and are in no list. */
 function differsVisibly(a: InstanceState, b: InstanceState): boolean {

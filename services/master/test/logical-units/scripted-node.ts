@@ -279,7 +279,7 @@ export class ScriptedNode {
   /** As who asks is told at once of a node that nobody watches. */
   #snapshot(): LiveStateUpdate {
     const instances = [...this.guests].map((name) => guest(name));
-    return { update: { $case: "snapshot", value: { node: this.#describe(), instances, os: [] } } };
+    return { update: { $case: "snapshot", value: { node: this.#describe(), instances, os: [], asOfMs: 0 } } };
   }
 
   #instances() {

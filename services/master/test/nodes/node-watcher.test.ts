@@ -46,7 +46,7 @@ const client = {
 
 function snapshot(memoryTotalMib: number): LiveStateUpdate {
   const node = NodeState.create({ memoryTotalMib });
-  return { update: { $case: "snapshot", value: { node, instances: [], os: [] } } };
+  return { update: { $case: "snapshot", value: { node, instances: [], os: [], asOfMs: 0 } } };
 }
 
 function viewWith({ offline }: { readonly offline: boolean }): ConfigView {

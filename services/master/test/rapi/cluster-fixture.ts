@@ -115,6 +115,7 @@ export function guest(name: string, more: Partial<InstanceState> = {}): Instance
     vcpus: 1,
     uptimeSeconds: 5,
     cpuSeconds: 1,
+    asOfMs: 0,
     ...more,
   };
 }
@@ -157,6 +158,7 @@ export function snapshot(node: string, instances: readonly InstanceState[] = [])
       value: {
         node: nodeState(node),
         instances: [...instances],
+        asOfMs: 0,
         os: [
           { ...os, name: "noop" },
           {

@@ -17,6 +17,7 @@ import {
 import type { Logger } from "@gannet/telemetry";
 import type { Seen } from "../metrics/agent-metrics.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
+import { asOfNow } from "./as-of.ts";
 import { isGuestNews, isNodeNews } from "./differences.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -47,6 +48,19 @@ const MAX_OBSERVERS = 16;
 interface Touched {
   readonly driver: HypervisorDriver;
   readonly name: string;
+  /**
+   * By an operation, whose answer outdates what was told until then: what is seen afterwards is told even where it is
+   * no news, since a master may have put aside the news that it was.
+   */
+  readonly operated: boolean;
+}
+
+/** What was seen of a guest; `state` is undefined where there was none. */
+interface Sighting {
+  readonly name: string;
+  readonly state: GuestState | undefined;
+  readonly asOfMs: number;
+  readonly isAlwaysTold?: boolean;
 }
 
 export class LiveState {
@@ -68,7 +82,7 @@ export class LiveState {
   constructor(parts: LiveStateParts) {
     this.#parts = parts;
     this.#unsubscribe = [...parts.hypervisors.values()].map((driver) =>
-      driver.onChange((name) => this.#touch({ driver, name })),
+      driver.onChange((name) => this.#touch({ driver, name, operated: false })),
     );
     this.#timer = setInterval(() => this.#lookAtAll(), parts.intervalMs ?? INTERVAL_MS);
   }
@@ -78,10 +92,12 @@ export class LiveState {
     return { node: this.#node, guests: [...this.#guests.values()], watchers: this.#watchers.size };
   }
 
-  /** An operation changed this guest. */
-  touch(hypervisor: HypervisorName, name: string): void {
+  /** An operation changed this guest. @returns as of when its answer counts */
+  touch(hypervisor: HypervisorName, name: string): number {
+    const asOfMs = asOfNow();
     const driver = this.#parts.hypervisors.get(hypervisor);
-    if (driver !== undefined) this.#touch({ driver, name });
+    if (driver !== undefined) this.#touch({ driver, name, operated: true });
+    return asOfMs;
   }
 
   /**
@@ -139,12 +155,15 @@ export class LiveState {
    */
   async #begin(): Promise<void> {
     await this.#inTurn(async () => {
-      const lists = await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()));
+      const asOfMs = asOfNow();
+      const guests = (await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()))).flat();
       this.#guests.clear();
-      for (const state of lists.flat()) this.#guests.set(state.name, state);
+      for (const state of guests) this.#guests.set(state.name, state);
       await this.#readOs();
-      this.#node = await this.#parts.facts.read(lists.flat(), this.#closing.signal);
-      for (const watcher of this.#watchers) watcher.snapshot(this.#node, lists.flat(), this.#os);
+      const node = await this.#parts.facts.read(guests, this.#closing.signal);
+      this.#node = node;
+      const instances = guests.map((state) => ({ ...state, asOfMs }));
+      for (const watcher of this.#watchers) watcher.snapshot({ node, instances, os: [...this.#os], asOfMs });
     });
   }
 
@@ -167,10 +186,16 @@ export class LiveState {
       this.#look(async () => {
         const guests = [...this.#touched.values()];
         this.#touched.clear();
-        for (const { driver, name } of guests) this.#note(driver.name, name, await driver.state(name));
+        for (const { driver, name, operated } of guests) {
+          const asOfMs = asOfNow();
+          const state = await driver.state(name);
+          this.#note(driver.name, { name, state, asOfMs, isAlwaysTold: operated });
+        }
         await this.#refreshNode("known");
       });
-    this.#touched.set(`${touched.driver.name} ${touched.name}`, touched);
+    const key = `${touched.driver.name} ${touched.name}`;
+    const operated = touched.operated || this.#touched.get(key)?.operated === true;
+    this.#touched.set(key, { ...touched, operated });
   }
 
   /** What fails now is looked at again with everything else. */
@@ -191,12 +216,13 @@ export class LiveState {
 
   async #refreshGuests(): Promise<void> {
     for (const driver of this.#parts.hypervisors.values()) {
+      const asOfMs = asOfNow();
       const states = await this.#list(driver);
       if (states === undefined) continue;
       const names = new Set(states.map(({ name }) => name));
-      for (const state of states) this.#note(driver.name, state.name, state);
-      for (const known of this.#guests.values())
-        if (known.hypervisor === driver.name && !names.has(known.name)) this.#note(driver.name, known.name, undefined);
+      for (const state of states) this.#note(driver.name, { name: state.name, state, asOfMs });
+      for (const { name, hypervisor } of this.#guests.values())
+        if (hypervisor === driver.name && !names.has(name)) this.#note(driver.name, { name, state: undefined, asOfMs });
     }
   }
 
@@ -210,16 +236,16 @@ export class LiveState {
     }
   }
 
-  #note(hypervisor: HypervisorName, name: string, state: GuestState | undefined): void {
+  #note(hypervisor: HypervisorName, { name, state, asOfMs, isAlwaysTold = false }: Sighting): void {
     const known = this.#guests.get(name);
     if (state === undefined) {
       // The same name under another hypervisor is another guest.
-      if (known?.hypervisor !== hypervisor) return;
+      if (known === undefined ? !isAlwaysTold : known.hypervisor !== hypervisor) return;
       this.#guests.delete(name);
-      for (const watcher of this.#watchers) watcher.instanceGone(name);
-    } else if (isGuestNews(known, state)) {
+      for (const watcher of this.#watchers) watcher.instanceGone({ name, asOfMs });
+    } else if (isAlwaysTold || isGuestNews(known, state)) {
       this.#guests.set(name, state);
-      for (const watcher of this.#watchers) watcher.instance(state);
+      for (const watcher of this.#watchers) watcher.instance({ ...state, asOfMs });
     }
   }
 

@@ -1,5 +1,12 @@
 /** One master's stream of live state. */
-import type { InstanceState, LiveStateUpdate, NodeState, OsDefinition } from "@gannet/rpc";
+import type {
+  InstanceGone,
+  InstanceState,
+  LiveStateUpdate,
+  LiveStateUpdate_Snapshot,
+  NodeState,
+  OsDefinition,
+} from "@gannet/rpc";
 
 const HEARTBEAT: LiveStateUpdate = { update: { $case: "heartbeat", value: {} } };
 
@@ -20,9 +27,8 @@ export class Watcher {
   }
 
   /** Replaces all that was pending. */
-  snapshot(node: NodeState, instances: readonly InstanceState[], os: readonly OsDefinition[]): void {
+  snapshot(value: LiveStateUpdate_Snapshot): void {
     this.#pending.clear();
-    const value = { node, instances: [...instances], os: [...os] };
     this.#push("snapshot", { update: { $case: "snapshot", value } });
   }
 
@@ -34,8 +40,8 @@ export class Watcher {
     this.#push(`instance ${state.name}`, { update: { $case: "instance", value: state } });
   }
 
-  instanceGone(name: string): void {
-    this.#push(`instance ${name}`, { update: { $case: "instanceGone", value: { name } } });
+  instanceGone(gone: InstanceGone): void {
+    this.#push(`instance ${gone.name}`, { update: { $case: "instanceGone", value: gone } });
   }
 
   os(definitions: readonly OsDefinition[]): void {

@@ -19,6 +19,7 @@ import {
   type StopRequest,
 } from "@gannet/rpc";
 import { z } from "zod";
+import { asOfNow, ofThisBoot } from "../live-state/as-of.ts";
 import type { GuestMetadataTable } from "../metadata/guest-metadata.ts";
 import { type BlockDeviceDrivers, driverOf } from "./block-device-handlers.ts";
 import { hotplug, noteNic } from "./hotplug-action.ts";
@@ -35,7 +36,6 @@ import {
   guestSpec,
   hypervisorName,
   instanceConsole,
-  instanceState,
   nic,
   parse,
   timeoutMs,
@@ -62,8 +62,8 @@ export function createInstanceHandlers(parts: {
   readonly steps: Steps;
   readonly hypervisors: HypervisorDrivers;
   readonly blockDevices: BlockDeviceDrivers;
-  /** Told when an operation has changed a guest, ahead of what the driver notices by itself. */
-  readonly onGuestChange: (hypervisor: HypervisorName, name: string) => void;
+  /** Told when an operation has changed a guest, ahead of what the driver notices; returns as of when it is over. */
+  readonly onGuestChange: (hypervisor: HypervisorName, name: string) => number;
   /** Undefined where guests are told nothing. */
   readonly metadata: GuestMetadataTable | undefined;
   /** Throws when this node's guests may run elsewhere by now, and none may be started here. */
@@ -102,12 +102,23 @@ export function createInstanceHandlers(parts: {
   }
 
   /** Whatever came of it, what is known of the guest may have changed. */
-  async function changing<Result>(driver: HypervisorDriver, name: string, work: Promise<Result>): Promise<Result> {
+  async function changing<Result>(
+    driver: HypervisorDriver,
+    name: string,
+    work: Promise<Result>,
+  ): Promise<{ readonly result: Result; readonly asOfMs: number }> {
     try {
-      return await work;
-    } finally {
+      const result = await work;
+      return { result, asOfMs: onGuestChange(driver.name, name) };
+    } catch (error) {
       onGuestChange(driver.name, name);
+      throw error;
     }
+  }
+
+  async function changedState(driver: HypervisorDriver, name: string, work: Promise<GuestState>) {
+    const { result, asOfMs } = await changing(driver, name, work);
+    return { ...result, asOfMs };
   }
 
   function parseStop(request: StopRequest) {
@@ -138,56 +149,60 @@ export function createInstanceHandlers(parts: {
         await metadata?.set(parsed.name, itself);
         return state;
       };
-      return steps.run(
+      const answer = await steps.run(
         {
           step: request.step,
           method: methods.start,
           resources: [guestResource(parsed.name), ...deviceResources(parsed.disks)],
-          work: async (running) => instanceState(await changing(driver, parsed.name, start(running))),
+          work: (running) => changedState(driver, parsed.name, start(running)),
         },
         signal,
       );
+      return ofThisBoot(answer);
     },
 
     stop: async (request, { signal }) => {
       const { name, driver, options } = parseStop(request);
-      return steps.run(
+      const answer = await steps.run(
         {
           step: request.step,
           method: methods.stop,
           resources: [guestResource(name)],
           work: async (running) => {
-            await changing(driver, name, driver.stop(name, options, running));
+            const { asOfMs } = await changing(driver, name, driver.stop(name, options, running));
             await metadata?.set(name, undefined);
-            return {};
+            return { name, asOfMs };
           },
         },
         signal,
       );
+      return ofThisBoot(answer);
     },
 
     reboot: async (request, { signal }) => {
       const { name, driver, options } = parseStop(request);
-      return steps.run(
+      const answer = await steps.run(
         {
           step: request.step,
           method: methods.reboot,
           resources: [guestResource(name)],
           work: async (running) => {
             refuseWhenFenced();
-            const reboot = () => changing(driver, name, driver.reboot(name, options, running));
-            return instanceState(await (metadata === undefined ? reboot() : metadata.keepThrough(name, reboot)));
+            const reboot = () => changedState(driver, name, driver.reboot(name, options, running));
+            return metadata === undefined ? reboot() : metadata.keepThrough(name, reboot);
           },
         },
         signal,
       );
+      return ofThisBoot(answer);
     },
 
     state: async (request) => {
       const name = parse(guestName, request.name, "instance name");
       const driver = hypervisor(request.hypervisor);
+      const asOfMs = asOfNow();
       const state = await driver.state(name);
-      return state === undefined ? unknownInstance(name, driver.name) : instanceState(state);
+      return { ...(state ?? unknownInstance(name, driver.name)), asOfMs };
     },
 
     console: async (request) => {
@@ -279,19 +294,21 @@ export function createInstanceHandlers(parts: {
     finishMigrationSource: async (request, { signal }) => {
       const name = parse(guestName, request.name, "instance name");
       const driver = able(request.hypervisor, "migrate");
-      return steps.run(
+      const answer = await steps.run(
         {
           step: request.step,
           method: methods.finishMigrationSource,
           resources: [guestResource(name)],
           work: async (running) => {
-            await changing(driver, name, driver.finishMigrationSource(name, request.succeeded, running));
+            const finish = driver.finishMigrationSource(name, request.succeeded, running);
+            const { asOfMs } = await changing(driver, name, finish);
             if (request.succeeded) await metadata?.set(name, undefined);
-            return {};
+            return { name, asOfMs };
           },
         },
         signal,
       );
+      return ofThisBoot(answer);
     },
 
     finishMigrationTarget: async (request, { signal }) => {

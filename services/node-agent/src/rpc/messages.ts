@@ -9,7 +9,6 @@ import type {
   GuestConsole,
   GuestDisk,
   GuestSpec,
-  GuestState,
 } from "@gannet/driver-contract";
 import { OpPrereqError } from "@gannet/errors";
 import {
@@ -204,12 +203,8 @@ export function guestSpec(parsed: Guest, attached: readonly AttachedDevice[]): G
   return { ...parsed, disks, nics: parsed.nics.map((each, index) => ({ ...each, index })) };
 }
 
-export function instanceState(state: GuestState): InstanceState {
-  return { ...state };
-}
-
 /** What is answered about a guest that nothing is known of. */
-export function unknownInstance(name: string, hypervisor: HypervisorName): InstanceState {
+export function unknownInstance(name: string, hypervisor: HypervisorName): Omit<InstanceState, "asOfMs"> {
   return { name, uuid: "", hypervisor, status: "shutdown", memoryMib: 0, vcpus: 0, uptimeSeconds: 0, cpuSeconds: 0 };
 }
 

@@ -98,7 +98,7 @@ test("what a driver notices is told at once, what it does not notice at the next
   await stream.until(3);
   agent.hypervisor.guests.delete("web1");
   await stream.until(4);
-  expect(stream.received.slice(1)).toEqual([
+  expect(stream.received.slice(1)).toMatchObject([
     { $case: "instance", value: guestState("web1") },
     { $case: "instance", value: guestState("web1", { status: "paused" }) },
     { $case: "instanceGone", value: { name: "web1" } },
@@ -122,6 +122,33 @@ test("an operation's change is told without waiting for a look", async () => {
   });
   await stream.until(3);
   expect(stream.received.slice(1).map(({ $case }) => $case)).toEqual(["instance", "instanceGone"]);
+  await stream.leave();
+});
+
+test("of an operation's answer and what the stream tells, the later is known by its time", async () => {
+  await agent.stop();
+  agent = await startTestAgent(cluster, { leadersFolder: agent.leadersFolder, lookIntervalMs: 3_600_000 });
+  const stream = new Stream(1);
+  await stream.until(1);
+  const [snapshot] = stream.received;
+  const start = { step: step(), instance: instance({ disks: [] }), paused: false };
+  const started = await agent.client.instances.start(start);
+  await stream.until(2);
+  // Nothing has changed, but a master may have put aside what it was told while this went on.
+  agent.hypervisor.reboot.mockResolvedValue(guestState(started.name));
+  const reboot = { step: step(), name: started.name, hypervisor: "fake", force: true, timeoutMs: 0 };
+  const rebooted = await agent.client.instances.reboot(reboot);
+  await stream.until(3);
+  const gone = await agent.client.instances.stop({ ...reboot, step: step() });
+  await stream.until(4);
+  const times = [snapshot, started, stream.received[1], rebooted, stream.received[2], gone, stream.received[3]].map(
+    (told) => (told !== undefined && "value" in told ? told.value : told) as { readonly asOfMs: number },
+  );
+  const inOrder = times.map(({ asOfMs }) => asOfMs);
+  expect(inOrder).toEqual(inOrder.toSorted((a, b) => a - b));
+  expect(new Set(inOrder).size).toBe(times.length);
+  // Given again, the answer has its time.
+  expect(await agent.client.instances.start(start)).toEqual(started);
   await stream.leave();
 });
 

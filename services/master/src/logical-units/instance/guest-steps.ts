@@ -40,13 +40,13 @@ export async function clearCrashedGuest(ctx: ExecContext, instance: Instance): P
 export async function stopGuest(ctx: ExecContext, instance: Instance, timeoutSeconds: number): Promise<void> {
   const { primaryNode: node, name, hypervisor } = instance;
   const timeoutMs = timeoutSeconds * 1000;
-  await ctx
+  const { asOfMs } = await ctx
     .node(node)
     .instances.stop(
       { step: ctx.step("stop"), name, hypervisor, force: timeoutSeconds === 0, timeoutMs },
       { signal: ctx.signal },
     );
-  ctx.live.noteInstanceGone(node, name);
+  ctx.live.noteInstanceGone(node, name, asOfMs);
 }
 
 /** The running guest stops and starts again by its agent alone, as it was started. */

@@ -179,8 +179,9 @@ export async function runHelper(
   }
   ctx.feedback.info(`${doing} took ${((performance.now() - begun) / 1000).toFixed(0)} s`);
   // What it leaves of itself on the node goes, too.
-  await instances.stop({ step: step("stop"), name, hypervisor, force: true, timeoutMs: 0 }, { signal: ctx.signal });
-  ctx.live.noteInstanceGone(node, name);
+  const stop = { step: step("stop"), name, hypervisor, force: true, timeoutMs: 0 };
+  const { asOfMs } = await instances.stop(stop, { signal: ctx.signal });
+  ctx.live.noteInstanceGone(node, name, asOfMs);
   const failure = await failureOf(ctx, () =>
     blockDevices.remove({ step: step("remove-disk"), device }, { signal: ctx.signal }),
   );

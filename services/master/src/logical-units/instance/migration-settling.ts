@@ -44,11 +44,11 @@ export async function complete(ctx: SettlingContext, migration: Migration, steps
     withInstance(current, instance.uuid, (row) => ({ ...row, primaryNode: target })),
   );
   const finish = { step: steps("finish-source"), name, hypervisor, succeeded: true };
-  const [state] = await allEnded([
+  const [state, gone] = await allEnded([
     stateOn(ctx, instance, target),
     ctx.node(source).instances.finishMigrationSource(finish, { signal: ctx.signal }),
   ]);
-  ctx.live.noteInstanceGone(source, name);
+  ctx.live.noteInstanceGone(source, name, gone.asOfMs);
   ctx.live.noteInstance(target, state);
   await letOneUseDisks(ctx, view, { instance: moved, other: source }, steps);
 }

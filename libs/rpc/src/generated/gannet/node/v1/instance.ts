@@ -140,6 +140,17 @@ export interface InstanceState {
   vcpus: number;
   uptimeSeconds: number;
   cpuSeconds: number;
+  /**
+   * When the node looked, in milliseconds since it booted, or an operation on the guest ended: of two that arrive by
+   * different ways the later counts. 0 where an older agent does not tell.
+   */
+  asOfMs: number;
+}
+
+export interface InstanceGone {
+  name: string;
+  /** As in InstanceState. */
+  asOfMs: number;
 }
 
 export interface InstanceConsole {
@@ -1954,7 +1965,17 @@ export const InstanceRequest: MessageFns<InstanceRequest> = {
 };
 
 function createBaseInstanceState(): InstanceState {
-  return { name: "", uuid: "", hypervisor: "", status: "", memoryMib: 0, vcpus: 0, uptimeSeconds: 0, cpuSeconds: 0 };
+  return {
+    name: "",
+    uuid: "",
+    hypervisor: "",
+    status: "",
+    memoryMib: 0,
+    vcpus: 0,
+    uptimeSeconds: 0,
+    cpuSeconds: 0,
+    asOfMs: 0,
+  };
 }
 
 export const InstanceState: MessageFns<InstanceState> = {
@@ -1982,6 +2003,9 @@ export const InstanceState: MessageFns<InstanceState> = {
     }
     if (message.cpuSeconds !== 0) {
       writer.uint32(65).double(message.cpuSeconds);
+    }
+    if (message.asOfMs !== 0) {
+      writer.uint32(73).double(message.asOfMs);
     }
     return writer;
   },
@@ -2063,6 +2087,14 @@ export const InstanceState: MessageFns<InstanceState> = {
             message.cpuSeconds = reader.double();
             continue;
           }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.asOfMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2097,6 +2129,11 @@ export const InstanceState: MessageFns<InstanceState> = {
         : isSet(object.cpu_seconds)
         ? globalThis.Number(object.cpu_seconds)
         : 0,
+      asOfMs: isSet(object.asOfMs)
+        ? globalThis.Number(object.asOfMs)
+        : isSet(object.as_of_ms)
+        ? globalThis.Number(object.as_of_ms)
+        : 0,
     };
   },
 
@@ -2126,6 +2163,9 @@ export const InstanceState: MessageFns<InstanceState> = {
     if (message.cpuSeconds !== 0) {
       obj.cpuSeconds = floatToJson(message.cpuSeconds);
     }
+    if (message.asOfMs !== 0) {
+      obj.asOfMs = floatToJson(message.asOfMs);
+    }
     return obj;
   },
 
@@ -2142,6 +2182,96 @@ export const InstanceState: MessageFns<InstanceState> = {
     message.vcpus = object.vcpus ?? 0;
     message.uptimeSeconds = object.uptimeSeconds ?? 0;
     message.cpuSeconds = object.cpuSeconds ?? 0;
+    message.asOfMs = object.asOfMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseInstanceGone(): InstanceGone {
+  return { name: "", asOfMs: 0 };
+}
+
+export const InstanceGone: MessageFns<InstanceGone> = {
+  encode(message: InstanceGone, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.asOfMs !== 0) {
+      writer.uint32(17).double(message.asOfMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InstanceGone {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInstanceGone();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.asOfMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InstanceGone {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      asOfMs: isSet(object.asOfMs)
+        ? globalThis.Number(object.asOfMs)
+        : isSet(object.as_of_ms)
+        ? globalThis.Number(object.as_of_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: InstanceGone): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.asOfMs !== 0) {
+      obj.asOfMs = floatToJson(message.asOfMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InstanceGone>, I>>(base?: I): InstanceGone {
+    return InstanceGone.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InstanceGone>, I>>(object: I): InstanceGone {
+    const message = createBaseInstanceGone();
+    message.name = object.name ?? "";
+    message.asOfMs = object.asOfMs ?? 0;
     return message;
   },
 };
@@ -3808,8 +3938,8 @@ export const InstanceServiceService = {
     responseStream: false as const,
     requestSerialize: (value: StopRequest): Buffer => Buffer.from(StopRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): StopRequest => StopRequest.decode(value),
-    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: InstanceGone): Buffer => Buffer.from(InstanceGone.encode(value).finish()),
+    responseDeserialize: (value: Buffer): InstanceGone => InstanceGone.decode(value),
   },
   /** Stop and start again as it was started, without its disks being touched. */
   reboot: {
@@ -3882,6 +4012,7 @@ export const InstanceServiceService = {
     responseSerialize: (value: MigrationProgress): Buffer => Buffer.from(MigrationProgress.encode(value).finish()),
     responseDeserialize: (value: Buffer): MigrationProgress => MigrationProgress.decode(value),
   },
+  /** What is answered counts where the migration succeeded: otherwise the guest is there still. */
   finishMigrationSource: {
     path: "/gannet.node.v1.InstanceService/FinishMigrationSource" as const,
     requestStream: false as const,
@@ -3889,8 +4020,8 @@ export const InstanceServiceService = {
     requestSerialize: (value: FinishMigrationSourceRequest): Buffer =>
       Buffer.from(FinishMigrationSourceRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): FinishMigrationSourceRequest => FinishMigrationSourceRequest.decode(value),
-    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: InstanceGone): Buffer => Buffer.from(InstanceGone.encode(value).finish()),
+    responseDeserialize: (value: Buffer): InstanceGone => InstanceGone.decode(value),
   },
   finishMigrationTarget: {
     path: "/gannet.node.v1.InstanceService/FinishMigrationTarget" as const,
@@ -3961,7 +4092,7 @@ export interface InstanceServiceServer extends UntypedServiceImplementation {
   /** Check what only the node can know of a guest's parameters; changes nothing. */
   validate: handleUnaryCall<ValidateRequest, Empty>;
   start: handleUnaryCall<StartRequest, InstanceState>;
-  stop: handleUnaryCall<StopRequest, Empty>;
+  stop: handleUnaryCall<StopRequest, InstanceGone>;
   /** Stop and start again as it was started, without its disks being touched. */
   reboot: handleUnaryCall<StopRequest, InstanceState>;
   /** NOT_FOUND-like answer: an InstanceState with status "shutdown" when nothing is known of it. */
@@ -3975,7 +4106,8 @@ export interface InstanceServiceServer extends UntypedServiceImplementation {
   acceptMigration: handleUnaryCall<AcceptMigrationRequest, AcceptMigrationReply>;
   /** On the source: send the guest. The progress until it is over; a call that is given up cancels it. */
   migrate: handleServerStreamingCall<MigrateRequest, MigrationProgress>;
-  finishMigrationSource: handleUnaryCall<FinishMigrationSourceRequest, Empty>;
+  /** What is answered counts where the migration succeeded: otherwise the guest is there still. */
+  finishMigrationSource: handleUnaryCall<FinishMigrationSourceRequest, InstanceGone>;
   finishMigrationTarget: handleUnaryCall<FinishMigrationTargetRequest, Empty>;
   /**
    * What its machine keeps while it is off, such as UEFI variables and a TPM: the guest's secrets. It is on the node
@@ -4018,17 +4150,17 @@ export interface InstanceServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: InstanceState) => void,
   ): ClientUnaryCall;
-  stop(request: StopRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  stop(request: StopRequest, callback: (error: ServiceError | null, response: InstanceGone) => void): ClientUnaryCall;
   stop(
     request: StopRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: Empty) => void,
+    callback: (error: ServiceError | null, response: InstanceGone) => void,
   ): ClientUnaryCall;
   stop(
     request: StopRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: Empty) => void,
+    callback: (error: ServiceError | null, response: InstanceGone) => void,
   ): ClientUnaryCall;
   /** Stop and start again as it was started, without its disks being touched. */
   reboot(
@@ -4132,20 +4264,21 @@ export interface InstanceServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<MigrationProgress>;
+  /** What is answered counts where the migration succeeded: otherwise the guest is there still. */
   finishMigrationSource(
     request: FinishMigrationSourceRequest,
-    callback: (error: ServiceError | null, response: Empty) => void,
+    callback: (error: ServiceError | null, response: InstanceGone) => void,
   ): ClientUnaryCall;
   finishMigrationSource(
     request: FinishMigrationSourceRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: Empty) => void,
+    callback: (error: ServiceError | null, response: InstanceGone) => void,
   ): ClientUnaryCall;
   finishMigrationSource(
     request: FinishMigrationSourceRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: Empty) => void,
+    callback: (error: ServiceError | null, response: InstanceGone) => void,
   ): ClientUnaryCall;
   finishMigrationTarget(
     request: FinishMigrationTargetRequest,

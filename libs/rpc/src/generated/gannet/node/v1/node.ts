@@ -21,7 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Empty, Step } from "./common.ts";
-import { InstanceState } from "./instance.ts";
+import { InstanceGone, InstanceState } from "./instance.ts";
 import { OsDefinition, OsParameter } from "./os.ts";
 
 export interface SetTrustRequest {
@@ -399,7 +399,7 @@ export interface LiveStateUpdate {
     | { $case: "heartbeat"; value: LiveStateUpdate_Heartbeat }
     | { $case: "node"; value: NodeState }
     | { $case: "instance"; value: InstanceState }
-    | { $case: "instanceGone"; value: LiveStateUpdate_InstanceGone }
+    | { $case: "instanceGone"; value: InstanceGone }
     | { $case: "os"; value: LiveStateUpdate_OsDefinitions }
     | undefined;
 }
@@ -409,13 +409,11 @@ export interface LiveStateUpdate_Snapshot {
   node: NodeState | undefined;
   instances: InstanceState[];
   os: OsDefinition[];
+  /** As in InstanceState, for the guests that are not there. */
+  asOfMs: number;
 }
 
 export interface LiveStateUpdate_Heartbeat {
-}
-
-export interface LiveStateUpdate_InstanceGone {
-  name: string;
 }
 
 export interface LiveStateUpdate_OsDefinitions {
@@ -4891,7 +4889,7 @@ export const LiveStateUpdate: MessageFns<LiveStateUpdate> = {
         InstanceState.encode(message.update.value, writer.uint32(34).fork()).join();
         break;
       case "instanceGone":
-        LiveStateUpdate_InstanceGone.encode(message.update.value, writer.uint32(42).fork()).join();
+        InstanceGone.encode(message.update.value, writer.uint32(42).fork()).join();
         break;
       case "os":
         LiveStateUpdate_OsDefinitions.encode(message.update.value, writer.uint32(50).fork()).join();
@@ -4950,10 +4948,7 @@ export const LiveStateUpdate: MessageFns<LiveStateUpdate> = {
               break;
             }
 
-            message.update = {
-              $case: "instanceGone",
-              value: LiveStateUpdate_InstanceGone.decode(reader, reader.uint32()),
-            };
+            message.update = { $case: "instanceGone", value: InstanceGone.decode(reader, reader.uint32()) };
             continue;
           }
           case 6: {
@@ -4987,9 +4982,9 @@ export const LiveStateUpdate: MessageFns<LiveStateUpdate> = {
         : isSet(object.instance)
         ? { $case: "instance", value: InstanceState.fromJSON(object.instance) }
         : isSet(object.instanceGone)
-        ? { $case: "instanceGone", value: LiveStateUpdate_InstanceGone.fromJSON(object.instanceGone) }
+        ? { $case: "instanceGone", value: InstanceGone.fromJSON(object.instanceGone) }
         : isSet(object.instance_gone)
-        ? { $case: "instanceGone", value: LiveStateUpdate_InstanceGone.fromJSON(object.instance_gone) }
+        ? { $case: "instanceGone", value: InstanceGone.fromJSON(object.instance_gone) }
         : isSet(object.os)
         ? { $case: "os", value: LiveStateUpdate_OsDefinitions.fromJSON(object.os) }
         : undefined,
@@ -5007,7 +5002,7 @@ export const LiveStateUpdate: MessageFns<LiveStateUpdate> = {
     } else if (message.update?.$case === "instance") {
       obj.instance = InstanceState.toJSON(message.update.value);
     } else if (message.update?.$case === "instanceGone") {
-      obj.instanceGone = LiveStateUpdate_InstanceGone.toJSON(message.update.value);
+      obj.instanceGone = InstanceGone.toJSON(message.update.value);
     } else if (message.update?.$case === "os") {
       obj.os = LiveStateUpdate_OsDefinitions.toJSON(message.update.value);
     }
@@ -5046,10 +5041,7 @@ export const LiveStateUpdate: MessageFns<LiveStateUpdate> = {
       }
       case "instanceGone": {
         if (object.update?.value !== undefined && object.update?.value !== null) {
-          message.update = {
-            $case: "instanceGone",
-            value: LiveStateUpdate_InstanceGone.fromPartial(object.update.value),
-          };
+          message.update = { $case: "instanceGone", value: InstanceGone.fromPartial(object.update.value) };
         }
         break;
       }
@@ -5065,7 +5057,7 @@ export const LiveStateUpdate: MessageFns<LiveStateUpdate> = {
 };
 
 function createBaseLiveStateUpdate_Snapshot(): LiveStateUpdate_Snapshot {
-  return { node: undefined, instances: [], os: [] };
+  return { node: undefined, instances: [], os: [], asOfMs: 0 };
 }
 
 export const LiveStateUpdate_Snapshot: MessageFns<LiveStateUpdate_Snapshot> = {
@@ -5078,6 +5070,9 @@ export const LiveStateUpdate_Snapshot: MessageFns<LiveStateUpdate_Snapshot> = {
     }
     for (const v of message.os) {
       OsDefinition.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.asOfMs !== 0) {
+      writer.uint32(33).double(message.asOfMs);
     }
     return writer;
   },
@@ -5119,6 +5114,14 @@ export const LiveStateUpdate_Snapshot: MessageFns<LiveStateUpdate_Snapshot> = {
             message.os.push(OsDefinition.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.asOfMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5138,6 +5141,11 @@ export const LiveStateUpdate_Snapshot: MessageFns<LiveStateUpdate_Snapshot> = {
         ? object.instances.map((e: any) => InstanceState.fromJSON(e))
         : [],
       os: globalThis.Array.isArray(object?.os) ? object.os.map((e: any) => OsDefinition.fromJSON(e)) : [],
+      asOfMs: isSet(object.asOfMs)
+        ? globalThis.Number(object.asOfMs)
+        : isSet(object.as_of_ms)
+        ? globalThis.Number(object.as_of_ms)
+        : 0,
     };
   },
 
@@ -5152,6 +5160,9 @@ export const LiveStateUpdate_Snapshot: MessageFns<LiveStateUpdate_Snapshot> = {
     if (message.os?.length) {
       obj.os = message.os.map((e) => OsDefinition.toJSON(e));
     }
+    if (message.asOfMs !== 0) {
+      obj.asOfMs = floatToJson(message.asOfMs);
+    }
     return obj;
   },
 
@@ -5163,6 +5174,7 @@ export const LiveStateUpdate_Snapshot: MessageFns<LiveStateUpdate_Snapshot> = {
     message.node = (object.node !== undefined && object.node !== null) ? NodeState.fromPartial(object.node) : undefined;
     message.instances = object.instances?.map((e) => InstanceState.fromPartial(e)) || [];
     message.os = object.os?.map((e) => OsDefinition.fromPartial(e)) || [];
+    message.asOfMs = object.asOfMs ?? 0;
     return message;
   },
 };
@@ -5215,73 +5227,6 @@ export const LiveStateUpdate_Heartbeat: MessageFns<LiveStateUpdate_Heartbeat> = 
   },
   fromPartial<I extends Exact<DeepPartial<LiveStateUpdate_Heartbeat>, I>>(_: I): LiveStateUpdate_Heartbeat {
     const message = createBaseLiveStateUpdate_Heartbeat();
-    return message;
-  },
-};
-
-function createBaseLiveStateUpdate_InstanceGone(): LiveStateUpdate_InstanceGone {
-  return { name: "" };
-}
-
-export const LiveStateUpdate_InstanceGone: MessageFns<LiveStateUpdate_InstanceGone> = {
-  encode(message: LiveStateUpdate_InstanceGone, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.name !== "") {
-      writer.uint32(10).string(message.name);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): LiveStateUpdate_InstanceGone {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseLiveStateUpdate_InstanceGone();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.name = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): LiveStateUpdate_InstanceGone {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
-  },
-
-  toJSON(message: LiveStateUpdate_InstanceGone): unknown {
-    const obj: any = {};
-    if (message.name !== "") {
-      obj.name = message.name;
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<LiveStateUpdate_InstanceGone>, I>>(base?: I): LiveStateUpdate_InstanceGone {
-    return LiveStateUpdate_InstanceGone.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<LiveStateUpdate_InstanceGone>, I>>(object: I): LiveStateUpdate_InstanceGone {
-    const message = createBaseLiveStateUpdate_InstanceGone();
-    message.name = object.name ?? "";
     return message;
   },
 };
@@ -6030,6 +5975,10 @@ function bytesFromBase64(b64: string): Uint8Array {
 
 function base64FromBytes(arr: Uint8Array): string {
   return globalThis.Buffer.from(arr).toString("base64");
+}
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
