@@ -1,7 +1,10 @@
 /** Limits on how many jobs of one kind run together, of filter rules and of jobs themselves. */
 import { type FilteredJob, reasonsOf } from "./filtered-job.ts";
 
-/** At most `capacity` jobs with this key run at once. */
+/**
+ * At most `capacity` jobs with this key run at once. The key says the capacity, too: another number makes another
+ * limit, so that jobs decided on before and after a change of rules never stand in one line with two capacities.
+ */
 export interface Limit {
   readonly key: string;
   readonly capacity: number;
@@ -9,10 +12,9 @@ export interface Limit {
 
 /** Of a rule with the action `RATE_LIMIT`. */
 export function ruleLimit(uuid: string, capacity: number): Limit {
-  return { key: `filter/${uuid}`, capacity };
+  return { key: `filter/${uuid}/${capacity}`, capacity };
 }
 
-/** Another number makes another limit, though the label be the same. */
 const AD_HOC = /^rate-limit:(\d{1,9}):(.*)$/s;
 
 /**

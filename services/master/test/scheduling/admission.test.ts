@@ -266,6 +266,25 @@ describe("one after another", () => {
     expect(called).toEqual([2, 3]);
   });
 
+  test("a place that a rule with a greater limit leaves to those behind jobs that were called under the lesser one", () => {
+    const called: number[] = [];
+    const admission = new Admission(({ id }) => called.push(id));
+    const job = (id: number, priority: number) => ({ ...jobOf(id, { OP_ID: "OP_TEST_DELAY" }), priority });
+    const rules = (action: FilterRule["action"]) => {
+      const predicates: FilterRule["predicates"] = [["opcode", ["==", "OP_ID", "OP_TEST_DELAY"]]];
+      admission.setRules(usable(rule("1", { predicates, action })), []);
+      for (const one of [job(1, 0), job(2, -10), job(3, 10)]) admission.reconsider(one);
+    };
+    rules("PAUSE");
+    for (const one of [job(1, 0), job(2, -10), job(3, 10)]) expect(admission.consider(one).action).toBe("pause");
+    rules(["RATE_LIMIT", 1]);
+    rules(["RATE_LIMIT", 2]);
+    admission.leave(1);
+    expect(admission.consider(job(2, -10)).action).toBe("run");
+    expect(admission.isHeld(3)).toBe(false);
+    expect(admission.consider(job(3, 10)).action).toBe("run");
+  });
+
   test("ten thousand jobs under one limit", () => {
     const deliveries: number[] = [];
     const admission = new Admission(({ id }) => deliveries.push(id));

@@ -8,7 +8,7 @@ import { jobOf, rule, ruleUuid, usable } from "./rules.ts";
 
 type Taken = Readonly<Record<string, number>>;
 
-const A = `filter/${ruleUuid("a")}`;
+const A = (capacity: number) => `filter/${ruleUuid("a")}/${capacity}`;
 const OF_TEST = ["opcode", ["==", "OP_ID", "OP_TEST_DELAY"]];
 const OF_OTHERS = ["opcode", ["==", "OP_ID", "OP_CLUSTER_VERIFY"]];
 const STARTED = { status: "success" } as const;
@@ -65,14 +65,14 @@ describe("what is decided", () => {
       run(),
     ],
     ["then the smaller UUID", [rule("b", { action: "PAUSE" }), rule("a", { action: "ACCEPT" })], jobOf(1), {}, run()],
-    ["RATE_LIMIT with places", [rule("a", { action: ["RATE_LIMIT", 2] })], jobOf(1), { [A]: 1 }, run([A, 2])],
-    ["RATE_LIMIT that is full", [rule("a", { action: ["RATE_LIMIT", 2] })], jobOf(1), { [A]: 2 }, wait([A, 2])],
+    ["RATE_LIMIT with places", [rule("a", { action: ["RATE_LIMIT", 2] })], jobOf(1), { [A(2)]: 1 }, run([A(2), 2])],
+    ["RATE_LIMIT that is full", [rule("a", { action: ["RATE_LIMIT", 2] })], jobOf(1), { [A(2)]: 2 }, wait([A(2), 2])],
     [
       "RATE_LIMIT of one that has ended an opcode",
       [rule("a", { action: ["RATE_LIMIT", 1] })],
       jobOf(1, STARTED, {}),
-      { [A]: 1 },
-      wait([A, 1]),
+      { [A(1)]: 1 },
+      wait([A(1), 1]),
     ],
     [
       "the limit of a rule behind ACCEPT",
@@ -114,7 +114,7 @@ describe("what is decided", () => {
       [rule("a", { action: ["RATE_LIMIT", 5] })],
       jobOf(1, { reason: ["rate-limit:1:x", "rate-limit:2:y"] }, { reason: ["rate-limit:1:x"] }),
       { "label/2/y": 2 },
-      wait(["label/1/x", 1], ["label/2/y", 2], [A, 5]),
+      wait(["label/1/x", 1], ["label/2/y", 2], [A(5), 5]),
     ],
     [
       "a limit of no job is none",
