@@ -19,6 +19,7 @@ import {
   move,
   NEVER,
   openConsole,
+  openSerial,
 } from "./migration-fixture.ts";
 
 const FORCED = { force: true, timeoutMs: 10_000 } as const;
@@ -217,6 +218,36 @@ describe("a guest that has not booted", () => {
     await one.driver.reboot(name, FORCED, NEVER);
     await one.driver.plug(name, { kind: "disk", disk: disks[0] }, NEVER);
     expect(await one.driver.state(name)).toMatchObject({ status: "running" });
+  });
+
+  it("keeps the SCSI controller that came with a disk that did not, and knows of it", async () => {
+    const guest = guestOf({ disk_type: "scsi-block", scsi_controller_type: "virtio-scsi-pci" });
+    await one.driver.start(guest, RUNNING, NEVER);
+    // A file takes no SCSI commands, which qemu finds out when the controller is there already.
+    const refused = one.driver.plug(name, { kind: "disk", disk: await makeDisk("no-scsi", 0) }, NEVER);
+    await expect(refused).rejects.toThrow(/SG_IO/);
+    const nic = makeNic(0);
+    await one.driver.plug(name, { kind: "nic", nic }, NEVER);
+    await move({ ...guest, nics: [nic] }, one, two);
+    await two.restart();
+    await move({ ...guest, nics: [nic] }, two, one);
+  });
+
+  it("is not sent with a device that nobody has recorded, which is named", async () => {
+    await one.driver.start(guestOf(), RUNNING, NEVER);
+    const monitor = path.join(one.node.parts.stateDir, `kvm-hypervisor/ctrl/${name}.monitor`);
+    await using console = openSerial(monitor);
+    console.say("device_add virtio-rng-pci,id=by-hand");
+    await expect(
+      eventually(async () => {
+        await one.driver.migrationInfo(name);
+        return false;
+      }),
+    ).rejects.toThrow(/no record of .*: by-hand;/);
+    // What the command line says is known, by kvm_extra too.
+    await one.driver.stop(name, FORCED, NEVER);
+    await one.driver.start(guestOf({ kvm_extra: "-device virtio-rng-pci,id=by-hand" }), RUNNING, NEVER);
+    await one.driver.migrationInfo(name);
   });
 
   it("gets another medium into its drive, and keeps the one it has when the other cannot be opened", async () => {

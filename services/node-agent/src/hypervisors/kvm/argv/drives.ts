@@ -32,6 +32,8 @@ const CDROM_DEVICES: typeof DISK_DEVICES = {
 /** Ganeti takes tftp as well, which qemu has given up. */
 const URL_DRIVERS: ReadonlySet<string> = new Set(["http", "https", "ftp", "ftps"]);
 
+/** What it is called in qemu and among the places. */
+export const SCSI_CONTROLLER_ID = "scsi";
 const SCSI_CONTROLLERS: Readonly<Record<string, string>> = {
   lsi: "lsi53c895a",
   megasas: "megasas",
@@ -52,11 +54,11 @@ export function scsiControllerArgv(plan: LaunchPlan, slots: DeviceSlots): readon
   const cdroms = cdromImages(plan).map(() => cdromDevice(plan).bus);
   const disks = plan.guest.disks.map(() => diskDevice(plan).bus);
   // A controller whose last drive was unplugged is still there.
-  if (![...cdroms, ...disks].includes("scsi") && !slots.had("scsi")) return [];
+  if (![...cdroms, ...disks].includes("scsi") && !slots.had(SCSI_CONTROLLER_ID)) return [];
   const driver = SCSI_CONTROLLERS[plan.params.scsi_controller_type];
   if (driver === undefined)
     throw new HypervisorError(`scsi_controller_type: ${plan.params.scsi_controller_type} is unknown`);
-  return ["-device", json({ driver, id: "scsi", ...slots.pci("scsi") })];
+  return ["-device", json({ driver, id: SCSI_CONTROLLER_ID, ...slots.pci(SCSI_CONTROLLER_ID) })];
 }
 
 /** @throws HypervisorError for a `disk_type` that qemu no longer has, or when a bus is full */

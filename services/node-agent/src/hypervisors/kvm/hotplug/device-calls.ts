@@ -2,7 +2,7 @@
 import type { HotplugDevice } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 import { deviceId } from "../argv/argument.ts";
-import { diskArgv, scsiControllerArgv } from "../argv/drives.ts";
+import { diskArgv, SCSI_CONTROLLER_ID, scsiControllerArgv } from "../argv/drives.ts";
 import { networkArgv } from "../argv/network-cards.ts";
 import { deviceSlots } from "../argv.ts";
 import type { LaunchPlan } from "../launch-plan.ts";
@@ -42,7 +42,7 @@ export function deviceCalls(plan: LaunchPlan, device: HotplugDevice): DeviceCall
     id: hotplugId(device),
     backend,
     device: rest,
-    controller: controller === undefined ? undefined : { ...controller, id: "scsi" },
+    controller: controller === undefined ? undefined : { ...controller, id: SCSI_CONTROLLER_ID },
   };
 }
 

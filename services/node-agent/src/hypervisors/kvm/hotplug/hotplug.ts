@@ -41,7 +41,7 @@ export class Hotplug {
     throw new HypervisorError([...new Set(obstacles)].map((each) => `Instance ${guestName} ${each}`).join("; "));
   }
 
-  /** @throws HypervisorError; the guest has what it had then */
+  /** @throws HypervisorError; the guest has what it had then, but perhaps an empty SCSI controller more */
   async plug(guestName: string, device: HotplugDevice, signal: AbortSignal): Promise<void> {
     const known = await this.#changeable(guestName, device.kind);
     const guest = withDevice(known.record.guest, device);
@@ -98,11 +98,12 @@ export class Hotplug {
   }
 
   async #add(
-    { monitor }: RunningGuest,
+    known: RunningGuest,
     plan: LaunchPlan,
     device: HotplugDevice,
     { devices, signal }: { readonly devices: ReadonlySet<string>; readonly signal: AbortSignal },
   ): Promise<void> {
+    const { monitor } = known;
     const calls = deviceCalls(plan, device);
     // What an agent that was killed had come to.
     await removeBackend(monitor, device, calls.id).catch(() => {});
@@ -110,13 +111,29 @@ export class Hotplug {
       if (device.kind === "nic") await this.#connect(monitor, plan, device.nic, signal);
       await addBackend(monitor, device, calls);
       if (calls.controller !== undefined && !devices.has(calls.controller.id))
-        await monitor.execute({ name: "device_add", arguments: calls.controller });
+        await this.#addController(known, plan, calls.controller);
       if (signal.aborted) throw new HypervisorError(`Plugging ${calls.id} into ${plan.guest.name} was aborted`);
       await monitor.execute({ name: "device_add", arguments: calls.device });
     } catch (error) {
       await this.#discard(monitor, plan, device, calls.id);
       throw error;
     }
+  }
+
+  /**
+   * It stays whatever becomes of the disk: a guest that does not let go of it, such as one that has not booted, could
+   * not be made to. Recorded first, so that no agent that is killed in between leaves one that nobody knows.
+   */
+  async #addController(
+    { record, monitor }: RunningGuest,
+    { places }: LaunchPlan,
+    controller: NonNullable<DeviceCalls["controller"]>,
+  ): Promise<void> {
+    const place = places[controller.id];
+    if (place === undefined) throw new HypervisorError(`The controller ${controller.id} has no place`);
+    const withIt = { ...record.places, [controller.id]: place };
+    await this.#parts.register.keep({ record: { ...record, places: withIt }, monitor });
+    await monitor.execute({ name: "device_add", arguments: controller });
   }
 
   /** The guest's side goes first. What is gone already is no error. */

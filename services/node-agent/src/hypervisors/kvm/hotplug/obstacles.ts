@@ -1,5 +1,6 @@
 /** What keeps a kind of device from coming to a guest while it runs, or from going. */
 import type { HotplugDevice } from "@gannet/driver-contract";
+import { SCSI_CONTROLLER_ID } from "../argv/drives.ts";
 import { machineFamily } from "../argv/machine-family.ts";
 import { type KvmParameters, readKvmParameters } from "../kvm-parameters.ts";
 import type { RuntimeRecord } from "../runtime-record.ts";
@@ -20,7 +21,7 @@ export function hotplugObstacle(
     ? undefined
     : `has the machine ${record.machine}, whose bus takes no devices while it runs; a pc type does`;
   if (kind === "nic") return nicObstacle(params, busObstacle);
-  return diskObstacle(params, busObstacle, "scsi" in record.places);
+  return diskObstacle(params, busObstacle, SCSI_CONTROLLER_ID in record.places);
 }
 
 function nicObstacle({ nic_type }: KvmParameters, busObstacle: string | undefined): string | undefined {

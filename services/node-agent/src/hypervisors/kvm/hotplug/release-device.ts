@@ -12,7 +12,7 @@ const EVENT_LOST_MS = 2_000;
 /** The ids of the devices that the guest has at present. */
 export async function presentDevices(monitor: GuestMonitor): Promise<ReadonlySet<string>> {
   const found = await monitor.execute({ name: "qom-list", arguments: { path: "/machine/peripheral" } });
-  return new Set(found.map(({ name }) => name));
+  return new Set(found.filter(({ type }) => type.startsWith("child<")).map(({ name }) => name));
 }
 
 /**

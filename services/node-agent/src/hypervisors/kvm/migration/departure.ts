@@ -20,6 +20,7 @@ import {
   phaseOf,
   reportWhen,
 } from "./migration-status.ts";
+import { sentPlaces } from "./sent-places.ts";
 
 /** Progress is told at least as often. */
 const PROGRESS_MS = 500;
@@ -49,10 +50,10 @@ export class Departure {
     this.#logger = parts.logger;
   }
 
-  /** @throws HypervisorError when the guest does not run, or has lost a device */
+  /** @throws HypervisorError when the guest does not run, or has other devices than those that are known */
   async info(guestName: string): Promise<string> {
     const { record, monitor } = await this.#register.running(guestName);
-    await checkDevices(record.guest.name, monitor, Object.keys(record.places));
+    const places = await sentPlaces(record, monitor);
     const [{ enabled }, { qemu }, { running }, times] = await Promise.all([
       monitor.execute({ name: "query-kvm" }),
       monitor.execute({ name: "query-version" }),
@@ -65,7 +66,7 @@ export class Departure {
       version: 1,
       guest: record.guest,
       machine: record.machine,
-      places: record.places,
+      places,
       accelerator: enabled ? "kvm" : "tcg",
       ...(firmware === undefined
         ? {}
@@ -269,14 +270,6 @@ async function firmwareSizesOf(monitor: GuestMonitor): Promise<FirmwareSizes | u
   const sizeOf = (name: string) => nodes.find((each) => each["node-name"] === name)?.image["virtual-size"];
   const [codeBytes, varsBytes] = [sizeOf(FIRMWARE_NODES.code), sizeOf(FIRMWARE_NODES.vars)];
   return codeBytes === undefined || varsBytes === undefined ? undefined : { codeBytes, varsBytes };
-}
-
-/** A device that went by itself, after an unplug had given it up, is not on the other side either. */
-async function checkDevices(guestName: string, monitor: GuestMonitor, ids: readonly string[]): Promise<void> {
-  const found = await monitor.execute({ name: "qom-list", arguments: { path: "/machine/peripheral" } });
-  const lost = ids.find((id) => found.every(({ name }) => name !== id));
-  if (lost === undefined) return;
-  throw new HypervisorError(`Instance ${guestName} has let go of its device ${lost}; unplug it once more`);
 }
 
 function hostOf(address: string): string {
