@@ -3,9 +3,11 @@ import type { GuestSpec, GuestStatus } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { type ProcessIdentity, processLives } from "../process-identity.ts";
+import { isConfined } from "./isolation/confined.ts";
 import { QmpClient } from "./qmp/client.ts";
 import type { QmpAnswer, QmpCall, QmpCommandName } from "./qmp/commands.ts";
 import type { QmpEvent, QmpEventData } from "./qmp/events.ts";
+import type { QmpEnclosure } from "./qmp/session.ts";
 
 /** qemu's run states (qemu-qmp-ref(7), `RunState`). Any other is one in which the guest stands still for now. */
 const STATUS_OF_RUN_STATE: Readonly<Record<string, GuestStatus>> = {
@@ -63,6 +65,7 @@ export class GuestMonitor {
       socketPath: options.qmpSocket,
       logger: options.logger,
       targetLives: () => processLives(options.process),
+      passesDescriptors: isConfined(options.guest),
       onEvent: (event) => this.#handle(event),
       onConnect: () => {
         if (this.#isAsStarted) this.#isAsStarted = false;
@@ -99,7 +102,7 @@ export class GuestMonitor {
   /** @throws HypervisorError */
   execute<Name extends QmpCommandName>(
     call: QmpCall<Name>,
-    options?: { readonly timeoutMs: number },
+    options?: { readonly timeoutMs?: number } & QmpEnclosure,
   ): Promise<QmpAnswer<Name>> {
     return this.#client.execute(call, options);
   }

@@ -1,10 +1,12 @@
 /** Devices and memory of running guests, with real qemu; a stock kernel where the guest has to take part. */
-import { readFile, readlink, rm, truncate, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chmod, readdir, readFile, readlink, rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestDisk, GuestNic, GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS, type Parameters } from "@gannet/objects";
 import { findStockKernel } from "@gannet/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { deviceId } from "../../../src/hypervisors/kvm/argv/argument.ts";
 import { tapObstacle } from "../../../src/hypervisors/kvm/nic/tap.ts";
 import { tapName } from "../../../src/hypervisors/kvm/nic/tap-name.ts";
 import { bareGuest, eventually, uuidOf } from "../node-fixture.ts";
@@ -287,6 +289,101 @@ describe("a guest that has not booted", () => {
     await expect(one.driver.unplug(name, device, NEVER)).rejects.toThrow(reason);
     if (params.machine_version === undefined) await one.driver.checkHotplug(name);
     else await expect(one.driver.checkHotplug(name)).rejects.toThrow(reason);
+  });
+
+  describe.skipIf(process.geteuid?.() !== 0).each<readonly [string, Parameters]>([
+    ["as another user", { security_model: "user", security_domain: "games" }],
+    ["in a chroot", { use_chroot: true }],
+    ["as another user in a chroot", { security_model: "user", security_domain: "games", use_chroot: true }],
+  ])("whose qemu runs %s", (_, confinement) => {
+    const scsi = { disk_type: "scsi-hd", scsi_controller_type: "virtio-scsi-pci" };
+    const flagsOf = async (file: string): Promise<readonly number[]> => {
+      const pid = (await readFile(path.join(one.node.parts.stateDir, `kvm-hypervisor/pid/${name}`), "utf8")).trim();
+      const open = await readdir(`/proc/${pid}/fd`);
+      const held: number[] = [];
+      for (const fd of open) {
+        if ((await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")) !== file) continue;
+        const info = await readFile(`/proc/${pid}/fdinfo/${fd}`, "utf8");
+        held.push(Number.parseInt(/^flags:\s*([0-7]+)/m.exec(info)?.[1] ?? "", 8));
+      }
+      return held;
+    };
+
+    it("gets a disk that it may not open, writes it, lets it go, and takes it along", async () => {
+      const guest = guestOf({ ...scsi, ...confinement });
+      const disk = await makeDisk("secret", 0);
+      await chmod(disk.path, 0o600);
+      await one.driver.start(guest, RUNNING, NEVER);
+      await one.driver.checkHotplug(name);
+      await one.driver.plug(name, { kind: "disk", disk }, NEVER);
+      // What the descriptor was while it was Node's must not stay: qemu would be told to try again later.
+      for (const flags of await flagsOf(disk.path)) expect(flags & constants.O_NONBLOCK).toBe(0);
+      await using console = openSerial(path.join(one.node.parts.stateDir, `kvm-hypervisor/ctrl/${name}.monitor`));
+      console.say(`qemu-io -d ${deviceId("disk", disk.uuid)} "write -P 65 0 512"`);
+      await eventually(async () => (await readFile(disk.path, "utf8")).startsWith(`${"A".repeat(512)}\0`));
+      console.close();
+      await truncate(disk.path, 2 * MIB);
+      await one.driver.resizeDisk(name, { ...disk, sizeMib: 2 });
+
+      await move({ ...guest, disks: [disk] }, one, two);
+      await two.driver.unplug(name, { kind: "disk", disk }, NEVER);
+      await two.driver.plug(name, { kind: "disk", disk }, NEVER);
+      await move({ ...guest, disks: [disk] }, two, one);
+      await one.driver.unplug(name, { kind: "disk", disk }, NEVER);
+      expect(await flagsOf(disk.path)).toEqual([]);
+    });
+
+    it("is as it was when the disk is not there", async () => {
+      await one.driver.start(guestOf(confinement), RUNNING, NEVER);
+      const disk = { ...(await makeDisk("gone", 0)), path: path.join(folder, "no-such-disk") };
+      await expect(one.driver.plug(name, { kind: "disk", disk }, NEVER)).rejects.toThrow(
+        /no-such-disk cannot be opened/,
+      );
+      const folderAsDisk = { ...disk, path: folder, access: "ro" } as const;
+      await expect(one.driver.plug(name, { kind: "disk", disk: folderAsDisk }, NEVER)).rejects.toThrow(/regular file/);
+      expect(await flagsOf(folder)).toEqual([]);
+      await one.driver.plug(name, { kind: "disk", disk: await makeDisk("there", 0) }, NEVER);
+    });
+
+    it("gets another medium into its drive", async () => {
+      const disk = await makeDisk("old-medium", 0, { access: "ro" });
+      const cd = { disk_type: "scsi-cd", scsi_controller_type: "virtio-scsi-pci" };
+      await one.driver.start({ ...guestOf({ ...cd, ...confinement }), disks: [disk] }, RUNNING, NEVER);
+      const other = { ...disk, path: (await makeDisk("new-medium", 0)).path };
+      await one.driver.replug(name, { kind: "disk", disk: other }, NEVER);
+      expect(await flagsOf(other.path)).not.toEqual([]);
+      expect(await flagsOf(disk.path)).toEqual([]);
+    });
+
+    const isInChroot = confinement.use_chroot === true;
+    it(isInChroot ? "gets no NIC and no disk by the network" : "gets a NIC", async () => {
+      await one.driver.start(guestOf(confinement), RUNNING, NEVER);
+      const plugged = one.driver.plug(name, { kind: "nic", nic: makeNic(0) }, NEVER);
+      if (!isInChroot) return plugged;
+      await expect(plugged).rejects.toThrow(/chroot, where its qemu finds no networks/);
+      const disk = await makeDisk("remote", 0, { uris: { kvm: "gluster://192.0.2.1/volume/image" } });
+      await expect(one.driver.plug(name, { kind: "disk", disk }, NEVER)).rejects.toThrow(
+        /cannot reach disks by the net/,
+      );
+    });
+
+    it("gets a block device", async (test) => {
+      const { path: file } = await makeDisk("behind-a-device", 0);
+      const loop = await one.node.parts.runner
+        .run({ argv: ["/sbin/losetup", "--find", "--show", file], timeoutMs: 10_000 })
+        .then(({ stdout }) => stdout.trim())
+        .catch(() => undefined);
+      if (loop === undefined) return test.skip("there are no loop devices here");
+      try {
+        await one.driver.start(guestOf({ disk_aio: "native", disk_cache: "none", ...confinement }), RUNNING, NEVER);
+        const disk = await makeDisk("device", 0, { path: loop, kind: "block" });
+        await one.driver.plug(name, { kind: "disk", disk }, NEVER);
+        expect(await flagsOf(loop)).not.toEqual([]);
+        await one.driver.stop(name, FORCED, NEVER);
+      } finally {
+        await one.node.parts.runner.run({ argv: ["/sbin/losetup", "--detach", loop], timeoutMs: 10_000 });
+      }
+    });
   });
 
   it("that does not run has no devices to change and no memory", async () => {

@@ -6,12 +6,14 @@ import { deviceUuid, presentDevice, withDevice, withoutDevice } from "../../gues
 import type { DevicePlaces } from "../argv/device-slots.ts";
 import { tapShape } from "../argv/network-cards.ts";
 import type { GuestMonitor } from "../guest-monitor.ts";
+import { isConfined } from "../isolation/confined.ts";
 import type { GuestRegister, RunningGuest } from "../known-guest.ts";
 import type { LaunchPlan } from "../launch-plan.ts";
 import type { LaunchPlanner } from "../launch-planner.ts";
 import type { NicConnections } from "../nic/connections.ts";
 import { qemuUid } from "../qemu-process.ts";
 import { type DeviceCalls, deviceCalls, hotplugId } from "./device-calls.ts";
+import { addDiskBackend } from "./disk-backend.ts";
 import { hotplugObstacle } from "./obstacles.ts";
 import { presentDevices, releaseDevice } from "./release-device.ts";
 
@@ -68,7 +70,7 @@ export class Hotplug {
       throw new HypervisorError(`Instance ${guestName} has no ${device.kind} ${deviceUuid(device)}`);
     const guest = withDevice(known.record.guest, device);
     const plan = await this.#parts.planner.plan(guest, known.record);
-    if (device.kind === "disk") await changeMedium(known.monitor, deviceCalls(plan, device));
+    if (device.kind === "disk") await changeMedium(known, deviceCalls(plan, device));
     else await this.#exchange(known, plan, { before, after: device }, signal);
     await this.#keep(known, guest, plan.places);
   }
@@ -104,12 +106,13 @@ export class Hotplug {
     { devices, signal }: { readonly devices: ReadonlySet<string>; readonly signal: AbortSignal },
   ): Promise<void> {
     const { monitor } = known;
-    const calls = deviceCalls(plan, device);
+    const calls = deviceCalls(withoutVhost(plan), device);
     // What an agent that was killed had come to.
     await removeBackend(monitor, device, calls.id).catch(() => {});
     try {
       if (device.kind === "nic") await this.#connect(monitor, plan, device.nic, signal);
-      await addBackend(monitor, device, calls);
+      if (device.kind === "disk") await addDiskBackend(monitor, known.record.guest, calls.backend);
+      else await monitor.execute({ name: "netdev_add", arguments: calls.backend });
       if (calls.controller !== undefined && !devices.has(calls.controller.id))
         await this.#addController(known, plan, calls.controller);
       if (signal.aborted) throw new HypervisorError(`Plugging ${calls.id} into ${plan.guest.name} was aborted`);
@@ -201,9 +204,9 @@ export class Hotplug {
   }
 }
 
-function addBackend(monitor: GuestMonitor, { kind }: HotplugDevice, { backend }: DeviceCalls): Promise<void> {
-  const name = kind === "disk" ? "blockdev-add" : "netdev_add";
-  return monitor.execute({ name, arguments: backend });
+/** The kernel moves packets only for who may open /dev/vhost-net, as a confined qemu may at its start alone. */
+function withoutVhost(plan: LaunchPlan): LaunchPlan {
+  return isConfined(plan.guest) ? { ...plan, vhostNet: false } : plan;
 }
 
 async function removeBackend(monitor: GuestMonitor, { kind }: HotplugDevice, id: string): Promise<void> {
@@ -219,19 +222,22 @@ async function nodeSize(monitor: GuestMonitor, node: string): Promise<number | u
 }
 
 /** @throws HypervisorError when the disk is none with removable media; the old medium is in the drive again then */
-async function changeMedium(monitor: GuestMonitor, { id, backend, device }: DeviceCalls): Promise<void> {
+async function changeMedium(
+  { record: { guest }, monitor }: RunningGuest,
+  { id, backend, device }: DeviceCalls,
+): Promise<void> {
   if (device.driver !== "scsi-cd" && device.driver !== "ide-cd")
     throw new HypervisorError(`The disk ${id} is a ${String(device.driver)}, whose medium cannot be changed`);
   // A node that is in use elsewhere or cannot be opened is found out before anything is taken from the guest.
   const probe = `${id.slice(0, PROBE_ID_CHARS)}-new`;
-  await monitor.execute({ name: "blockdev-add", arguments: { ...backend, "node-name": probe } });
+  await addDiskBackend(monitor, guest, { ...backend, "node-name": probe });
   await monitor.execute({ name: "blockdev-del", arguments: { "node-name": probe } });
   await withOpenTray(monitor, id, async () => {
     await monitor.execute({ name: "blockdev-remove-medium", arguments: { id } });
   });
   if ((await nodeSize(monitor, id)) !== undefined)
     await monitor.execute({ name: "blockdev-del", arguments: { "node-name": id } });
-  await monitor.execute({ name: "blockdev-add", arguments: backend });
+  await addDiskBackend(monitor, guest, backend);
   await withOpenTray(monitor, id, async () => {
     await monitor.execute({ name: "blockdev-insert-medium", arguments: { id, "node-name": id } });
   });

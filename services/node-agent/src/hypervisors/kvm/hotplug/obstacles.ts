@@ -2,7 +2,9 @@
 import type { HotplugDevice } from "@gannet/driver-contract";
 import { SCSI_CONTROLLER_ID } from "../argv/drives.ts";
 import { machineFamily } from "../argv/machine-family.ts";
+import { isConfined } from "../isolation/confined.ts";
 import { type KvmParameters, readKvmParameters } from "../kvm-parameters.ts";
+import { CAN_PASS_DESCRIPTORS } from "../qmp/descriptor-socket.ts";
 import type { RuntimeRecord } from "../runtime-record.ts";
 
 /** The one model of card that is no PCI device. */
@@ -16,15 +18,17 @@ export function hotplugObstacle(
   kind: HotplugDevice["kind"],
 ): string | undefined {
   const params = readKvmParameters(record.guest);
-  if (params.use_chroot) return "runs in a chroot, where its qemu finds neither disks nor networks";
   const busObstacle = machineFamily(record.machine).hotplugsPci
     ? undefined
     : `has the machine ${record.machine}, whose bus takes no devices while it runs; a pc type does`;
   if (kind === "nic") return nicObstacle(params, busObstacle);
+  if (isConfined(record.guest) && !CAN_PASS_DESCRIPTORS)
+    return "runs as another user or in a chroot, and the agent's Node cannot hand its qemu the disks that it may not open";
   return diskObstacle(params, busObstacle, SCSI_CONTROLLER_ID in record.places);
 }
 
-function nicObstacle({ nic_type }: KvmParameters, busObstacle: string | undefined): string | undefined {
+function nicObstacle({ nic_type, use_chroot }: KvmParameters, busObstacle: string | undefined): string | undefined {
+  if (use_chroot) return "runs in a chroot, where its qemu finds no networks";
   if (nic_type === ISA_MODEL) return `has network cards of type ${nic_type}, which do not come or go while it runs`;
   return busObstacle;
 }

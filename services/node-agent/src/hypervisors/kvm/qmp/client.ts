@@ -4,7 +4,7 @@ import { HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import type { QmpAnswer, QmpCall, QmpCommandName } from "./commands.ts";
 import type { QmpEvent } from "./events.ts";
-import { QmpSession } from "./session.ts";
+import { type QmpEnclosure, QmpSession } from "./session.ts";
 
 export interface QmpClientOptions {
   readonly socketPath: string;
@@ -19,6 +19,8 @@ export interface QmpClientOptions {
   readonly firstRetryMs?: number;
   readonly longestRetryMs?: number;
   readonly openTimeoutMs?: number;
+  /** Whether open files can be handed over. Default false. */
+  readonly passesDescriptors?: boolean;
 }
 
 /** The main loop of a busy qemu may be held up by slow storage; Ganeti waits as long (spec/node-ops.json). */
@@ -45,12 +47,12 @@ export class QmpClient {
    */
   async execute<Name extends QmpCommandName>(
     call: QmpCall<Name>,
-    options: { readonly timeoutMs?: number } = {},
+    options: { readonly timeoutMs?: number } & QmpEnclosure = {},
   ): Promise<QmpAnswer<Name>> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS;
     const deadline = performance.now() + timeoutMs;
     const session = this.#session ?? (await this.#nextSession(timeoutMs));
-    return session.execute(call, { timeoutMs: Math.max(1, deadline - performance.now()) });
+    return session.execute(call, { ...options, timeoutMs: Math.max(1, deadline - performance.now()) });
   }
 
   /** Let go of the monitor; commands under way fail. */
@@ -95,6 +97,7 @@ export class QmpClient {
         socketPath: this.#options.socketPath,
         logger: this.#options.logger,
         openTimeoutMs: this.#options.openTimeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS,
+        passesDescriptors: this.#options.passesDescriptors ?? false,
         signal: this.#closing.signal,
         onEvent: this.#options.onEvent,
         onClose: over.resolve,

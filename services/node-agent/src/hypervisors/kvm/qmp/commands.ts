@@ -105,6 +105,9 @@ export const QMP_COMMANDS = {
   netdev_del: taking<{ readonly id: string }>()(nothing),
   "blockdev-add": taking<Readonly<Record<string, unknown>>>()(nothing),
   "blockdev-del": taking<{ readonly "node-name": string }>()(nothing),
+  /** Sent with an open file; the answer names the set that qemu has put it into. */
+  "add-fd": plain(z.object({ "fdset-id": z.int() })),
+  "remove-fd": taking<{ readonly "fdset-id": number }>()(nothing),
   /** `virtual-size` in bytes. */
   "query-named-block-nodes": taking<{ readonly flat: true }>()(
     z.array(

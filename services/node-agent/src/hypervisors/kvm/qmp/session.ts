@@ -1,8 +1,8 @@
 /** One connection to a QMP monitor, from greeting to close. Reconnecting is `QmpClient`'s. */
-import { createConnection, type Socket } from "node:net";
 import { HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 import { QMP_COMMANDS, type QmpAnswer, type QmpCall, type QmpCommandName } from "./commands.ts";
+import { connectPassing, connectPlain, type EnclosedFile, type MonitorConnection } from "./descriptor-socket.ts";
 import { parseQmpEvent, type QmpEvent } from "./events.ts";
 import { LineFramer } from "./line-framer.ts";
 import { parseQmpMessage, type QmpMessage, type QmpVersion } from "./message.ts";
@@ -13,11 +13,19 @@ export interface QmpSessionOptions {
   readonly logger: Logger;
   /** Of connecting, the greeting and the negotiation together. */
   readonly openTimeoutMs: number;
+  /** Whether open files can be handed over. */
+  readonly passesDescriptors: boolean;
   readonly onEvent: (event: QmpEvent) => void;
   /** Called once, when a session that had been opened is over for whatever reason. */
   readonly onClose: (reason: HypervisorError) => void;
   /** Its abort closes the session, opened or not. */
   readonly signal: AbortSignal;
+}
+
+/** What goes with a command. */
+export interface QmpEnclosure {
+  /** For `add-fd`. */
+  readonly enclosed?: EnclosedFile;
 }
 
 interface Pending {
@@ -27,7 +35,7 @@ interface Pending {
 
 export class QmpSession {
   readonly #options: QmpSessionOptions;
-  readonly #socket: Socket;
+  readonly #connection: MonitorConnection;
   readonly #framer = new LineFramer();
   readonly #pending = new Map<number, Pending>();
   readonly #onAbort = (): void => this.close();
@@ -59,10 +67,11 @@ export class QmpSession {
   private constructor(options: QmpSessionOptions) {
     this.#options = options;
     this.#greeting.promise.catch(() => {});
-    this.#socket = createConnection({ path: options.socketPath });
-    this.#socket.on("data", (chunk) => this.#receive(chunk));
-    this.#socket.on("error", (error) => this.#end(error.message));
-    this.#socket.on("close", () => this.#end("was closed by qemu"));
+    this.#connection = (options.passesDescriptors ? connectPassing : connectPlain)(options.socketPath);
+    const { socket } = this.#connection;
+    socket.on("data", (chunk) => this.#receive(chunk));
+    socket.on("error", (error) => this.#end(error.message));
+    socket.on("close", () => this.#end("was closed by qemu"));
     if (options.signal.aborted) this.close();
     options.signal.addEventListener("abort", this.#onAbort, { once: true });
   }
@@ -70,18 +79,20 @@ export class QmpSession {
   /** @throws HypervisorError when qemu refuses, does not answer in time, answers in another form, or goes away */
   async execute<Name extends QmpCommandName>(
     call: QmpCall<Name>,
-    options: { readonly timeoutMs: number },
+    { timeoutMs, enclosed }: { readonly timeoutMs: number } & QmpEnclosure,
   ): Promise<QmpAnswer<Name>> {
     if (this.#closed !== undefined) throw this.#closed;
     const id = this.#nextId++;
     const answered = Promise.withResolvers<unknown>();
     this.#pending.set(id, answered);
     const timer = setTimeout(() => {
-      answered.reject(this.#failure(`did not answer ${call.name} within ${options.timeoutMs} ms`));
-    }, options.timeoutMs);
+      answered.reject(this.#failure(`did not answer ${call.name} within ${timeoutMs} ms`));
+    }, timeoutMs);
     try {
       const command = "arguments" in call ? { arguments: call.arguments } : {};
-      this.#socket.write(`${JSON.stringify({ execute: call.name, ...command, id })}\n`);
+      const line = `${JSON.stringify({ execute: call.name, ...command, id })}\n`;
+      if (enclosed === undefined) this.#connection.socket.write(line);
+      else await this.#connection.writeWith(line, enclosed);
       return this.#parseAnswer(call.name, await answered.promise);
     } finally {
       clearTimeout(timer);
@@ -138,7 +149,7 @@ export class QmpSession {
     if (this.#closed !== undefined) return;
     this.#closed = this.#failure(reason);
     this.#options.signal.removeEventListener("abort", this.#onAbort);
-    this.#socket.destroy();
+    this.#connection.socket.destroy();
     this.#greeting.reject(this.#closed);
     for (const pending of this.#pending.values()) pending.reject(this.#closed);
     if (this.#opened) this.#options.onClose(this.#closed);
