@@ -27,7 +27,7 @@ export function placesOf(plan: LaunchPlan): DevicePlaces {
 
 /** The slots of a guest's machine; places that the plan holds stay with their devices. */
 export function deviceSlots({ machine, params, places }: LaunchPlan): DeviceSlots {
-  return new DeviceSlots(machineFamily(machine), params.kvm_pci_reservations, places);
+  return new DeviceSlots(machineFamily(machine), params, places);
 }
 
 /** Devices take their slots in this order, so a guest that keeps its devices keeps their places. */

@@ -12,7 +12,7 @@ import { DISK, DISK_ID, NIC, NIC_ID, planOf, TAP } from "./plan-fixture.ts";
 const RUN = "/var/lib/gannet/kvm-hypervisor";
 
 function slots(plan: LaunchPlan): DeviceSlots {
-  return new DeviceSlots(machineFamily(plan.machine), plan.params.kvm_pci_reservations);
+  return new DeviceSlots(machineFamily(plan.machine), plan.params);
 }
 
 /** Arguments with those that are JSON parsed, so that expectations can be written as values. */
@@ -189,7 +189,8 @@ describe("disks", () => {
     ["ide", "pc-i440fx-7.2", ["ide.0:0", "ide.0:1"], "ide-hd"],
     ["ide", "pc-q35-7.2", ["ide.0:0", "ide.1:0"], "ide-hd"],
   ])("on %s of a %s take places %j", (disk_type, machine, places, driver) => {
-    const plan = planOf({ guest: { disks: two }, params: { disk_type }, plan: { machine } });
+    const disks = two.map((disk) => ({ ...disk, access: "rw" as const }));
+    const plan = planOf({ guest: { disks }, params: { disk_type }, plan: { machine } });
     const [, , , first, , , , last] = readable(diskArgv(plan, slots(plan))) as {
       bus: string;
       unit: number;
@@ -225,7 +226,8 @@ describe("disks", () => {
 
   it("never take the SCSI id of the controller", () => {
     const many = Array.from({ length: 9 }, (_, index) => ({ ...DISK, uuid: `d15c000${index}-1-2-3-4`, index }));
-    const plan = planOf({ guest: { disks: many }, params: { disk_type: "scsi" } });
+    const params = { disk_type: "scsi", scsi_controller_type: "megasas" };
+    const plan = planOf({ guest: { disks: many }, params });
     const devices = readable(diskArgv(plan, slots(plan))).filter((arg) => Object.hasOwn(Object(arg), "scsi-id"));
     expect(devices.map((device) => (device as { "scsi-id": number })["scsi-id"])).toEqual([0, 1, 2, 3, 4, 5, 6, 8, 9]);
   });

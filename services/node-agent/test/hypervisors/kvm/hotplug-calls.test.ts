@@ -15,6 +15,7 @@ const checked = (changes: PlanChanges) => {
 
 describe("places", () => {
   const pc = machineFamily("pc-i440fx-7.2");
+  const { params } = planOf({});
 
   it("are kept by devices that had one, and nobody gets another's", () => {
     fc.assert(
@@ -27,7 +28,7 @@ describe("places", () => {
             kept = rest;
             continue;
           }
-          const slots = new DeviceSlots(pc, 12, kept);
+          const slots = new DeviceSlots(pc, params, kept);
           const place = slots.pci(id);
           if (kept[id] !== undefined) expect(place).toEqual(kept[id]);
           kept = { ...kept, [id]: place };

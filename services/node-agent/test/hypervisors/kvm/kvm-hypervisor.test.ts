@@ -2,7 +2,7 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import path from "node:path";
-import type { GuestSpec } from "@gannet/driver-contract";
+import type { GuestDisk, GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS, type Parameters } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
@@ -36,6 +36,14 @@ function guestWith(params: Parameters, changes: Partial<GuestSpec> = {}): GuestS
   return { ...bareGuest("web1.example", "kvm", { ...HYPERVISOR_DEFAULTS.kvm, ...params }), ...changes };
 }
 
+function manyDisks(folder: string, count: number, changes: Partial<GuestDisk> = {}): readonly GuestDisk[] {
+  return Array.from({ length: count }, (_, index) => ({
+    ...({ uuid: uuidOf(`${index}-of-many-disks`), index, name: null, kind: "file", format: "raw" } as const),
+    ...({ access: "rw", sizeMib: 1, path: path.join(folder, `image-${index}`) } as const),
+    ...changes,
+  }));
+}
+
 async function pidOf(name: string): Promise<number> {
   return Number(await readFile(path.join(base, "pid", name), "utf8"));
 }
@@ -53,7 +61,8 @@ describe("qemu accepts", () => {
   beforeAll(async () => {
     image = path.join(node.parts.stateDir, "image, with a comma.raw");
     qcow2 = path.join(node.parts.stateDir, "image.qcow2");
-    await writeFile(image, Buffer.alloc(1024 * 1024));
+    for (const file of [image, ...manyDisks(node.parts.stateDir, 7).map((disk) => disk.path)])
+      await writeFile(file, Buffer.alloc(1024 * 1024));
     const argv = ["/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", qcow2, "1M"] as const;
     await node.parts.runner.run({ argv: [...argv], timeoutMs: 20_000 });
   });
@@ -137,6 +146,17 @@ describe("qemu accepts", () => {
     ["the sound cards of old", () => [{ soundhw: "sb16" }, {}]],
     ["sound of a q35", () => [{ soundhw: "ac97", machine_version: "q35" }, {}]],
     ["being told of the guest's end", () => [{ user_shutdown: true, reboot_behavior: "exit" }, {}]],
+    ...["lsi", "dc390"].map(
+      (scsi_controller_type) =>
+        [
+          `all numbers of a ${scsi_controller_type} taken`,
+          () => [{ disk_type: "scsi-hd", scsi_controller_type }, { disks: manyDisks(node.parts.stateDir, 7) }],
+        ] as (typeof cases)[number],
+    ),
+    [
+      "a read-only SCSI disk",
+      () => [{ disk_type: "scsi-hd" }, { disks: manyDisks(node.parts.stateDir, 2, { access: "ro" }) }],
+    ],
     ["all slots taken", () => [{ kvm_pci_reservations: 12 }, { nics, disks: disks() }]],
   ];
   it.each(cases)("%s", async (_, make) => {
@@ -178,6 +198,22 @@ describe("a guest that cannot be started is refused with the reason", () => {
     [/security_model pool: the cluster's uid_pool has no user/, { security_model: "pool" }, { uidPool: [[9e8, 9e8]] }],
     [/vnc_bind_address is 127\.0\.0\.1, but the instance has no network port/, { vnc_bind_address: "127.0.0.1" }],
     [/vnc_bind_address: this node has no interface nosuch0/, { vnc_bind_address: "nosuch0" }, { networkPort: 11000 }],
+    ...["lsi", "dc390"].map(
+      (scsi_controller_type) =>
+        [
+          new RegExp(
+            `SCSI controller ${scsi_controller_type} takes 7 drives, the guest has more; .*virtio-scsi-pci takes 31`,
+          ),
+          { disk_type: "scsi-hd", scsi_controller_type },
+          { disks: manyDisks("/srv", 8) },
+        ] as const,
+    ),
+    [/takes 4 IDE drives, the guest has more/, { disk_type: "ide" }, { disks: manyDisks("/srv", 5) }],
+    [
+      /Disk 0 is read-only, which disks of type ide cannot be/,
+      { disk_type: "ide" },
+      { disks: manyDisks("/srv", 2, { access: "ro" }) },
+    ],
     [/A quote is not closed/, { kvm_extra: "-name 'open" }],
     [/disk_cache.* must be one of/, { disk_cache: "unsafe" }],
     [/NIC 0: link nosuchbr is not a bridge/, {}, { nics: [{ ...nic, mode: "bridged", link: "nosuchbr" }] }],

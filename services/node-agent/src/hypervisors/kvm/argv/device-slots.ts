@@ -2,6 +2,7 @@
 import { HypervisorError } from "@gannet/errors";
 import { z } from "zod";
 import type { MachineFamily } from "./machine-family.ts";
+import { SCSI_CONTROLLER_NUMBER, SCSI_CONTROLLERS, type ScsiController } from "./scsi-controllers.ts";
 
 /** What a device says of its place on the root PCI bus, an IDE or a SCSI bus. */
 const pciPlace = z.strictObject({ bus: z.string(), addr: z.string() });
@@ -16,23 +17,23 @@ type DevicePlace = PciPlace | IdePlace | ScsiPlace;
 export const devicePlaces = z.record(z.string(), z.union([pciPlace, idePlace, scsiPlace]));
 export type DevicePlaces = Readonly<Record<string, DevicePlace>>;
 
-/** The `lsi` controller itself is this number of its bus. */
-const SCSI_CONTROLLER_ID = 7;
-const LAST_SCSI_ID = 31;
+/** What a guest's parameters say of its buses. */
+export interface SlotParameters {
+  /** Slots from 0 on that stay free for devices qemu places itself. */
+  readonly kvm_pci_reservations: number;
+  readonly scsi_controller_type: string;
+}
 
 export class DeviceSlots {
   readonly #family: MachineFamily;
-  readonly #reserved: number;
+  readonly #params: SlotParameters;
   readonly #kept: DevicePlaces;
   readonly #places: Record<string, DevicePlace> = {};
 
-  /**
-   * @param reserved slots from 0 on that stay free for devices qemu places itself (`kvm_pci_reservations`)
-   * @param kept places of a guest that has run already: a device that had one is given it again, and nobody else
-   */
-  constructor(family: MachineFamily, reserved: number, kept: DevicePlaces = {}) {
+  /** @param kept places of a guest that has run already: a device that had one is given it again, and nobody else */
+  constructor(family: MachineFamily, params: SlotParameters, kept: DevicePlaces = {}) {
     this.#family = family;
-    this.#reserved = reserved;
+    this.#params = params;
     this.#kept = kept;
   }
 
@@ -49,7 +50,7 @@ export class DeviceSlots {
   /** @throws HypervisorError when all are taken */
   pci(id: string): PciPlace {
     const { firstFreeSlot, lastFreeSlot, pciBus } = this.#family;
-    const slots = range(Math.max(firstFreeSlot, this.#reserved), lastFreeSlot);
+    const slots = range(Math.max(firstFreeSlot, this.#params.kvm_pci_reservations), lastFreeSlot);
     const places = slots.map((slot) => ({ bus: pciBus, addr: `0x${slot.toString(16)}` }));
     return this.#take(id, pciPlace, places, "The guest has more devices than PCI slots; lower kvm_pci_reservations");
   }
@@ -61,11 +62,18 @@ export class DeviceSlots {
     return this.#take(id, idePlace, places, `The machine takes ${ideDisks} IDE drives, the guest has more`);
   }
 
-  /** On the one controller that the guest has. @throws HypervisorError when all are taken */
+  /** On the one controller that the guest has. @throws HypervisorError when all are taken, or there is no such one */
   scsi(id: string): ScsiPlace {
-    const numbers = range(0, LAST_SCSI_ID).filter((number) => number !== SCSI_CONTROLLER_ID);
-    const places = numbers.map((number) => ({ bus: "scsi.0", "scsi-id": number }));
-    return this.#take(id, scsiPlace, places, `The SCSI bus takes ${numbers.length} drives, the guest has more`);
+    const { scsi_controller_type: type } = this.#params;
+    const controller = SCSI_CONTROLLERS[type];
+    if (controller === undefined) throw new HypervisorError(`scsi_controller_type: ${type} is unknown`);
+    const places = scsiNumbers(controller).map((number) => ({ bus: "scsi.0", "scsi-id": number }));
+    return this.#take(
+      id,
+      scsiPlace,
+      places,
+      `The SCSI controller ${type} takes ${places.length} drives, the guest has more${largerThan(controller)}`,
+    );
   }
 
   #take<Place extends DevicePlace>(id: string, form: z.ZodType<Place>, places: readonly Place[], full: string): Place {
@@ -76,6 +84,16 @@ export class DeviceSlots {
     this.#places[id] = place;
     return place;
   }
+}
+
+function scsiNumbers({ lastId }: ScsiController): readonly number[] {
+  return range(0, lastId).filter((number) => number !== SCSI_CONTROLLER_NUMBER);
+}
+
+function largerThan({ lastId }: ScsiController): string {
+  const larger = Object.entries(SCSI_CONTROLLERS).filter(([, each]) => each.lastId > lastId);
+  const told = larger.map(([type, each]) => `${type} takes ${scsiNumbers(each).length}`);
+  return told.length === 0 ? "" : `; ${told.join(", ")}`;
 }
 
 function range(first: number, last: number): readonly number[] {

@@ -7,6 +7,7 @@ import { deviceId, json } from "./argument.ts";
 import { bootIndex } from "./boot-order.ts";
 import type { DeviceSlots } from "./device-slots.ts";
 import { diskSource, mayBeCached } from "./disk-source.ts";
+import { SCSI_CONTROLLER, SCSI_CONTROLLERS } from "./scsi-controllers.ts";
 
 /** Ganeti's name of a bus to what is plugged in there. `scsi` is the old name of `scsi-hd`. */
 const DISK_DEVICES: Readonly<Record<string, { readonly driver: string; readonly bus: "pci" | "ide" | "scsi" }>> = {
@@ -18,6 +19,8 @@ const DISK_DEVICES: Readonly<Record<string, { readonly driver: string; readonly 
   "scsi-block": { driver: "scsi-block", bus: "scsi" },
   "scsi-generic": { driver: "scsi-generic", bus: "scsi" },
 };
+/** ATA knows no disk that cannot be written, so qemu takes none. */
+const ALWAYS_WRITABLE: ReadonlySet<string> = new Set(["ide-hd"]);
 /** Whatever the disks on a SCSI bus are, a CD-ROM there is a `scsi-cd`. */
 const CDROM_DEVICES: typeof DISK_DEVICES = {
   paravirtual: { driver: "virtio-blk-pci", bus: "pci" },
@@ -32,15 +35,6 @@ const CDROM_DEVICES: typeof DISK_DEVICES = {
 /** Ganeti takes tftp as well, which qemu has given up. */
 const URL_DRIVERS: ReadonlySet<string> = new Set(["http", "https", "ftp", "ftps"]);
 
-/** What it is called in qemu and among the places. */
-export const SCSI_CONTROLLER_ID = "scsi";
-const SCSI_CONTROLLERS: Readonly<Record<string, string>> = {
-  lsi: "lsi53c895a",
-  megasas: "megasas",
-  dc390: "dc390",
-  "virtio-scsi-pci": "virtio-scsi-pci",
-};
-
 /** spec/node-ops.json, `hv.kvm.disk`: the guest's write cache, and whether the node's is passed by. */
 const CACHE_MODES: Readonly<Record<string, { readonly writeCache: "on" | "off"; readonly direct: boolean }>> = {
   default: { writeCache: "on", direct: false },
@@ -54,18 +48,24 @@ export function scsiControllerArgv(plan: LaunchPlan, slots: DeviceSlots): readon
   const cdroms = cdromImages(plan).map(() => cdromDevice(plan).bus);
   const disks = plan.guest.disks.map(() => diskDevice(plan).bus);
   // A controller whose last drive was unplugged is still there.
-  if (![...cdroms, ...disks].includes("scsi") && !slots.had(SCSI_CONTROLLER_ID)) return [];
-  const driver = SCSI_CONTROLLERS[plan.params.scsi_controller_type];
-  if (driver === undefined)
+  if (![...cdroms, ...disks].includes("scsi") && !slots.had(SCSI_CONTROLLER)) return [];
+  const controller = SCSI_CONTROLLERS[plan.params.scsi_controller_type];
+  if (controller === undefined)
     throw new HypervisorError(`scsi_controller_type: ${plan.params.scsi_controller_type} is unknown`);
-  return ["-device", json({ driver, id: SCSI_CONTROLLER_ID, ...slots.pci(SCSI_CONTROLLER_ID) })];
+  return ["-device", json({ driver: controller.driver, id: SCSI_CONTROLLER, ...slots.pci(SCSI_CONTROLLER) })];
 }
 
-/** @throws HypervisorError for a `disk_type` that qemu no longer has, or when a bus is full */
+/** @throws HypervisorError for a `disk_type` that qemu no longer has, a disk it cannot be, or when a bus is full */
 export function diskArgv(plan: LaunchPlan, slots: DeviceSlots): readonly string[] {
   return plan.guest.disks.flatMap((disk, position) => {
     const id = deviceId("disk", disk.uuid);
     const { driver, bus } = diskDevice(plan);
+    if (disk.access === "ro" && ALWAYS_WRITABLE.has(driver)) {
+      throw new HypervisorError(
+        `Disk ${disk.index} is read-only, which disks of type ${plan.params.disk_type} cannot be; ` +
+          "set disk_type to paravirtual or scsi-hd",
+      );
+    }
     const device = {
       driver,
       id,

@@ -2,8 +2,9 @@
 import type { HotplugDevice } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 import { deviceId } from "../argv/argument.ts";
-import { diskArgv, SCSI_CONTROLLER_ID, scsiControllerArgv } from "../argv/drives.ts";
+import { diskArgv, scsiControllerArgv } from "../argv/drives.ts";
 import { networkArgv } from "../argv/network-cards.ts";
+import { SCSI_CONTROLLER } from "../argv/scsi-controllers.ts";
 import { deviceSlots } from "../argv.ts";
 import type { LaunchPlan } from "../launch-plan.ts";
 
@@ -42,7 +43,7 @@ export function deviceCalls(plan: LaunchPlan, device: HotplugDevice): DeviceCall
     id: hotplugId(device),
     backend,
     device: rest,
-    controller: controller === undefined ? undefined : { ...controller, id: SCSI_CONTROLLER_ID },
+    controller: controller === undefined ? undefined : { ...controller, id: SCSI_CONTROLLER },
   };
 }
 

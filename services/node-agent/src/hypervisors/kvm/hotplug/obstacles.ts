@@ -1,7 +1,7 @@
 /** What keeps a kind of device from coming to a guest while it runs, or from going. */
 import type { HotplugDevice } from "@gannet/driver-contract";
-import { SCSI_CONTROLLER_ID } from "../argv/drives.ts";
 import { machineFamily } from "../argv/machine-family.ts";
+import { SCSI_CONTROLLER } from "../argv/scsi-controllers.ts";
 import { isConfined } from "../isolation/confined.ts";
 import { type KvmParameters, readKvmParameters } from "../kvm-parameters.ts";
 import { CAN_PASS_DESCRIPTORS } from "../qmp/descriptor-socket.ts";
@@ -10,7 +10,7 @@ import type { RuntimeRecord } from "../runtime-record.ts";
 /** The one model of card that is no PCI device. */
 const ISA_MODEL = "ne2k_isa";
 /** The others do not tell the guest that a disk has come, and take it away without asking. */
-const SCSI_CONTROLLER = "virtio-scsi-pci";
+const HOTPLUG_CONTROLLER = "virtio-scsi-pci";
 
 /** In words that follow the guest's name; undefined when nothing does. */
 export function hotplugObstacle(
@@ -24,7 +24,7 @@ export function hotplugObstacle(
   if (kind === "nic") return nicObstacle(params, busObstacle);
   if (isConfined(record.guest) && !CAN_PASS_DESCRIPTORS)
     return "runs as another user or in a chroot, and the agent's Node cannot hand its qemu the disks that it may not open";
-  return diskObstacle(params, busObstacle, SCSI_CONTROLLER_ID in record.places);
+  return diskObstacle(params, busObstacle, SCSI_CONTROLLER in record.places);
 }
 
 function nicObstacle({ nic_type, use_chroot }: KvmParameters, busObstacle: string | undefined): string | undefined {
@@ -41,7 +41,7 @@ function diskObstacle(
   if (disk_type === "paravirtual") return busObstacle;
   if (!disk_type.startsWith("scsi"))
     return `has disks of type ${disk_type}, which do not come or go while it runs; paravirtual and scsi-hd do`;
-  if (scsi_controller_type !== SCSI_CONTROLLER)
-    return `has the SCSI controller ${scsi_controller_type}, whose disks do not come or go while it runs; ${SCSI_CONTROLLER} is one where they do`;
+  if (scsi_controller_type !== HOTPLUG_CONTROLLER)
+    return `has the SCSI controller ${scsi_controller_type}, whose disks do not come or go while it runs; ${HOTPLUG_CONTROLLER} is one where they do`;
   return hasController ? undefined : busObstacle;
 }

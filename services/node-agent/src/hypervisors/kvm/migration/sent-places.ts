@@ -6,7 +6,7 @@ import { HypervisorError } from "@gannet/errors";
 import { processArguments } from "../../process-identity.ts";
 import { argvDeviceIds } from "../argv/argv-device-ids.ts";
 import type { DevicePlaces } from "../argv/device-slots.ts";
-import { SCSI_CONTROLLER_ID } from "../argv/drives.ts";
+import { SCSI_CONTROLLER } from "../argv/scsi-controllers.ts";
 import type { GuestMonitor } from "../guest-monitor.ts";
 import { presentDevices } from "../hotplug/release-device.ts";
 import type { RuntimeRecord } from "../runtime-record.ts";
@@ -33,7 +33,7 @@ export function placesToSend(
   started: readonly string[],
 ): DevicePlaces {
   // Recorded before it is plugged in, so that it may not have come to that. Nothing can be on it then.
-  const { [SCSI_CONTROLLER_ID]: controller, ...others } = places;
+  const { [SCSI_CONTROLLER]: controller, ...others } = places;
   const lost = Object.keys(others).find((id) => !present.has(id));
   // It went by itself, after an unplug had given it up.
   if (lost !== undefined)
@@ -46,7 +46,7 @@ export function placesToSend(
         `would not make: ${unknown.join(", ")}; plug them in again or take them out, or reboot the instance`,
     );
   }
-  return controller === undefined || !present.has(SCSI_CONTROLLER_ID)
+  return controller === undefined || !present.has(SCSI_CONTROLLER)
     ? others
-    : { ...others, [SCSI_CONTROLLER_ID]: controller };
+    : { ...others, [SCSI_CONTROLLER]: controller };
 }
