@@ -233,7 +233,7 @@ export const KVM_PARAMETERS = {
   },
   serial_console: { type: "bool", default: true, doc: "Whether the guest has a serial console" },
   serial_speed: { type: "int", default: 38_400, doc: "Speed told to the guest for its serial console" },
-  soundhw: { type: "string", default: "", doc: "Sound card" },
+  soundhw: { type: "string", default: "", doc: "Sound cards, with commas" },
   spice_bind: {
     type: "string",
     default: "",

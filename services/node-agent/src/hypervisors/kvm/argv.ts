@@ -9,7 +9,8 @@ import { firmwareArgv, tpmArgv } from "./argv/firmware.ts";
 import { kernelArgv, machineArgv } from "./argv/machine.ts";
 import { machineFamily } from "./argv/machine-family.ts";
 import { networkArgv } from "./argv/network-cards.ts";
-import { agentPortsArgv, soundArgv, usbArgv } from "./argv/peripherals.ts";
+import { agentPortsArgv, usbArgv } from "./argv/peripherals.ts";
+import { soundArgv } from "./argv/sound.ts";
 import type { LaunchPlan } from "./launch-plan.ts";
 import { splitQuotedWords } from "./quoted-words.ts";
 

@@ -11,6 +11,7 @@ import { type AccelerationProbe, chooseAccelerator } from "./acceleration.ts";
 import type { DevicePlaces } from "./argv/device-slots.ts";
 import { TPM_DEVICE } from "./argv/firmware.ts";
 import { networkDevice } from "./argv/network-cards.ts";
+import { soundDevices } from "./argv/sound.ts";
 import { placesOf } from "./argv.ts";
 import { checkCpuPinning, parseCpuMask } from "./cpu-mask.ts";
 import type { NonvolatileState } from "./firmware/nonvolatile-state.ts";
@@ -107,6 +108,7 @@ export class LaunchPlanner {
       throw new HypervisorError(`spice_bind: qemu ${qemu.version.text} (${qemu.path}) is built without SPICE`);
     }
     if (guest.nics.length > 0) checkDevice(qemu, "nic_type", networkDevice(plan));
+    for (const device of soundDevices(plan)) checkDevice(qemu, "soundhw", device);
     if (plan.tpm !== null) checkDevice(qemu, "vtpm", TPM_DEVICE);
     // Building finds what only shows when everything is put together, such as a full bus.
     return { ...plan, places: placesOf(plan) };

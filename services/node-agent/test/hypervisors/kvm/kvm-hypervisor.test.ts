@@ -144,6 +144,8 @@ describe("qemu accepts", () => {
       () => [{ soundhw: "hda", usb_mouse: "tablet", usb_devices: "keyboard wacom-tablet", use_guest_agent: true }, {}],
     ],
     ["the sound cards of old", () => [{ soundhw: "sb16" }, {}]],
+    ["every sound card", () => [{ soundhw: "all" }, {}]],
+    ["every sound card of a q35", () => [{ soundhw: "all", machine_version: "q35" }, {}]],
     ["sound of a q35", () => [{ soundhw: "ac97", machine_version: "q35" }, {}]],
     ["being told of the guest's end", () => [{ user_shutdown: true, reboot_behavior: "exit" }, {}]],
     ...["lsi", "dc390"].map(
@@ -189,7 +191,7 @@ describe("a guest that cannot be started is refused with the reason", () => {
     [/spice_bind: this node has no interface nosuch0/, { spice_bind: "nosuch0" }, { networkPort: 11000 }],
     [/cpu_mask: 0:0:0 is for 3 virtual processors/, { cpu_mask: "0:0:0" }],
     [/cpu_mask: this node has no processor 4000/, { cpu_mask: "4000" }],
-    [/soundhw: all is not supported/, { soundhw: "all" }],
+    [/soundhw: usb is not supported; use some of ac97, /, { soundhw: "ac97,usb" }],
     [/usb_devices: "disk:\/x" is not supported/, { usb_devices: "disk:/x" }],
     [/security_domain: this node has no user "-nobody"/, { security_model: "user", security_domain: "-nobody" }],
     [/security_domain: this node has no user "nosuch"/, { security_model: "user", security_domain: "nosuch" }],

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { confinementArgv } from "../../../src/hypervisors/kvm/argv/confinement.ts";
 import { screenArgv } from "../../../src/hypervisors/kvm/argv/consoles.ts";
 import { diskArgv } from "../../../src/hypervisors/kvm/argv/drives.ts";
-import { agentPortsArgv, soundArgv, usbArgv } from "../../../src/hypervisors/kvm/argv/peripherals.ts";
+import { agentPortsArgv, usbArgv } from "../../../src/hypervisors/kvm/argv/peripherals.ts";
+import { soundArgv } from "../../../src/hypervisors/kvm/argv/sound.ts";
 import { deviceSlots, qemuArgv } from "../../../src/hypervisors/kvm/argv.ts";
 import type { LaunchPlan, SpiceListener } from "../../../src/hypervisors/kvm/launch-plan.ts";
 import { DISK, DISK_ID, planOf } from "./plan-fixture.ts";
@@ -111,7 +112,27 @@ describe("sound", () => {
   });
 
   it("of an unknown card is refused", () => {
-    expect(() => qemuArgv(planOf({ params: { soundhw: "all" } }))).toThrow(/soundhw: all is not supported.*ac97/);
+    expect(() => qemuArgv(planOf({ params: { soundhw: "ac97,cmi8738" } }))).toThrow(
+      /soundhw: cmi8738 is not supported; use some of ac97, .*pcspk, all/,
+    );
+  });
+
+  it("of several cards has each once, in a place of its own", () => {
+    const plan = planOf({ params: { soundhw: "ac97, es1370,ac97,hda,pcspk" } });
+    const argv = readable(qemuArgv(plan));
+    expect(argv).toContain("pc-i440fx-7.2,pcspk-audiodev=audio");
+    expect(readable(soundArgv(plan, deviceSlots(plan))).filter((each) => typeof each === "object")).toEqual([
+      { driver: "none", id: "audio" },
+      { driver: "AC97", id: "sound", bus: "pci.0", addr: "0xc", audiodev: "audio" },
+      { driver: "ES1370", id: "sound1", bus: "pci.0", addr: "0xd", audiodev: "audio" },
+      { driver: "intel-hda", id: "sound2", bus: "pci.0", addr: "0xe" },
+      { driver: "hda-duplex", bus: "sound2.0", audiodev: "audio" },
+    ]);
+  });
+
+  it("of the machine's speaker alone needs no card", () => {
+    const plan = planOf({ params: { soundhw: "pcspk" } });
+    expect(readable(soundArgv(plan, deviceSlots(plan)))).toEqual(["-audiodev", { driver: "none", id: "audio" }]);
   });
 });
 

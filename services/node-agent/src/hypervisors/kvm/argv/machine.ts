@@ -2,10 +2,16 @@
 import type { LaunchPlan } from "../launch-plan.ts";
 import { escaped } from "./argument.ts";
 import { firmwareMachineOptions } from "./firmware.ts";
+import { soundMachineOptions } from "./sound.ts";
 
 export function machineArgv(plan: LaunchPlan): readonly string[] {
   const { guest, params, machine, accelerator } = plan;
-  const machineOptions = [machine, ...(params.acpi ? [] : ["acpi=off"]), ...firmwareMachineOptions(plan)];
+  const machineOptions = [
+    machine,
+    ...(params.acpi ? [] : ["acpi=off"]),
+    ...firmwareMachineOptions(plan),
+    ...soundMachineOptions(plan),
+  ];
   return [
     ...["-name", `guest=${escaped(guest.name)},debug-threads=on`],
     ...["-uuid", guest.uuid],

@@ -1,21 +1,10 @@
-/** Sound, USB, and the ports by which programs in the guest talk to the node. */
+/** USB, and the ports by which programs in the guest talk to the node. */
 import { HypervisorError } from "@gannet/errors";
 import type { LaunchPlan } from "../launch-plan.ts";
 import { json, listeningSocket } from "./argument.ts";
 import type { DeviceSlots } from "./device-slots.ts";
 
 type Device = Readonly<Record<string, unknown>>;
-
-/** Names that Ganeti's `soundhw` takes from qemu's old option of the same name. */
-const SOUND_CARDS: Readonly<Record<string, { readonly driver: string; readonly bus: "pci" | "isa" }>> = {
-  ac97: { driver: "AC97", bus: "pci" },
-  es1370: { driver: "ES1370", bus: "pci" },
-  hda: { driver: "intel-hda", bus: "pci" },
-  sb16: { driver: "sb16", bus: "isa" },
-  adlib: { driver: "adlib", bus: "isa" },
-  cs4231a: { driver: "cs4231a", bus: "isa" },
-  gus: { driver: "gus", bus: "isa" },
-};
 
 /** Names that `usb_devices` takes from qemu's `-usbdevice`. */
 const USB_DEVICES: Readonly<Record<string, string>> = {
@@ -26,27 +15,6 @@ const USB_DEVICES: Readonly<Record<string, string>> = {
 };
 const USB_OF_NODE_BY_PLACE = /^host:(\d{1,3})\.(\d{1,3})$/;
 const USB_OF_NODE_BY_ID = /^host:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i;
-
-/** What the guest plays is heard where its screen is seen: by SPICE, and nowhere without it. */
-export function soundArgv({ params, spice }: LaunchPlan, slots: DeviceSlots): readonly string[] {
-  if (params.soundhw === "") return [];
-  const card = SOUND_CARDS[params.soundhw];
-  if (card === undefined) {
-    const known = Object.keys(SOUND_CARDS).join(", ");
-    throw new HypervisorError(`soundhw: ${params.soundhw} is not supported; use one of ${known}`);
-  }
-  const place = card.bus === "pci" ? slots.pci("sound") : {};
-  // The controller of HD audio has no sound of its own; what does sits on its bus.
-  const devices: readonly Device[] =
-    card.driver === "intel-hda"
-      ? [
-          { driver: card.driver, id: "sound", ...place },
-          { driver: "hda-duplex", bus: "sound.0", audiodev: "audio" },
-        ]
-      : [{ driver: card.driver, id: "sound", ...place, audiodev: "audio" }];
-  const backend = json({ driver: spice === null ? "none" : "spice", id: "audio" });
-  return ["-audiodev", backend, ...devices.flatMap((device) => ["-device", json(device)])];
-}
 
 /** @throws HypervisorError for a device that qemu has not under this name */
 export function usbArgv({ params }: LaunchPlan): readonly string[] {
