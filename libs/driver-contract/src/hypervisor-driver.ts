@@ -7,6 +7,11 @@ export interface StopOptions {
   readonly force: boolean;
   /** How long a guest that was asked may take before it is killed, in milliseconds. */
   readonly timeoutMs: number;
+  /**
+   * How long a guest that is killed may take to write back what it holds of its disks, where its hypervisor lets it, in
+   * milliseconds. Without it, as long as the driver finds right.
+   */
+  readonly killGraceMs?: number;
 }
 
 export interface StartOptions {

@@ -9,6 +9,12 @@ export interface GuestDrivers {
 }
 
 /**
+ * The leader counts on their end, and what has cut the node off may have taken their disks along: they get less time than
+ * those that somebody stops.
+ */
+const KILL_GRACE_MS = 5_000;
+
+/**
  * Kill all guests, those that are found afterwards, too.
  * @returns whether none is left; what could not be stopped or looked at is in the log
  */
@@ -21,7 +27,7 @@ export async function stopAllGuests(
       const guests = await driver.list();
       const ends = guests.map(async ({ name }) => {
         logger.warn({ instance: name }, "no leader has renewed this node's lease: its guest is killed");
-        await driver.stop(name, { force: true, timeoutMs: 0 }, signal);
+        await driver.stop(name, { force: true, timeoutMs: 0, killGraceMs: KILL_GRACE_MS }, signal);
       });
       for (const end of await Promise.allSettled(ends))
         if (end.status === "rejected") logger.error({ err: end.reason }, "a guest could not be killed");

@@ -74,7 +74,11 @@ test("guards itself from when a ticket comes back, and stops its guests when non
   expect(agent.hypervisor.stop).not.toHaveBeenCalled();
   nowMs += 1;
   await stopped();
-  expect(agent.hypervisor.stop).toHaveBeenCalledWith(GUEST, { force: true, timeoutMs: 0 }, expect.anything());
+  expect(agent.hypervisor.stop).toHaveBeenCalledWith(
+    GUEST,
+    { force: true, timeoutMs: 0, killGraceMs: 5_000 },
+    expect.anything(),
+  );
   await vi.waitFor(async () => expect((await file.read())?.fencedMs).toBe(1_000_000 + TIMEOUT_MS));
 });
 

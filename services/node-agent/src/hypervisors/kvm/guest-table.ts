@@ -24,8 +24,11 @@ import { endProcess, findQemu, logTail } from "./qemu-process.ts";
 import { type RuntimeFolders, type RuntimePaths, runtimePaths } from "./runtime-paths.ts";
 import { type RuntimeRecord, runtimeRecord } from "./runtime-record.ts";
 
-/** A guest that is being killed gets this long between SIGTERM and SIGKILL. */
-const KILL_GRACE_MS = 5_000;
+/**
+ * Between SIGTERM and SIGKILL of a qemu (spec/node-ops.json, `hv.kvm.flows.stop`): it writes back its caches, which takes
+ * a slow disk its time, and ends as soon as it has.
+ */
+const KILL_GRACE_MS = 30_000;
 /** Recovery does not wait longer for guests whose monitor hangs; they are followed when they answer. */
 const RECOVERY_WAIT_MS = 2_000;
 
@@ -153,7 +156,9 @@ export class GuestTable implements GuestRegister {
         await powerDown(known.monitor, { timeoutMs, signal, logger: this.#parts.logger });
       }
       if (signal.aborted) throw new HypervisorError(`Stopping ${guestName} was aborted`);
-      await endProcess(process, options.force || asksFirst ? KILL_GRACE_MS : options.timeoutMs);
+      const graceMs = options.killGraceMs ?? KILL_GRACE_MS;
+      // Without ACPI, SIGTERM is all the asking there is.
+      await endProcess(process, options.force || asksFirst ? graceMs : Math.max(graceMs, options.timeoutMs));
     }
     known?.monitor?.close();
     await this.#remove(guestName, known?.record.guest);

@@ -2,6 +2,7 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { GuestDisk, GuestSpec } from "@gannet/driver-contract";
 import { HYPERVISOR_DEFAULTS, type Parameters } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -401,9 +402,21 @@ describe("a guest and its agent", () => {
     process.kill(await pidOf("web1.example"), "SIGSTOP");
     expect((await driver.list()).map(({ status }) => status)).toEqual(["running", "running"]);
     await driver.reboot("web2.example", FORCED, NEVER);
-    await driver.stop("web1.example", { force: false, timeoutMs: 200 }, NEVER);
+    await driver.stop("web1.example", { force: false, timeoutMs: 200, killGraceMs: 500 }, NEVER);
     expect((await driver.list()).map(({ name }) => name)).toEqual(["web2.example"]);
     expect(await node.processes()).toHaveLength(1);
+  });
+
+  it("a qemu that is slow to write back its caches is given the time, and not more than it takes", async () => {
+    await driver.start(guestWith({ acpi: false }), RUNNING, NEVER);
+    const pid = await pidOf("web1.example");
+    process.kill(pid, "SIGSTOP");
+    const stopped = driver.stop("web1.example", { force: false, timeoutMs: 0 }, NEVER);
+    await delay(6_000);
+    expect(process.kill(pid, "SIGCONT")).toBe(true);
+    const startedAt = performance.now();
+    await stopped;
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
   });
 
   it("a guest may start with less memory than it may have", async () => {
