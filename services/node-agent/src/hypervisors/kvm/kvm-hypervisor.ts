@@ -100,6 +100,7 @@ export class KvmHypervisor
     const credentials = new MigrationCredentials({
       pkiDir: options.pkiDir,
       folder: path.join(stateDir, "kvm-hypervisor", "migration-tls"),
+      chroots: this.#folders.chroot,
     });
     this.#planner = planner;
     this.#guests = register;

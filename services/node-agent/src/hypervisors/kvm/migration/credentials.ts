@@ -3,12 +3,13 @@
  * other it was told of: the source by the target's name, the target by the source's.
  */
 import { X509Certificate } from "node:crypto";
-import { chown, copyFile, mkdtemp, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { chown, copyFile, lstat, mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { allEnded, HypervisorError } from "@gannet/errors";
 import { IDENTITY_FILES } from "@gannet/pki";
 import { undefinedWhenMissing } from "../../../errno.ts";
 import { REVOCATION_LIST_FILE } from "../../../identity/node-identity.ts";
+import { shortHash } from "../../file-stem.ts";
 import type { GuestMonitor } from "../guest-monitor.ts";
 import { makePrivateFolder } from "../private-folder.ts";
 import { qemuUid } from "../qemu-process.ts";
@@ -21,24 +22,44 @@ export type MigrationEnd =
 
 const CREDENTIALS = "migration-tls";
 const AUTHORIZATION = "migration-authz";
-const FOLDER_FOR_OTHERS = "/run/gannet-migration-";
+/** Where another user's qemu gets at them: it cannot get at what is below the agent's own folder. */
+const PLACE_FOR_OTHERS = "/run";
+const NAME_FOR_OTHERS = "gannet-migration-";
+/** qemu answers in seconds whether it has read them; what is older nobody waits for, whose agent's it may be. */
+const SURELY_LEFT_MS = 10 * 60_000;
 
 export class MigrationCredentials {
   readonly #pkiDir: string | undefined;
   readonly #folder: string;
+  readonly #chroots: string;
+  /** Tells this agent's copies from those of others on the machine. */
+  readonly #nameForOthers: string;
 
   /**
    * @param pkiDir holds the node's ca.pem, cert.pem and key.pem (libs/pki)
    * @param folder where copies of them may be for a moment, the driver's own
+   * @param chroots holds the root folders of guests that have one
    */
-  constructor(parts: { readonly pkiDir: string | undefined; readonly folder: string }) {
+  constructor(parts: { readonly pkiDir: string | undefined; readonly folder: string; readonly chroots: string }) {
     this.#pkiDir = parts.pkiDir;
     this.#folder = parts.folder;
+    this.#chroots = parts.chroots;
+    this.#nameForOthers = `${NAME_FOR_OTHERS}${shortHash(parts.folder)}-`;
   }
 
-  /** Copies that a killed agent left. */
+  /**
+   * Copies that a killed agent left, wherever and however far it had come with them. No migration needs them: a qemu
+   * reads them when it is told of them, and nobody is left to tell it.
+   */
   async removeLeftovers(): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true });
+    const inChroots = (await entriesOf(this.#chroots)).map((stem) => path.join(this.#chroots, stem, stem));
+    const forOthers = (await entriesOf(PLACE_FOR_OTHERS))
+      .filter((entry) => entry.startsWith(NAME_FOR_OTHERS))
+      .map((entry) => path.join(PLACE_FOR_OTHERS, entry));
+    const left: string[] = [];
+    for (const folder of forOthers)
+      if (path.basename(folder).startsWith(this.#nameForOthers) || (await isOld(folder))) left.push(folder);
+    for (const folder of [this.#folder, ...inChroots, ...left]) await rm(folder, { recursive: true, force: true });
   }
 
   /** The parts of the name in this node's certificate, as `OU=…` and `CN=…`. @throws HypervisorError */
@@ -102,8 +123,7 @@ export class MigrationCredentials {
     const root = await readlink(`/proc/${monitor.process.pid}/root`).catch(() => "/");
     const inChroot = root !== "/";
     if (!inChroot && !isOwn(uid)) {
-      // Another user's qemu cannot get at what is below the agent's own folder.
-      const folder = await mkdtemp(FOLDER_FOR_OTHERS);
+      const folder = await mkdtemp(path.join(PLACE_FOR_OTHERS, this.#nameForOthers));
       return { outside: folder, inside: folder };
     }
     const outside = path.join(inChroot ? root : this.#folder, stem);
@@ -138,6 +158,16 @@ function authorizationOf(sender: readonly string[]) {
     policy: "deny",
     rules: names.map((match) => ({ match, policy: "allow", format: "exact" })),
   } as const;
+}
+
+/** Left before copies were told apart by their agents, or by an agent that is no longer on this machine. */
+async function isOld(folder: string): Promise<boolean> {
+  const found = await lstat(folder).catch(undefinedWhenMissing);
+  return found !== undefined && Date.now() - found.mtimeMs > SURELY_LEFT_MS;
+}
+
+async function entriesOf(folder: string): Promise<readonly string[]> {
+  return (await readdir(folder).catch(undefinedWhenMissing)) ?? [];
 }
 
 function isOwn(uid: number): boolean {
