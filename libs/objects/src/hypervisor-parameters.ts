@@ -2,6 +2,11 @@
 import { OpPrereqError } from "@gannet/errors";
 import { CHROOT_PARAMETERS, FAKE_PARAMETERS, LXC_PARAMETERS } from "./hypervisor-parameters/container.ts";
 import { KVM_PARAMETERS, SERIAL_SPEEDS } from "./hypervisor-parameters/kvm.ts";
+import {
+  KVM_MIGRATION_CAPABILITIES,
+  migrationCapabilitiesProblem,
+  migrationCapabilityNames,
+} from "./hypervisor-parameters/kvm-migration-capabilities.ts";
 import { XEN_HVM_PARAMETERS, XEN_PVM_PARAMETERS } from "./hypervisor-parameters/xen.ts";
 import { isIpv4, isIpv6 } from "./ip-address.ts";
 import type { Parameters } from "./model.ts";
@@ -9,7 +14,8 @@ import type { HypervisorName } from "./names.ts";
 import type { ParameterTable } from "./parameter-table.ts";
 import { defaultsOf, enforceTypes, parameterProblems, refuseProblems, updateParameters } from "./parameter-table.ts";
 
-export { SERIAL_SPEEDS };
+export type { MigrationCapabilityUse } from "./hypervisor-parameters/kvm-migration-capabilities.ts";
+export { KVM_MIGRATION_CAPABILITIES, migrationCapabilityNames, SERIAL_SPEEDS };
 
 export const HYPERVISOR_PARAMETERS: Readonly<Record<HypervisorName, ParameterTable>> = {
   chroot: CHROOT_PARAMETERS,
@@ -137,6 +143,7 @@ const CROSS_CHECKS: Readonly<Record<HypervisorName, readonly CrossCheck[]>> = {
       values.disk_aio === "native" && values.disk_cache !== "none"
         ? "disk_aio native needs disk_cache none"
         : undefined,
+    (values) => migrationCapabilitiesProblem(String(values.migration_caps ?? "")),
     needs("vnc_x509_verify", "vnc_x509_path"),
     (values) =>
       values.security_model === "user" && !values.security_domain

@@ -118,6 +118,10 @@ describe("checkHypervisorParameters", () => {
     [{ boot_order: "cdrom" }, /needs cdrom_image_path/],
     [{ serial_speed: 1234 }, /serial_speed 1234/],
     [{ disk_aio: "native" }, /disk_cache none/],
+    [
+      { migration_caps: "xbzrle:xbzlre:postcopy" },
+      /qemu knows no xbzlre, postcopy; choose from postcopy-ram, .*xbzrle/,
+    ],
     [{ nosuch: 1 }, /not known/],
   ])("refuses %j", (own, message) => {
     expect(kvm(own)).toThrow(OpPrereqError);
@@ -134,6 +138,7 @@ describe("checkHypervisorParameters", () => {
     { serial_console: false, serial_speed: 1234 },
     { disk_aio: "native", disk_cache: "none" },
     { migration_bandwidth: 0 },
+    { migration_caps: "events:xbzrle:multifd:compress" },
     { cpu_mask: "0-1:all:3" },
     { security_model: "pool", use_chroot: true },
     { spice_bind: "127.0.0.1", spice_use_vdagent: false, spice_use_tls: true },

@@ -166,7 +166,7 @@ export const KVM_PARAMETERS = {
   migration_caps: {
     type: "string",
     default: "",
-    doc: "Migration capabilities to switch on, separated by colons",
+    doc: "Migration capabilities to switch on, separated by colons: postcopy-ram, release-ram, xbzrle, zero-blocks",
   },
   migration_downtime: {
     type: "int",

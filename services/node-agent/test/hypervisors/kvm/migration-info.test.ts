@@ -1,15 +1,17 @@
 /** What a target makes of what a source tells, and how migrations are to go: pure. */
 import type { GuestSpec } from "@gannet/driver-contract";
 import type { Parameters } from "@gannet/objects";
+import { KVM_MIGRATION_CAPABILITIES } from "@gannet/objects";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { GuestMonitor } from "../../../src/hypervisors/kvm/guest-monitor.ts";
 import {
   arrivingGuest,
   type MigrationInfo,
   readMigrationInfo,
   writeMigrationInfo,
 } from "../../../src/hypervisors/kvm/migration/migration-info.ts";
-import { migrationSettings } from "../../../src/hypervisors/kvm/migration/migration-settings.ts";
+import { migrationSettings, setCapabilities } from "../../../src/hypervisors/kvm/migration/migration-settings.ts";
 import { DISK, NIC, planOf } from "./plan-fixture.ts";
 
 const guestOf = (params: Parameters = {}, changes: Partial<GuestSpec> = {}): GuestSpec =>
@@ -118,11 +120,13 @@ describe("the settings of a migration", () => {
         "max-postcopy-bandwidth": 33_554_432,
         "downtime-limit": 30,
       },
-      capabilities: ["events", "auto-converge", "return-path"],
+      capabilities: ["auto-converge", "events", "return-path"],
+      unused: [],
       firstPort: 9000,
     });
-    const chosen = migrationSettings(guestOf({ migration_caps: "postcopy-ram:xbzrle:auto-converge" }));
-    expect(chosen.capabilities).toEqual(["events", "auto-converge", "return-path", "postcopy-ram", "xbzrle"]);
+    const chosen = migrationSettings(guestOf({ migration_caps: "postcopy-ram:xbzrle:auto-converge:multifd:x-colo" }));
+    expect(chosen.capabilities).toEqual(["auto-converge", "events", "return-path", "postcopy-ram", "xbzrle"]);
+    expect(chosen.unused).toEqual(["multifd", "x-colo"]);
   });
 
   it("take 0 for no limit of the bandwidth and for the shortest pause", () => {
@@ -131,9 +135,39 @@ describe("the settings of a migration", () => {
     expect(limits["downtime-limit"]).toBe(1);
   });
 
-  it.each(["multifd", "x-colo", "rdma-pin-all", "-S", "events"])("refuse the capability %s", (capability) => {
+  it.each(["xbzlre", "-S", "toString"])("refuse the capability %s", (capability) => {
     expect(() => migrationSettings(guestOf({ migration_caps: capability }))).toThrow(
-      `migration_caps: ${capability} cannot be switched on here`,
+      `migration_caps: qemu knows no ${capability}`,
     );
+  });
+});
+
+describe("a qemu's capabilities", () => {
+  /** One that has these, all off. */
+  const qemuWith = (names: readonly string[]) => {
+    const calls: unknown[] = [];
+    const execute = async (call: { readonly name: string }) => {
+      if (call.name === "query-migrate-capabilities") return names.map((capability) => ({ capability, state: false }));
+      calls.push(call);
+    };
+    return { calls, monitor: { execute } as unknown as Pick<GuestMonitor, "execute"> };
+  };
+  const asked = migrationSettings(guestOf({ migration_caps: "xbzrle:zero-blocks:multifd" }));
+
+  it("are switched on, and those that it has not or nobody uses stay off, which is told", async () => {
+    const { calls, monitor } = qemuWith(["auto-converge", "events", "return-path", "xbzrle", "multifd"]);
+    expect(await setCapabilities(monitor, asked)).toEqual(["multifd", "zero-blocks"]);
+    const on = ["auto-converge", "events", "return-path", "xbzrle"];
+    const capabilities = on.map((capability) => ({ capability, state: true }));
+    expect(calls).toEqual([{ name: "migrate-set-capabilities", arguments: { capabilities } }]);
+  });
+
+  it.each([
+    ["return-path", asked],
+    ["postcopy-ram", migrationSettings(guestOf({ migration_caps: "postcopy-ram" }))],
+  ])("must have %s", async (name, settings) => {
+    const { calls, monitor } = qemuWith(Object.keys(KVM_MIGRATION_CAPABILITIES).filter((each) => each !== name));
+    await expect(setCapabilities(monitor, settings)).rejects.toThrow(`does not know the capability ${name}`);
+    expect(calls).toEqual([]);
   });
 });

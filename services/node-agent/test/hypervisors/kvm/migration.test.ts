@@ -379,6 +379,14 @@ describe("a guest whose migration", () => {
     expect((await one.leftovers()).filter((file) => file.endsWith(".pem"))).toEqual([]);
   });
 
+  it("is to have capabilities that are always on, or that no migration uses, goes without these", async () => {
+    const params = { ...guest.hvparams, migration_caps: "events:return-path:xbzrle:multifd:compress:rdma-pin-all" };
+    const asking = { ...guest, hvparams: params };
+    await one.driver.start(asking, RUNNING, NEVER);
+    await move(asking, one, two);
+    expect(await two.driver.state(guest.name)).toMatchObject({ status: "running" });
+  });
+
   it("has succeeded is not undone by a late word that it failed", async () => {
     await one.driver.start(guest, RUNNING, NEVER);
     await move(guest, one, two);

@@ -159,14 +159,17 @@ export class Arrival {
     plan: LaunchPlan,
     { info, address }: { readonly info: MigrationInfo; readonly address: string },
   ): Promise<number> {
-    const { capabilities, firstPort } = migrationSettings(plan.guest);
+    const settings = migrationSettings(plan.guest);
     await allEnded([
-      setCapabilities(monitor, capabilities),
+      setCapabilities(monitor, settings),
       this.#parts.credentials.install(monitor, plan.paths.stem, { endpoint: "server", sender: info.sender }),
     ]);
-    const lastPort = Math.min(firstPort + PORTS - 1, LAST_PORT);
+    const lastPort = Math.min(settings.firstPort + PORTS - 1, LAST_PORT);
     const host = isIPv6(address) ? `[${address}]` : address;
-    await monitor.execute({ name: "migrate-incoming", arguments: { uri: `tcp:${host}:${firstPort},to=${lastPort}` } });
+    await monitor.execute({
+      name: "migrate-incoming",
+      arguments: { uri: `tcp:${host}:${settings.firstPort},to=${lastPort}` },
+    });
     return listeningPort(monitor, plan.guest.name);
   }
 }

@@ -180,14 +180,20 @@ export class Departure {
     const { running } = await monitor.execute({ name: "query-status" });
     const wasRunning = record.leaving?.wasRunning ?? running;
     await this.#register.keep({ record: { ...record, leaving: { wasRunning } }, monitor });
-    const { limits, capabilities } = options.settings;
+    const { limits } = options.settings;
     await allEnded([
-      setCapabilities(monitor, capabilities),
+      this.#setCapabilities(guestName, monitor, options.settings),
       monitor.execute({ name: "migrate-set-parameters", arguments: limits }),
       this.#credentials.install(monitor, options.stem, { endpoint: "client", targetName: target.nodeName }),
     ]);
     if (!options.live) await monitor.execute({ name: "stop" });
     await monitor.execute({ name: "migrate", arguments: { uri: `tcp:${hostOf(target.address)}:${target.port}` } });
+  }
+
+  async #setCapabilities(guestName: string, monitor: GuestMonitor, settings: MigrationSettings): Promise<void> {
+    const leftOff = await setCapabilities(monitor, settings);
+    if (leftOff.length === 0) return;
+    this.#logger.warn({ instance: guestName, leftOff }, "capabilities of migration_caps are not used in its migration");
   }
 }
 

@@ -1,6 +1,7 @@
 /** How a guest's migrations are to go, from its parameters. */
 import type { GuestSpec } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
+import { KVM_MIGRATION_CAPABILITIES, type MigrationCapabilityUse, migrationCapabilityNames } from "@gannet/objects";
 import { z } from "zod";
 import type { GuestMonitor } from "../guest-monitor.ts";
 import type { MigrationParameters } from "../qmp/commands.ts";
@@ -17,6 +18,8 @@ export interface MigrationSettings {
   readonly limits: MigrationParameters;
   /** Those of qemu's capabilities that shall be on. Both sides must have the same. */
   readonly capabilities: readonly string[];
+  /** Those that are asked for and stay off in every migration. */
+  readonly unused: readonly string[];
   /** Where the target begins to look for a free port. */
   readonly firstPort: number;
 }
@@ -27,9 +30,9 @@ export const POSTCOPY = "postcopy-ram";
  * dirties its memory faster than it can be sent is slowed down; `return-path`, so that the source does not take for
  * completed what the target has not read: in TLS 1.3 a sender hears only after its last byte that it was refused.
  */
-const ALWAYS = ["events", "auto-converge", "return-path"] as const;
-/** Others need a transport, devices or a procedure that is not this driver's. */
-const CHOOSABLE: readonly string[] = [POSTCOPY, "auto-converge", "release-ram", "xbzrle", "zero-blocks"];
+const ALWAYS = withUse(Object.keys(KVM_MIGRATION_CAPABILITIES), "always");
+/** Without these a migration would be another; the others only save time or memory. */
+const NEEDED: readonly string[] = [...ALWAYS, POSTCOPY];
 const BYTES_PER_MIB = 1024 * 1024;
 /** With 0, qemu 7.2 stops the guest after the first pass, however much has changed meanwhile. */
 const SHORTEST_DOWNTIME_MS = 1;
@@ -44,13 +47,9 @@ export function migrationSettings(guest: GuestSpec): MigrationSettings {
     throw new HypervisorError(`Instance ${guest.name} cannot be migrated: ${problems.join("; ")}`);
   }
   const { migration_bandwidth, migration_caps, migration_downtime, migration_port } = parsed.data;
-  const asked = migration_caps.split(":").filter((name) => name !== "");
-  const strange = asked.find((name) => !CHOOSABLE.includes(name));
-  if (strange !== undefined) {
-    throw new HypervisorError(
-      `migration_caps: ${strange} cannot be switched on here; there are ${CHOOSABLE.join(", ")}`,
-    );
-  }
+  const asked = migrationCapabilityNames(migration_caps);
+  const strange = asked.filter((name) => !Object.hasOwn(KVM_MIGRATION_CAPABILITIES, name));
+  if (strange.length > 0) throw new HypervisorError(`migration_caps: qemu knows no ${strange.join(", ")}`);
   const bandwidth = migration_bandwidth === 0 ? UNLIMITED : migration_bandwidth * BYTES_PER_MIB;
   return {
     limits: {
@@ -58,23 +57,34 @@ export function migrationSettings(guest: GuestSpec): MigrationSettings {
       "max-postcopy-bandwidth": bandwidth,
       "downtime-limit": Math.max(SHORTEST_DOWNTIME_MS, migration_downtime),
     },
-    capabilities: [...new Set([...ALWAYS, ...asked])],
+    capabilities: [...new Set([...ALWAYS, ...withUse(asked, "choosable")])],
+    unused: withUse(asked, "unused"),
     firstPort: migration_port,
   };
 }
 
+function withUse(names: readonly string[], use: MigrationCapabilityUse): readonly string[] {
+  return names.filter((name) => KVM_MIGRATION_CAPABILITIES[name] === use);
+}
+
 /**
- * Switch these capabilities of a qemu on and all others off.
- * @throws HypervisorError when it lacks one
+ * Switch the capabilities of a guest's migration on in its qemu, and all others off.
+ * @returns those that were asked for and stay off
+ * @throws HypervisorError when it lacks one that is needed
  */
-export async function setCapabilities(monitor: GuestMonitor, wanted: readonly string[]): Promise<void> {
+export async function setCapabilities(
+  monitor: Pick<GuestMonitor, "execute">,
+  { capabilities: wanted, unused }: Pick<MigrationSettings, "capabilities" | "unused">,
+): Promise<readonly string[]> {
   const known = await monitor.execute({ name: "query-migrate-capabilities" });
   const missing = wanted.filter((name) => known.every(({ capability }) => capability !== name));
-  if (missing.length > 0) throw new HypervisorError(`migration_caps: this qemu does not know ${missing.join(", ")}`);
+  const needed = missing.filter((name) => NEEDED.includes(name));
+  if (needed.length > 0) throw new HypervisorError(`This qemu does not know the capability ${needed.join(", ")}`);
   const changes = known
     .map(({ capability, state }) => ({ capability, before: state, state: wanted.includes(capability) }))
     .filter(({ before, state }) => before !== state)
     .map(({ capability, state }) => ({ capability, state }));
-  if (changes.length === 0) return;
-  await monitor.execute({ name: "migrate-set-capabilities", arguments: { capabilities: changes } });
+  if (changes.length > 0)
+    await monitor.execute({ name: "migrate-set-capabilities", arguments: { capabilities: changes } });
+  return [...unused, ...missing];
 }
