@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
 import { setTimeout as delay } from "node:timers/promises";
 import { CommandError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
@@ -264,13 +265,16 @@ async function drained({ stderr, stdout }: ChildProcess): Promise<void> {
 
 async function readLines(output: Readable, tail: OutputTail, onLine?: (line: string) => void): Promise<void> {
   let rest = "";
+  // A character may be cut in two by the end of a chunk.
+  const decoder = new StringDecoder("utf8");
   try {
     for await (const chunk of output as AsyncIterable<Buffer>) {
       tail.push(chunk);
-      const lines = `${rest}${chunk.toString("utf8")}`.split(/[\r\n]+/);
+      const lines = `${rest}${decoder.write(chunk)}`.split(/[\r\n]+/);
       rest = (lines.pop() ?? "").slice(-LINE_LIMIT_CHARS);
       for (const line of lines) if (line !== "") onLine?.(line);
     }
+    rest += decoder.end();
     if (rest !== "") onLine?.(rest);
   } catch {
     // Closed before its end, because something still held it open; what was read is kept.

@@ -100,6 +100,14 @@ test("lines of standard error, pids and an extra descriptor", async () => {
   expect(await readFile(inFolder("extra"), "utf8")).toBe("4711\n");
 });
 
+test("a character of standard error that comes in two parts is one, and half of one is none", async () => {
+  const lines: string[] = [];
+  const script =
+    "printf 'caf\\303' >&2; sleep 0.2; printf '\\251\\n\\360\\237' >&2; sleep 0.2; printf '\\220\\237 \\303' >&2";
+  await through([{ ...sh(script), onLine: (line) => lines.push(line) }]);
+  expect(lines).toEqual(["café", "🐟 \ufffd"]);
+});
+
 test("the environment is clean and the folder is the stage's", async () => {
   process.env.GANNET_TEST_LEAK = "1";
   const out = await through([{ argv: ["/usr/bin/env"], env: { OSP_X: "1" } }]);
