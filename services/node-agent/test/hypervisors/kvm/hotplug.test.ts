@@ -367,6 +367,23 @@ describe("a guest that has not booted", () => {
       );
     });
 
+    it.skipIf(isInChroot)("gets a NIC on a bridge, whose tap it may open", async (test) => {
+      if ((await tapObstacle()) !== undefined) return test.skip("there are no taps here");
+      const bridge = `gnthc${process.pid % 1_000_000}`;
+      const ip = (...args: readonly string[]) =>
+        one.node.parts.runner.run({ argv: ["/sbin/ip", ...args], timeoutMs: 10_000 });
+      await ip("link", "add", bridge, "type", "bridge");
+      try {
+        await one.driver.start(guestOf(confinement), RUNNING, NEVER);
+        const nic = makeNic(0, { mode: "bridged", link: bridge });
+        await one.driver.plug(name, { kind: "nic", nic }, NEVER);
+        expect(await readFile(`/sys/class/net/${tapName(nic.uuid)}/carrier`, "utf8")).toBe("1\n");
+        await one.driver.stop(name, FORCED, NEVER);
+      } finally {
+        await ip("link", "delete", bridge);
+      }
+    });
+
     it("gets a block device", async (test) => {
       const { path: file } = await makeDisk("behind-a-device", 0);
       const loop = await one.node.parts.runner

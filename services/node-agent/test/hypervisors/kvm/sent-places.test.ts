@@ -41,7 +41,8 @@ describe("the places that are sent", () => {
 
 describe("the devices on a command line", () => {
   it("are read from both of its forms, and from no other option", () => {
-    const argv = ["-device", '{"driver":"a","id":"one"}', "-device", "b,addr=1,id=two", "-device", "c"];
-    expect(argvDeviceIds([...argv, "-netdev", "user,id=three"])).toEqual(["one", "two"]);
+    const values = ['{"driver":"a","id":"one"}', "b,addr=1,id=two", "c", "{'driver': 'd', 'id': 'four'}"];
+    const argv = values.flatMap((value) => ["-device", value]);
+    expect(argvDeviceIds([...argv, "-netdev", "user,id=three"])).toEqual(["one", "two", "four"]);
   });
 });

@@ -6,7 +6,11 @@ export function argvDeviceIds(argv: readonly string[]): readonly string[] {
   });
 }
 
-/** Of `{"driver": …, "id": …}` or `driver,id=…`. */
+/** Of `{"driver": …, "id": …}`, where qemu takes single quotes, too, or of `driver,id=…`. */
 function deviceIdOf(argument: string): string | undefined {
-  return argument.startsWith("{") ? JSON.parse(argument).id : /,id=([^,]+)/.exec(argument)?.[1];
+  const [, id] = (argument.startsWith("{") ? JSON_ID : PLAIN_ID).exec(argument) ?? [];
+  return id;
 }
+
+const JSON_ID = /["']id["']\s*:\s*["']([^"']+)["']/;
+const PLAIN_ID = /,id=([^,]+)/;
