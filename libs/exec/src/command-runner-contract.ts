@@ -16,6 +16,11 @@ export interface Command {
   readonly outputLimitBytes?: number;
   /** File to which what it prints is appended as it comes, made with mode 0600; at most 16 MiB a command. */
   readonly logFile?: string;
+  /**
+   * It goes on when the daemon ends, and the daemon's next run leaves it alone: for what must not be broken off. It
+   * prints to this file by itself, without a bound, because a pipe would break with the daemon; made with mode 0600.
+   */
+  readonly outlives?: { readonly logFile: string };
   /** Exit codes that are no failure. Default `[0]`. */
   readonly okExitCodes?: readonly number[];
   /** Positions in argv whose values are secret: shown as `***` in logs and errors. */

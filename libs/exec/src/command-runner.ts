@@ -1,4 +1,5 @@
 /** The {@link CommandRunner} of every daemon, on execa. */
+import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { CommandError } from "@gannet/errors";
@@ -10,7 +11,7 @@ import { formatCommand } from "./command-line.ts";
 import type { Command, CommandResult, CommandRunner } from "./command-runner-contract.ts";
 import { mergeOutputs } from "./kernel-pipes.ts";
 import { recordCommand } from "./leftover-commands.ts";
-import { type LogFile, openLogFile } from "./log-file.ts";
+import { type LogFile, openLog, openLogFile } from "./log-file.ts";
 import { OutputTail } from "./output-tail.ts";
 import { runPipeline } from "./pipeline.ts";
 import type { PipelineRunner } from "./pipeline-contract.ts";
@@ -114,6 +115,13 @@ async function runToEnd(
   await using stack = new AsyncDisposableStack();
   const logFile = command.logFile === undefined ? undefined : await openLogFile(command.logFile, options.logger);
   stack.defer(async () => logFile?.close());
+  if (command.outlives !== undefined)
+    return await runWithOwnLog(
+      command,
+      { logFile: command.outlives.logFile, output: outputs.stdout },
+      options,
+      release,
+    );
   const merged = command.mergeOutputs
     ? await mergeOutputs({ run: (inner) => run(inner, { ...options, places: undefined }) })
     : undefined;
@@ -132,6 +140,23 @@ async function runToEnd(
   await Promise.race([read, delay(DRAIN_MS, undefined, { ref: false })]);
   for (const [output] of printed) output?.destroy();
   await read;
+  return end;
+}
+
+/** It is not recorded, so that the daemon's next run does not end it; what it printed is read from its own file. */
+async function runWithOwnLog(
+  command: Command,
+  { logFile, output }: { readonly logFile: string; readonly output: OutputTail },
+  options: RunOptions,
+  release: () => void,
+): Promise<CommandEnd> {
+  await using file = await openLog(logFile);
+  const { size } = await file.stat();
+  const child = spawn(command, file.fd);
+  if (child.pid === undefined) return { kind: "not started", reason: startFailure(command, (await child).code) };
+  const end = await exitOrStop(child, child.pid, command, options, release);
+  const printed = createReadStream("", { fd: file.fd, start: size, autoClose: false });
+  for await (const chunk of printed as AsyncIterable<Uint8Array>) output.push(chunk);
   return end;
 }
 

@@ -1,6 +1,6 @@
 /** A file that receives a command's output as it comes. */
 import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { CommandError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
 
@@ -18,10 +18,7 @@ export interface LogFile {
  * @throws CommandError when it cannot be opened
  */
 export async function openLogFile(path: string, logger: Logger): Promise<LogFile> {
-  const flags = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW;
-  const file = await open(path, flags, 0o600).catch((error: Error) => {
-    throw new CommandError(`Log file ${path} cannot be written: ${error.message}`);
-  });
+  const file = await openLog(path);
   let leftBytes = LIMIT_BYTES;
 
   async function write(chunk: Uint8Array | string): Promise<void> {
@@ -43,4 +40,12 @@ export async function openLogFile(path: string, logger: Logger): Promise<LogFile
     },
     close: () => file.close(),
   };
+}
+
+/** For reading and appending, made with mode 0600. @throws CommandError when it cannot be opened */
+export async function openLog(path: string): Promise<FileHandle> {
+  const flags = constants.O_APPEND | constants.O_CREAT | constants.O_RDWR | constants.O_NOFOLLOW;
+  return open(path, flags, 0o600).catch((error: Error) => {
+    throw new CommandError(`Log file ${path} cannot be written: ${error.message}`);
+  });
 }

@@ -19,17 +19,17 @@ const isRunning = async (pid: number) =>
   );
 
 /** A process of its own that runs a command and is then killed, as an agent may be. */
-async function killedDaemon(script: string): Promise<void> {
+async function killedDaemon(script: string, options: { readonly outlives?: { logFile: string } } = {}): Promise<void> {
   const index = path.resolve(import.meta.dirname, "../src/index.ts");
   const code = `
     import { createCommandRunner } from ${JSON.stringify(index)};
     const quiet = { debug() {}, warn() {} };
     const runner = createCommandRunner({ logger: quiet, recordFolder: ${JSON.stringify(path.join(folder, "running"))} });
-    await runner.run({ argv: ["/bin/sh", "-c", ${JSON.stringify(script)}], timeoutMs: 60000 });`;
+    await runner.run({ argv: ["/bin/sh", "-c", ${JSON.stringify(script)}], timeoutMs: 60000, ...${JSON.stringify(options)} });`;
   const daemon = spawn(process.execPath, ["--input-type=module", "-e", code], { cwd: import.meta.dirname });
   await vi.waitFor(async () => {
     expect(await readFile(path.join(folder, "pids"), "utf8")).toMatch(/\d\n\d+\n/);
-    expect(await readdir(path.join(folder, "running"))).toHaveLength(1);
+    expect(await readdir(path.join(folder, "running"))).toHaveLength(options.outlives === undefined ? 1 : 0);
   }, 10_000);
   daemon.kill("SIGKILL");
   await new Promise((resolve) => daemon.once("exit", resolve));
@@ -48,6 +48,32 @@ test("what a killed daemon left running is ended at its next start, daemons of t
   expect(await isRunning(guest)).toBe(true);
   process.kill(guest, "SIGKILL");
   expect(await readdir(path.join(folder, "running"))).toEqual([]);
+});
+
+test("one that outlives its daemon goes on, and prints", async () => {
+  await endLeftoverCommands(path.join(folder, "running"), silentLogger());
+  const [pids, logFile] = [path.join(folder, "pids"), path.join(folder, "outliving.log")];
+  await rm(pids, { force: true });
+  const script = `echo begun; echo $$ > ${pids}; echo 2 >> ${pids}; while ! test -e ${folder}/go; do sleep 0.05; done; echo done >&2`;
+  await killedDaemon(script, { outlives: { logFile } });
+  const pid = Number.parseInt(await readFile(pids, "utf8"), 10);
+
+  await endLeftoverCommands(path.join(folder, "running"), silentLogger());
+
+  expect(await isRunning(pid)).toBe(true);
+  await writeFile(path.join(folder, "go"), "");
+  await vi.waitFor(async () => expect(await isRunning(pid)).toBe(false), 10_000);
+  expect(await readFile(logFile, "utf8")).toBe("begun\ndone\n");
+});
+
+test("what one that outlives its daemon printed is told, of this run alone", async () => {
+  const logFile = path.join(folder, "own.log");
+  await writeFile(logFile, "before\n");
+  const runner = createCommandRunner({ logger: silentLogger() });
+  const run = (script: string) =>
+    runner.run({ argv: ["/bin/sh", "-c", script], timeoutMs: 5_000, outlives: { logFile } });
+  expect(await run("echo one; echo two >&2")).toMatchObject({ stdout: "one\ntwo\n", exitCode: 0 });
+  await expect(run("echo broken >&2; exit 3")).rejects.toThrow(/exit code 3: broken$/);
 });
 
 test("a record whose process id now belongs to another process harms nobody", async () => {
