@@ -5,3 +5,4 @@ export * from "./hold-folder.ts";
 export * from "./leftover-commands.ts";
 export { type LogFile, openLogFile } from "./log-file.ts";
 export type * from "./pipeline-contract.ts";
+export { endProcessGroup } from "./process-group.ts";

@@ -24,6 +24,11 @@ function roundMs(config: string): number {
   return Number(/simulated-round-ms=(\d+)/.exec(config)?.[1] ?? 10);
 }
 
+/** How long the guest stands still before it may run on the target. */
+function handoverMs(config: string): number {
+  return Number(/simulated-handover-ms=(\d+)/.exec(config)?.[1] ?? 0);
+}
+
 export async function migrate({ nodeFolder, options, names }: Call): Promise<ToolAnswer> {
   const [name = "", host = ""] = names;
   const config = readFileSync(options.get("C") ?? "", "utf8");
@@ -44,9 +49,14 @@ export async function migrate({ nodeFolder, options, names }: Call): Promise<Too
       process.stderr.write(`xc: progress: Frames: ${round * (PAGES / ROUNDS)}/${PAGES}   ${round * 10}%\n`);
       await send(transport.stdin, PAGES_TEXT);
     }
+    await setFlags(nodeFolder, name, FLAGS.suspended);
     await send(transport.stdin, "");
-    if (!(await expect(RECEIVED))) return failed("the receiver did not take the domain");
+    if (!(await expect(RECEIVED))) {
+      await setFlags(nodeFolder, name, FLAGS.running);
+      return failed("the receiver did not take the domain");
+    }
     await rename(nodeFolder, name, `${name}--migratedaway`);
+    await delay(handoverMs(config));
     await send(transport.stdin, "go");
     if (!(await expect(NAMED))) {
       return { exitCode: 1, stderr: "Migration failed, failing at sender: the receiver is gone\n" };
@@ -109,6 +119,12 @@ function failed(why: string): ToolAnswer {
 function rename(nodeFolder: string, from: string, to: string): Promise<void> {
   return withXen(nodeFolder, (state) => {
     domainNamed(state, from).name = to;
+  });
+}
+
+function setFlags(nodeFolder: string, name: string, flags: string): Promise<void> {
+  return withXen(nodeFolder, (state) => {
+    domainNamed(state, name).flags = flags;
   });
 }
 

@@ -26,7 +26,13 @@ export interface XenState {
 export const MACHINE_MIB = 65_536;
 export const NODE_MIB = 768;
 
-export const FLAGS = { running: "-b----", paused: "--p---", off: "---s--", crashed: "---sc-" } as const;
+export const FLAGS = {
+  running: "-b----",
+  paused: "--p---",
+  suspended: "---ss-",
+  off: "---s--",
+  crashed: "---sc-",
+} as const;
 
 /** Look at the domains, or change them: what `work` leaves in the state is written. */
 export function withXen<Result>(nodeFolder: string, work: (state: XenState) => Result): Promise<Result> {

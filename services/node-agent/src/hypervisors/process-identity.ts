@@ -1,5 +1,5 @@
 /** Which process a guest is: a pid alone may be another one's tomorrow. */
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { z } from "zod";
 
 /** The pid, when the process was started, and in which life of the machine: together unique. */
@@ -62,6 +62,17 @@ export async function processTimes(identity: ProcessIdentity): Promise<ProcessTi
 export async function processArguments(pid: number): Promise<readonly string[]> {
   const text = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   return text.split("\0");
+}
+
+/** Of all that run, those whose arguments are so. */
+export async function findProcesses(
+  matches: (args: readonly string[]) => boolean,
+): Promise<readonly ProcessIdentity[]> {
+  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry)).map(Number);
+  const found = await Promise.all(
+    pids.map(async (pid) => (matches(await processArguments(pid)) ? identifyProcess(pid) : undefined)),
+  );
+  return found.filter((each) => each !== undefined);
 }
 
 /** A process that is gone is no error. The answer is whether there was one to send the signal to. */

@@ -207,5 +207,5 @@ export class DomainLife {
 }
 
 export function running(guest: GuestPlan["guest"], domain: XenDomain, startedAtMs: number): RunningRecord {
-  return { version: 1, guest, phase: "running", domainId: domain.id, startedAtMs };
+  return { version: 1, guest, phase: "running", domainId: domain.id, startedAtMs, leaving: false };
 }

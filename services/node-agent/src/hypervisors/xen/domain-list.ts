@@ -2,13 +2,16 @@
 import type { GuestStatus } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 
+/** `suspended` stands still for its memory to be sent or saved, or because the command that did so was killed. */
+export type DomainStatus = GuestStatus | "suspended";
+
 export interface XenDomain {
   readonly name: string;
   /** Given anew at each boot of the domain. */
   readonly id: number;
   readonly memoryMib: number;
   readonly vcpus: number;
-  readonly status: GuestStatus;
+  readonly status: DomainStatus;
   readonly cpuSeconds: number;
   /** As the domain's configuration gave it; undefined with `xm`. */
   readonly uuid: string | undefined;
@@ -51,13 +54,13 @@ function parseRow(line: string): XenDomain {
 
 /**
  * The flags are running, blocked, paused, shut down, why it was shut down, dying; `-` where not (xl(1), `list`). A
- * domain that has shut down for a reboot or to be saved goes on in a moment. One that has neither flag waits for a
- * processor.
+ * domain that has shut down for a reboot goes on in a moment. One that has neither flag waits for a processor.
  */
-function statusOf(flags: string): GuestStatus {
+function statusOf(flags: string): DomainStatus {
   const [, , paused, shutdown, reason = "-", dying] = flags;
   if (shutdown === "s" && reason === "-") return "shutdown";
   if (reason === "c" || reason === "w" || dying === "d") return "crashed";
+  if (shutdown === "s" && reason === "s") return "suspended";
   return paused === "p" ? "paused" : "running";
 }
 

@@ -6,7 +6,8 @@ import { readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { HypervisorError } from "@gannet/errors";
-import type { CommandRunner } from "@gannet/exec";
+import { type CommandRunner, endProcessGroup } from "@gannet/exec";
+import { findProcesses, processLives } from "../process-identity.ts";
 import { type NodeIdentity, socatText, socatTls } from "../socat-address.ts";
 import type { Argv } from "./toolstack.ts";
 
@@ -17,6 +18,7 @@ const STARTS_WITHIN_MS = 10_000;
 const ACCEPT_SECONDS = 600;
 /** A guest with much memory that changes fast takes long. */
 const ARRIVES_WITHIN_MS = 24 * 60 * 60 * 1000;
+const END_GRACE_MS = 2_000;
 /** As Ganeti has it: memory comes in large pieces. */
 export const BUFFER_BYTES = 524_288;
 
@@ -34,9 +36,11 @@ export interface ReceiverInput {
   readonly sourceNode: string;
   /** Of this node, on the network that migrations use. */
   readonly address: string;
+  /** What it prints. */
+  readonly logFile: string;
 }
 
-export function receiverArgv(input: ReceiverInput, port: number): Argv {
+export function receiverArgv(input: Omit<ReceiverInput, "logFile">, port: number): Argv {
   const { socatPath, toolstackPath, identity, sourceNode, address } = input;
   const listen = [
     `OPENSSL-LISTEN:${port}`,
@@ -47,6 +51,20 @@ export function receiverArgv(input: ReceiverInput, port: number): Argv {
     ...socatTls(identity, sourceNode),
   ];
   return [socatPath, `-b${BUFFER_BYTES}`, listen.join(","), `EXEC:${socatText(toolstackPath)} migrate-receive`];
+}
+
+/** One that an earlier life of the agent left: what may be taking a guest in outlives the agent. */
+export async function findReceiver(
+  input: Omit<ReceiverInput, "logFile">,
+  port: number,
+): Promise<GuestReceiver | undefined> {
+  const argv = receiverArgv(input, port);
+  const [found] = await findProcesses((args) => argv.every((arg, index) => args[index] === arg));
+  if (found === undefined) return undefined;
+  const close = async () => {
+    if (await processLives(found)) await endProcessGroup(found.pid, END_GRACE_MS);
+  };
+  return { port, close };
 }
 
 /** @throws HypervisorError when no port is free or socat does not start; nothing listens then */
@@ -73,7 +91,12 @@ async function listenOn(
 ): Promise<GuestReceiver> {
   const closing = new AbortController();
   const closed = runner
-    .run({ argv: receiverArgv(input, port), timeoutMs: ARRIVES_WITHIN_MS, signal: closing.signal })
+    .run({
+      argv: receiverArgv(input, port),
+      timeoutMs: ARRIVES_WITHIN_MS,
+      outlives: { logFile: input.logFile },
+      signal: closing.signal,
+    })
     .then(
       () => "it ended at once",
       (error: Error) => error.message,

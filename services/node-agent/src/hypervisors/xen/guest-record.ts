@@ -28,6 +28,8 @@ export const guestRecord = z.discriminatedUnion("phase", [
     domainId: z.int(),
     /** Of its boot, in milliseconds since 1970: Xen's list does not tell. */
     startedAtMs: z.int(),
+    /** Written before its sending to another node begins, until it is known whether it has gone. */
+    leaving: z.boolean().default(false),
   }),
 ]);
 export type GuestRecord = z.output<typeof guestRecord>;

@@ -3,8 +3,9 @@ import { open, readFile, rm } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MigrationTarget } from "@gannet/driver-contract";
+import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
-import { processArguments } from "../process-identity.ts";
+import { findProcesses, processArguments } from "../process-identity.ts";
 import { type NodeIdentity, socatTls } from "../socat-address.ts";
 import { BUFFER_BYTES } from "./guest-receiver.ts";
 import { parseProgress, type SentPages } from "./migration-progress.ts";
@@ -14,6 +15,7 @@ const SENT_WITHIN_MS = 24 * 60 * 60 * 1000;
 const LOOK_MS = 500;
 /** After its transport was taken away `xl` lets the guest go on here, and ends. */
 const GIVES_UP_WITHIN_MS = 60_000;
+const ENDING_LOOK_MS = 100;
 const LOG_TAIL_BYTES = 4096;
 
 export interface SenderInput {
@@ -35,13 +37,17 @@ export function senderArgv({ socatPath, toolstack, identity, target, guestName, 
   return migrateArgv(toolstack, { transport, configFile, domain: guestName, address: target.address });
 }
 
+/** By which a migration is found again, of whichever life of the agent. */
+export type SenderFiles = Pick<SenderInput, "configFile" | "logFile" | "lockFile">;
+
 export type SenderNews =
   | ({ readonly kind: "sending" } & SentPages)
   /** `problem` is undefined when `xl` ended well, which is not yet a proof. */
   | ({ readonly kind: "over"; readonly problem: string | undefined } & SentPages);
 
 /**
- * Aborting takes the transport away, never `xl` itself, which has the guest in its hands: it has to let it go on.
+ * Aborting takes the transport away, never `xl` itself, which has the guest in its hands: it has to let it go on. For
+ * the same reason `xl` outlives the agent: killed, it leaves a suspended domain.
  */
 export async function* sendGuest(
   runner: CommandRunner,
@@ -54,13 +60,63 @@ export async function* sendGuest(
   const sending = runner.run({
     argv: senderArgv(input),
     timeoutMs: SENT_WITHIN_MS,
-    logFile: input.logFile,
+    outlives: { logFile: input.logFile },
     signal: killing.signal,
   });
   const over = sending.then(
     () => ({ problem: undefined }),
     (error: Error) => ({ problem: error.message }),
   );
+  yield* watch(over, input, { signal, kill: () => killing.abort() });
+}
+
+/** What an earlier life of the agent began. How `xl` ends cannot be known: what Xen lists then tells. */
+export async function* followGuest(files: SenderFiles, signal: AbortSignal): AsyncGenerator<SenderNews> {
+  const watched = new AbortController();
+  try {
+    const over = untilSent(files, watched.signal).then(() => ({ problem: undefined }));
+    yield* watch(over, files, { signal, kill: () => {} });
+  } finally {
+    watched.abort();
+  }
+}
+
+/** Whether the guest is being sent. */
+export async function isSending({ configFile }: SenderFiles): Promise<boolean> {
+  const found = await findProcesses((args) => args.includes("migrate") && args.includes(configFile));
+  return found.length > 0;
+}
+
+/** Resolves when nothing sends it any more, or at the signal. */
+export async function untilSent(files: SenderFiles, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && (await isSending(files))) await delay(LOOK_MS);
+}
+
+/** Take the transport away, and wait for the end. @throws HypervisorError when `xl` does not end */
+export async function breakOff(files: SenderFiles): Promise<void> {
+  await ended(files, () => endTransport(files.lockFile));
+}
+
+/** @throws HypervisorError when `xl` does not end */
+export async function waitForEnd(files: SenderFiles): Promise<void> {
+  await ended(files, async () => {});
+}
+
+async function ended(files: SenderFiles, atEachLook: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + GIVES_UP_WITHIN_MS;
+  while (await isSending(files)) {
+    if (performance.now() > deadline)
+      throw new HypervisorError("The guest is still being sent: Xen's migrate command does not end");
+    await atEachLook();
+    await delay(ENDING_LOOK_MS);
+  }
+}
+
+async function* watch(
+  over: Promise<{ readonly problem: string | undefined }>,
+  files: SenderFiles,
+  { signal, kill }: { readonly signal: AbortSignal; readonly kill: () => void },
+): AsyncGenerator<SenderNews> {
   let pages: SentPages = { transferredBytes: 0, totalBytes: 0 };
   let killAt = Number.POSITIVE_INFINITY;
   for (;;) {
@@ -68,15 +124,15 @@ export async function* sendGuest(
     const tick = delay(LOOK_MS, undefined, { signal: waited.signal }).catch(() => undefined);
     const end = await Promise.race([over, tick]);
     waited.abort();
-    pages = parseProgress(await tailOf(input.logFile)) ?? pages;
+    pages = parseProgress(await tailOf(files.logFile)) ?? pages;
     if (end !== undefined) {
       yield { kind: "over", ...pages, problem: end.problem };
       return;
     }
     if (signal.aborted) {
       killAt = Math.min(killAt, performance.now() + GIVES_UP_WITHIN_MS);
-      await endTransport(input.lockFile);
-      if (performance.now() > killAt) killing.abort();
+      await endTransport(files.lockFile);
+      if (performance.now() > killAt) kill();
     }
     yield { kind: "sending", ...pages };
   }

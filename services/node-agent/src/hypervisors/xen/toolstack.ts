@@ -47,6 +47,11 @@ export function renameArgv({ path }: Toolstack, domain: string, to: string): Arg
   return [path, "rename", domain, to];
 }
 
+/** Let a suspended domain go on; Xen until 4.19 has no command for it. */
+export function resumeArgv({ path }: Toolstack, domain: string): Argv {
+  return [path, "resume", domain];
+}
+
 export function setMemoryArgv({ path }: Toolstack, domain: string, memoryMib: number): Argv {
   return [path, "mem-set", domain, String(memoryMib)];
 }

@@ -22,6 +22,8 @@ export interface XenGuestsParts {
 /** Xen is asked at least so often while there are guests, whoever asks. */
 const LOOK_INTERVAL_MS = 4_000;
 const TIMER_MS = 1_000;
+/** Of a guest that has no domain here. */
+const NOTHING = { memoryMib: 0, vcpus: 0, uptimeSeconds: 0, cpuSeconds: 0 } as const;
 
 export class XenGuests {
   readonly #parts: XenGuestsParts;
@@ -102,13 +104,15 @@ export class XenGuests {
     return [...this.#records.values()].flatMap((record) => this.#told(record, domains));
   }
 
-  stateIn({ guest, startedAtMs }: RunningRecord, domains: Domains): GuestState {
+  /** A guest that is being sent stands still while it bears another name or is on the other node. */
+  stateIn({ guest, startedAtMs, leaving }: RunningRecord, domains: Domains): GuestState {
     const identity = { name: guest.name, uuid: guest.uuid, hypervisor: this.#parts.hypervisor };
     const domain = domainOf(guest, domains);
     // A guest that shuts itself down in order leaves its domain behind (on_poweroff): one without has not.
     if (domain === undefined)
-      return { ...identity, status: "crashed", memoryMib: 0, vcpus: 0, uptimeSeconds: 0, cpuSeconds: 0 };
-    const { status, memoryMib, vcpus, cpuSeconds } = domain;
+      return { ...identity, ...NOTHING, status: leaving && !domains.has(guest.name) ? "paused" : "crashed" };
+    const { memoryMib, vcpus, cpuSeconds } = domain;
+    const status = domain.status === "suspended" ? "paused" : domain.status;
     const uptimeSeconds = isUp(domain) ? Math.max(0, (Date.now() - startedAtMs) / 1000) : 0;
     return { ...identity, status, memoryMib, vcpus, uptimeSeconds, cpuSeconds };
   }
@@ -130,8 +134,7 @@ export class XenGuests {
     if (record === undefined || !isTold(record)) return [];
     if (record.phase === "running") return [this.stateIn(record, domains)];
     const { name, uuid } = record.guest;
-    const nothing = { memoryMib: 0, vcpus: 0, uptimeSeconds: 0, cpuSeconds: 0 };
-    return [{ name, uuid, hypervisor: this.#parts.hypervisor, status: "paused", ...nothing }];
+    return [{ name, uuid, hypervisor: this.#parts.hypervisor, status: "paused", ...NOTHING }];
   }
 
   #note(record: RunningRecord, domains: Domains): void {
@@ -175,8 +178,9 @@ export function domainOf(
   return domain?.uuid === undefined || domain.uuid === guest.uuid ? domain : undefined;
 }
 
+/** It runs, or may go on. */
 export function isUp({ status }: XenDomain): boolean {
-  return status === "running" || status === "paused";
+  return status === "running" || status === "paused" || status === "suspended";
 }
 
 function isTold(record: GuestRecord | undefined): boolean {

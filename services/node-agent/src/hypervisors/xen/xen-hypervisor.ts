@@ -96,6 +96,7 @@ export class XenHypervisor
         await this.#migration
           .listenAgain(record)
           .catch((error) => logger.error({ instance, error }, "a guest on its way here can no longer arrive"));
+      if (record.phase === "running" && record.leaving) this.#takeUpMigration(instance);
       if (record.phase !== "starting") continue;
       // Nobody was told that this start succeeded, so it has not.
       logger.warn({ instance }, "removing a guest whose start was cut short");
@@ -171,7 +172,7 @@ export class XenHypervisor
 
   async close(): Promise<void> {
     await this.#guests.close();
-    await this.#migration.close();
+    this.#migration.close();
   }
 
   setMemory(guestName: string, memoryMib: number, signal: AbortSignal): Promise<void> {
@@ -226,12 +227,17 @@ export class XenHypervisor
     _options: { readonly live: boolean },
     signal: AbortSignal,
   ): AsyncGenerator<MigrationProgress> {
+    if (await this.#migration.isSending(guest.name)) {
+      yield* this.#migration.follow(guest.name, signal);
+      return;
+    }
+    await this.#serial.run(guest.name, () => this.#migration.conclude(guest.name));
     if (this.#migration.hasLeft(guest.name)) {
       yield MOVED;
       return;
     }
     const { domain } = await this.#running(guest.name);
-    if (domain.status === "paused")
+    if (domain.status !== "running")
       throw new HypervisorError(
         `Instance ${guest.name} is paused: Xen moves guests that run, which must take part in it`,
       );
@@ -250,6 +256,14 @@ export class XenHypervisor
       checkXenName(guest.name);
       await (succeeded ? this.#migration.takeOver(guest, signal) : this.#migration.refuse(guest, signal));
     });
+  }
+
+  /** What an earlier life of the agent was sending: the master that waited for it may be gone, too. */
+  #takeUpMigration(instance: string): void {
+    this.#migration
+      .untilSent(instance)
+      .then(() => this.#serial.run(instance, () => this.#migration.conclude(instance)))
+      .catch((error) => this.#parts.logger.error({ instance, error }, "what became of a migration is not known"));
   }
 
   async #runningAlready(domain: XenDomain, guest: GuestSpec): Promise<GuestState> {

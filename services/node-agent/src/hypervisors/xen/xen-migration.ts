@@ -10,12 +10,21 @@ import { type DomainLife, GONE_AWAY, INCOMING, running } from "./domain-life.ts"
 import type { XenDomain } from "./domain-list.ts";
 import type { GuestPlaces } from "./guest-places.ts";
 import type { GuestPlanner } from "./guest-plan.ts";
-import { type GuestReceiver, receiveGuest } from "./guest-receiver.ts";
+import { findReceiver, type GuestReceiver, receiveGuest } from "./guest-receiver.ts";
 import type { ArrivingRecord, RunningRecord } from "./guest-record.ts";
-import { sendGuest } from "./guest-sender.ts";
-import { renameArgv } from "./toolstack.ts";
+import {
+  breakOff,
+  followGuest,
+  isSending,
+  type SenderFiles,
+  type SenderNews,
+  sendGuest,
+  untilSent,
+  waitForEnd,
+} from "./guest-sender.ts";
+import { renameArgv, resumeArgv } from "./toolstack.ts";
 import type { XenCommands } from "./xen-commands.ts";
-import { domainOf, isUp, type XenGuests } from "./xen-guests.ts";
+import { type Domains, domainOf, isUp, type XenGuests } from "./xen-guests.ts";
 import type { XenOptions } from "./xen-options.ts";
 
 /** The receiving `xl` gives the guest its name after the sending one has ended. */
@@ -53,6 +62,7 @@ export interface XenMigrationParts {
 export class XenMigration {
   readonly #all: XenMigrationParts;
   readonly #receivers = new Map<string, GuestReceiver>();
+  readonly #closing = new AbortController();
 
   constructor(parts: XenMigrationParts) {
     this.#all = parts;
@@ -70,6 +80,8 @@ export class XenMigration {
   refuseStart(guestName: string, domain: XenDomain | undefined): void {
     const phase = this.#all.guests.get(guestName)?.phase;
     if (phase === "left") throw new HypervisorError(`Instance ${guestName} has been sent to another node`);
+    if (this.#all.guests.running(guestName)?.leaving && domain === undefined)
+      throw new HypervisorError(`Instance ${guestName} is being sent to another node; its migration is to be finished`);
     if (phase === "arriving" && domain !== undefined)
       throw new HypervisorError(
         `Instance ${guestName} has just come from another node; its migration is to be finished`,
@@ -111,17 +123,24 @@ export class XenMigration {
   /** After a restart of the agent, unless the guest has come already. @throws HypervisorError */
   async listenAgain({ guest, sourceNode, address, port }: ArrivingRecord): Promise<void> {
     const { guests } = this.#all;
+    const left = await findReceiver(this.#receiverInput({ sourceNode, address }), port);
+    if (left !== undefined) {
+      this.#receivers.set(guest.name, left);
+      return;
+    }
     if ((await guests.look()).has(guest.name)) return;
     await this.#listen(guest.name, { sourceNode, address, firstPort: port }, NEVER);
   }
 
   /** Told as over only when Xen no longer lists the guest here. */
   async *send(guestName: string, target: MigrationTarget, signal: AbortSignal): AsyncGenerator<MigrationProgress> {
-    const { xen, places, parts } = this.#all;
-    if (signal.aborted) {
+    const { xen, parts, guests } = this.#all;
+    const record = guests.running(guestName);
+    if (signal.aborted || record === undefined) {
       yield { ...MOVED, status: "cancelled" };
       return;
     }
+    await guests.write({ ...record, leaving: true });
     const news = sendGuest(
       parts.runner,
       {
@@ -130,12 +149,40 @@ export class XenMigration {
         identity: this.#identity(),
         target,
         guestName,
-        configFile: places.configFile(guestName),
-        logFile: places.logFile(guestName),
-        lockFile: places.lockFile(guestName),
+        ...this.#files(guestName),
       },
       signal,
     );
+    yield* this.#told(guestName, news, signal);
+  }
+
+  isSending(guestName: string): Promise<boolean> {
+    return isSending(this.#files(guestName));
+  }
+
+  /** What an earlier life of the agent began to send. */
+  async *follow(guestName: string, signal: AbortSignal): AsyncGenerator<MigrationProgress> {
+    yield* this.#told(guestName, followGuest(this.#files(guestName), signal), signal);
+  }
+
+  /** Resolves when nothing sends the guest any more, or the driver is closed. */
+  async untilSent(guestName: string): Promise<void> {
+    await untilSent(this.#files(guestName), this.#closing.signal);
+  }
+
+  /** Note what has become of a guest that an earlier life of the agent was sending. */
+  async conclude(guestName: string): Promise<void> {
+    if (this.#closing.signal.aborted || !this.#all.guests.running(guestName)?.leaving) return;
+    if (await this.isSending(guestName)) return;
+    const { status, problem } = await this.#outcome(guestName, undefined, NEVER);
+    this.#all.parts.logger.warn({ instance: guestName, status, problem }, "a migration ended while nobody waited");
+  }
+
+  async *#told(
+    guestName: string,
+    news: AsyncGenerator<SenderNews>,
+    signal: AbortSignal,
+  ): AsyncGenerator<MigrationProgress> {
     for await (const each of news) {
       const { transferredBytes, totalBytes } = each;
       const progress = { transferredBytes, totalBytes, downtimeMs: null };
@@ -147,21 +194,26 @@ export class XenMigration {
   /** On the source, when the guest has gone. @throws HypervisorError when it runs here */
   async letGo(guestName: string, signal: AbortSignal): Promise<void> {
     const { guests, life } = this.#all;
+    if (guests.running(guestName)?.leaving) await waitForEnd(this.#files(guestName));
     const domains = await guests.look(signal);
     const domain = domains.get(guestName);
-    if (domain !== undefined && isUp(domain))
+    // Suspended, it is what `xl` leaves when it does not hear of the guest's arrival.
+    if (domain !== undefined && isUp(domain) && domain.status !== "suspended")
       throw new HypervisorError(`Instance ${guestName} runs on this node: it has not moved`);
     await life.remove(guestName, domains);
   }
 
-  /** After a migration that failed: the guest bears its own name again, and stays the driver's. */
+  /** On the source, when the guest has not gone: it goes on, and stays the driver's. One that is lost is forgotten. */
   async restore(guestName: string, signal: AbortSignal): Promise<void> {
-    const { commands, guests } = this.#all;
-    const domains = await guests.look(signal);
-    const away = domains.get(GONE_AWAY(guestName));
-    if (away === undefined || domains.has(guestName)) return;
-    const argv = renameArgv(commands.toolstack, GONE_AWAY(guestName), guestName);
-    await commands.run(`give ${guestName} its name again`, argv, { signal });
+    const { guests, life } = this.#all;
+    const record = guests.get(guestName);
+    if (record?.phase === "running" && record.leaving) await breakOff(this.#files(guestName));
+    const domains = await this.#ownName(guestName, signal);
+    if (record?.phase === "left" && !domains.has(guestName)) {
+      await life.remove(guestName, domains);
+      return;
+    }
+    await this.#stayed(guestName, domains);
   }
 
   /** On the target, when the guest has come. */
@@ -188,8 +240,10 @@ export class XenMigration {
     await life.remove(guest.name, domains);
   }
 
-  async close(): Promise<void> {
-    for (const guestName of this.#receivers.keys()) await this.#closeReceiver(guestName);
+  /** Guests on their way come and go on; the next life of the agent takes them up. */
+  close(): void {
+    this.#closing.abort();
+    this.#receivers.clear();
   }
 
   async #outcome(
@@ -197,16 +251,56 @@ export class XenMigration {
     problem: string | undefined,
     signal: AbortSignal,
   ): Promise<Pick<MigrationProgress, "status" | "problem">> {
-    await this.restore(guestName, NEVER);
-    const stays = (await this.#all.guests.look()).has(guestName);
-    if (!stays && problem !== undefined) return lost(guestName, problem);
-    if (!stays) {
+    const domains = await this.#ownName(guestName, NEVER);
+    if (!domains.has(guestName) && problem === undefined) {
       const record = this.#all.guests.running(guestName);
       if (record !== undefined) await this.#all.guests.write({ version: 1, guest: record.guest, phase: "left" });
       return { status: "completed", problem: "" };
     }
-    if (signal.aborted) return { status: "cancelled", problem: "" };
-    return { status: "failed", problem: problem ?? `Xen said that ${guestName} has moved, but still lists it here` };
+    const stands = await this.#stayed(guestName, domains);
+    if (!domains.has(guestName)) return lost(guestName, problem ?? "");
+    if (signal.aborted && stands === "") return { status: "cancelled", problem: "" };
+    const told = problem ?? `Xen said that ${guestName} has moved, but still lists it here`;
+    return { status: "failed", problem: stands === "" ? told : `${told}; ${stands}` };
+  }
+
+  /** @returns the domains, among which the guest bears its own name again if it is here */
+  async #ownName(guestName: string, signal: AbortSignal): Promise<Domains> {
+    const { commands, guests } = this.#all;
+    const domains = await guests.look(signal);
+    if (!domains.has(GONE_AWAY(guestName)) || domains.has(guestName)) return domains;
+    const argv = renameArgv(commands.toolstack, GONE_AWAY(guestName), guestName);
+    await commands.run(`give ${guestName} its name again`, argv, { signal });
+    return guests.look(signal);
+  }
+
+  /**
+   * It is not on its way any more. One that stands still because `xl` was killed, or heard nothing of its arrival, goes
+   * on where Xen has a command for that.
+   * @returns why it stands still, or nothing
+   */
+  async #stayed(guestName: string, domains: Domains): Promise<string> {
+    const { commands, guests, parts } = this.#all;
+    const record = guests.running(guestName);
+    if (record?.leaving) await guests.write({ ...record, leaving: false });
+    if (domains.get(guestName)?.status !== "suspended") return "";
+    try {
+      await commands.run(`let ${guestName} go on`, resumeArgv(commands.toolstack, guestName));
+      return "";
+    } catch (error) {
+      if (!(error instanceof HypervisorError)) throw error;
+      parts.logger.error({ instance: guestName, error: error.message }, "a guest stands still after its migration");
+      return `it stands still, and goes on only when it is stopped and started: ${error.message}`;
+    }
+  }
+
+  #files(guestName: string): SenderFiles {
+    const { places } = this.#all;
+    return {
+      configFile: places.configFile(guestName),
+      logFile: places.logFile(guestName),
+      lockFile: places.lockFile(guestName),
+    };
   }
 
   async #arrived(guest: GuestSpec, signal: AbortSignal): Promise<XenDomain> {
@@ -227,13 +321,17 @@ export class XenMigration {
     from: { readonly sourceNode: string; readonly address: string; readonly firstPort: number },
     signal: AbortSignal,
   ): Promise<GuestReceiver> {
-    const { xen, parts } = this.#all;
-    const { sourceNode, address, firstPort } = from;
-    const identity = this.#identity();
-    const places = { socatPath: xen.socatPath, toolstackPath: xen.toolstack.path };
-    const receiver = await receiveGuest(parts.runner, { ...places, identity, sourceNode, address }, firstPort, signal);
+    const { places, parts } = this.#all;
+    const input = { ...this.#receiverInput(from), logFile: places.logFile(guestName) };
+    const receiver = await receiveGuest(parts.runner, input, from.firstPort, signal);
     this.#receivers.set(guestName, receiver);
     return receiver;
+  }
+
+  #receiverInput({ sourceNode, address }: { readonly sourceNode: string; readonly address: string }) {
+    const { xen } = this.#all;
+    const identity = this.#identity();
+    return { socatPath: xen.socatPath, toolstackPath: xen.toolstack.path, identity, sourceNode, address };
   }
 
   async #closeReceiver(guestName: string): Promise<void> {

@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { GuestSpec, MigrationProgress, MigrationTarget } from "@gannet/driver-contract";
 import { MIGRATION_CHECKS, type MigrationNode, type MigrationSubject } from "@gannet/driver-contract/conformance";
+import { endLeftoverCommands } from "@gannet/exec";
 import { createCa, issueCertificate } from "@gannet/pki";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { setFault } from "../../../../../test/simulated-tools/faults.ts";
-import { withXen } from "../../../../../test/simulated-tools/xen/state.ts";
+import { FLAGS, withXen } from "../../../../../test/simulated-tools/xen/state.ts";
 import { XenHypervisor } from "../../../src/hypervisors/xen/xen-hypervisor.ts";
 import { xenOptions } from "../../../src/hypervisors/xen/xen-options.ts";
 import { eventually, uuidOf } from "../node-fixture.ts";
@@ -24,7 +25,7 @@ const [SOURCE, TARGET, STRANGER] = ["node1.example", "node2.example", "node3.exa
 interface Node {
   readonly name: string;
   readonly xen: XenNode;
-  readonly driver: XenHypervisor;
+  driver: XenHypervisor;
 }
 
 let pki: string;
@@ -77,10 +78,19 @@ function freePort(): Promise<number> {
   });
 }
 
+interface GuestOptions {
+  readonly name?: string;
+  readonly roundMs?: number;
+  readonly handoverMs?: number;
+}
+
 /** As one node sees it: the kernel stands elsewhere on each. */
-function guest(node: Node, options: { readonly name?: string; readonly roundMs?: number } = {}): GuestSpec {
-  const { name = NAME, roundMs = 10 } = options;
-  return node.xen.guest("xen-pvm", name, { migration_port: port, kernel_args: `simulated-round-ms=${roundMs}` });
+function guest(node: Node, options: GuestOptions = {}): GuestSpec {
+  const { name = NAME, roundMs = 10, handoverMs = 0 } = options;
+  return node.xen.guest("xen-pvm", name, {
+    migration_port: port,
+    kernel_args: `simulated-round-ms=${roundMs} simulated-handover-ms=${handoverMs}`,
+  });
 }
 
 async function accept(spec: GuestSpec, to: Node = target): Promise<MigrationTarget> {
@@ -188,6 +198,125 @@ it("a guest whose sender died after the handover bears its name again", async ()
   await source.driver.finishMigrationSource(NAME, false, NEVER);
   await source.driver.finishMigrationSource(NAME, false, NEVER);
   expect(await source.driver.state(NAME)).toMatchObject({ status: "running" });
+});
+
+describe("an agent that restarts in the middle of a migration", () => {
+  /** As a killed one does: its driver tells nobody of the end, and the next begins with what commands are left. */
+  async function restartAgent(node: Node): Promise<void> {
+    await node.driver.close();
+    await endLeftoverCommands(node.xen.commandRecords, node.xen.node.parts.logger);
+    node.driver = node.xen.driver("xen-pvm");
+    await node.driver.recover();
+  }
+
+  const flagsOn = (node: Node) =>
+    withXen(node.xen.folder, ({ domains }) => domains.map(({ name, flags }) => `${name} ${flags}`));
+
+  const idsOn = (node: Node) => withXen(node.xen.folder, ({ domains }) => domains.map(({ id }) => id));
+
+  /** Until something of it has come to the target. */
+  async function sendSome(options: GuestOptions): Promise<MigrationTarget> {
+    const spec = guest(source, options);
+    await source.driver.start(spec, RUNNING, NEVER);
+    const to = await accept(spec);
+    const sending = source.driver.migrate(spec, to, LIVE, NEVER)[Symbol.asyncIterator]();
+    expect((await sending.next()).value).toMatchObject({ status: "active" });
+    await eventually(async () => (await flagsOn(target)).length > 0);
+    return to;
+  }
+
+  /** As the master settles what broke off: the target first. */
+  async function settle(): Promise<"completed" | "reverted"> {
+    const succeeded = await target.driver.finishMigrationTarget(guest(target), false, NEVER).then(
+      () => false,
+      () => true,
+    );
+    if (succeeded) await target.driver.finishMigrationTarget(guest(target), true, NEVER);
+    await source.driver.finishMigrationSource(NAME, succeeded, NEVER);
+    return succeeded ? "completed" : "reverted";
+  }
+
+  it.each(["source", "target"] as const)("breaks nothing off at the %s, and the end is told", async (where) => {
+    const to = await sendSome({ roundMs: 300 });
+    const coming = await idsOn(target);
+    await restartAgent(where === "source" ? source : target);
+    expect(await source.driver.state(NAME)).toMatchObject({ status: "running" });
+    const told = await send(guest(source), to);
+    expect(told.length).toBeGreaterThan(1);
+    expect(told.at(-1)).toMatchObject({ status: "completed", problem: "" });
+    expect(await settle()).toBe("completed");
+    expect(await idsOn(target)).toEqual(coming);
+    expect(await target.driver.state(NAME)).toMatchObject({ status: "running" });
+    expect(await source.xen.leftovers()).toEqual([]);
+    await target.driver.stop(NAME, FORCED, NEVER);
+    expect(await target.xen.leftovers()).toEqual([]);
+  });
+
+  it.each(["source", "target"] as const)("at the %s: a master that gives it up has the guest back", async (where) => {
+    await sendSome({ roundMs: 500 });
+    await restartAgent(where === "source" ? source : target);
+    expect(await settle()).toBe("reverted");
+    expect(await flagsOn(source)).toEqual([`${NAME} ${FLAGS.running}`]);
+    expect(await target.xen.leftovers()).toEqual([]);
+    expect(await source.driver.state(NAME)).toMatchObject({ status: "running" });
+    expect((await send(guest(source), await accept(guest(source)))).at(-1)?.status).toMatch(/completed/);
+  });
+
+  it("while the guest is on neither node it stands still, is started nowhere, and arrives", async () => {
+    await sendSome({ handoverMs: 3_000 });
+    await eventually(async () => (await flagsOn(source)).includes(`${NAME}--migratedaway ${FLAGS.suspended}`));
+    await restartAgent(source);
+    expect(await source.driver.state(NAME)).toMatchObject({ status: "paused" });
+    await expect(source.driver.start(guest(source), RUNNING, NEVER)).rejects.toThrow(/is being sent to another node/);
+    await eventually(async () => (await flagsOn(source)).length === 0);
+    await eventually(() =>
+      source.driver.start(guest(source), RUNNING, NEVER).catch(({ message }) => /has been sent/.test(message)),
+    );
+    expect(await flagsOn(source)).toEqual([]);
+    expect(await settle()).toBe("completed");
+    expect(await flagsOn(target)).toEqual([`${NAME} ${FLAGS.running}`]);
+    expect(await source.xen.leftovers()).toEqual([]);
+  });
+
+  it("finds what ended while there was none", async () => {
+    await sendSome({ roundMs: 100 });
+    await source.driver.close();
+    await eventually(async () => (await flagsOn(source)).length === 0);
+    await eventually(async () => (await flagsOn(target)).includes(`${NAME} ${FLAGS.running}`));
+    await restartAgent(source);
+    expect(await source.driver.list()).toMatchObject([{ status: "paused" }]);
+    await expect(source.driver.start(guest(source), RUNNING, NEVER)).rejects.toThrow(/sent to another node/);
+    expect(await settle()).toBe("completed");
+    expect(await source.driver.list()).toEqual([]);
+  });
+
+  async function killSender(): Promise<void> {
+    for (const { pid } of (await source.xen.node.processes()).filter(({ command }) => / migrate /.test(command)))
+      process.kill(pid, "SIGKILL");
+  }
+
+  it("lets a guest go on that a killed command left standing still", async () => {
+    await sendSome({ handoverMs: 60_000 });
+    await eventually(async () => (await flagsOn(source)).includes(`${NAME}--migratedaway ${FLAGS.suspended}`));
+    await killSender();
+    await restartAgent(source);
+    expect(await settle()).toBe("reverted");
+    expect(await flagsOn(source)).toEqual([`${NAME} ${FLAGS.running}`]);
+    expect(await source.driver.state(NAME)).toMatchObject({ status: "running" });
+    expect(await target.xen.leftovers()).toEqual([]);
+  });
+
+  it("tells of one that this Xen cannot let go on, and which can be started anew", async () => {
+    setFault(source.xen.folder, "xl-resume", { answer: { exitCode: 2, stderr: "command not implemented\n" } });
+    await sendSome({ handoverMs: 60_000 });
+    await eventually(async () => (await flagsOn(source)).includes(`${NAME}--migratedaway ${FLAGS.suspended}`));
+    await killSender();
+    await restartAgent(source);
+    expect(await settle()).toBe("reverted");
+    expect(await source.driver.state(NAME)).toMatchObject({ status: "paused" });
+    await source.driver.stop(NAME, FORCED, NEVER);
+    expect(await source.driver.start(guest(source), RUNNING, NEVER)).toMatchObject({ status: "running" });
+  });
 });
 
 it("several guests come at once, each at its own port, and a repeated preparation takes the first's place", async () => {

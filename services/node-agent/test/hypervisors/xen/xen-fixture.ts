@@ -1,7 +1,8 @@
 /** A node with a simulated Xen, for the tests of both its drivers. */
-import { readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestSpec } from "@gannet/driver-contract";
+import { createCommandRunner } from "@gannet/exec";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { installSimulatedTools } from "../../../../../test/simulated-tools/install.ts";
 import { withXen } from "../../../../../test/simulated-tools/xen/state.ts";
@@ -13,6 +14,8 @@ import { bareGuest, makeTestNode, type TestNode } from "../node-fixture.ts";
 
 export interface XenNode {
   readonly node: TestNode;
+  /** In which the agent records its running commands. */
+  readonly commandRecords: string;
   /** Of the simulated tools. */
   readonly folder: string;
   driver(hypervisor: XenHypervisorName): XenHypervisor;
@@ -31,7 +34,10 @@ export async function makeXenNode(options: HypervisorOptions = {}): Promise<XenN
     diskLinkFolder: path.join(stateDir, "disks"),
     nicFolder: path.join(stateDir, "nics"),
   });
-  const node: TestNode = { ...bare, parts: { ...bare.parts, options: { xen, ...options } } };
+  const commandRecords = path.join(stateDir, "commands");
+  await mkdir(commandRecords);
+  const runner = createCommandRunner({ logger: bare.parts.logger, recordFolder: commandRecords });
+  const node: TestNode = { ...bare, parts: { ...bare.parts, runner, options: { xen, ...options } } };
   const kernel = path.join(folder, "vmlinuz");
   const password = path.join(folder, "vnc-password");
   await writeFile(kernel, "");
@@ -42,6 +48,7 @@ export async function makeXenNode(options: HypervisorOptions = {}): Promise<XenN
   };
   return {
     node,
+    commandRecords,
     folder,
     driver: (hypervisor) => new XenHypervisor(hypervisor, node.parts),
     guest: (hypervisor, name, hvparams = {}) => bareGuest(name, hypervisor, { ...params[hypervisor], ...hvparams }),
