@@ -14,6 +14,7 @@ import type {
   MigratingDriver,
   NonvolatileDriver,
   PowercyclingDriver,
+  SavingDriver,
 } from "./hypervisor-driver.ts";
 
 /** Each optional ability of block-device drivers, with a method that only those that have it have. */
@@ -27,6 +28,7 @@ export interface BlockDeviceAbilities {
 /** Each optional ability of hypervisor drivers, in the same way. */
 export interface HypervisorAbilities {
   readonly migrate: MigratingDriver;
+  readonly save: SavingDriver;
   readonly setMemory: BallooningDriver;
   readonly plug: HotpluggingDriver;
   readonly powercycle: PowercyclingDriver;

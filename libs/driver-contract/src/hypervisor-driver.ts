@@ -141,6 +141,18 @@ export interface MigratingDriver {
   finishMigrationTarget(guest: GuestSpec, succeeded: boolean, signal: AbortSignal): Promise<void>;
 }
 
+/** Keeping a guest's memory in a file of its node, and going on from there. */
+export interface SavingDriver {
+  /**
+   * It has no domain, process or use of its disks from then on, is shown as paused, and is not started; a stop gives
+   * up what was saved. Once it has begun, it is not aborted. Idempotent.
+   * @throws HypervisorError; the guest runs on, and nothing is kept then
+   */
+  save(guestName: string, signal: AbortSignal): Promise<void>;
+  /** One that goes on already answers its state. @throws HypervisorError; what was saved is kept then */
+  restore(guest: GuestSpec, options: StartOptions, signal: AbortSignal): Promise<GuestState>;
+}
+
 /** Changing the memory of a running guest between its bounds. */
 export interface BallooningDriver {
   /** Resolves when the guest has reached it. @throws HypervisorError telling how far it went */

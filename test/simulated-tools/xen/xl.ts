@@ -1,10 +1,10 @@
 /** Simulated `xl`, and `xm` by its other name: domains that are kept in a file. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { runWithFaults } from "../faults.ts";
 import { parseDomainConfig } from "./domain-config.ts";
 import { migrate, receive } from "./migration.ts";
-import { boot, FLAGS, freeMib, MACHINE_MIB, NODE_MIB, withXen } from "./state.ts";
+import { boot, FLAGS, freeMib, MACHINE_MIB, NODE_MIB, type SimulatedDomain, withXen } from "./state.ts";
 import { domainNamed, readCall, type XlCommand, XlFailure } from "./tool.ts";
 
 const NODE_UUID = "00000000-0000-0000-0000-000000000000";
@@ -65,6 +65,50 @@ const shutdown: XlCommand = ({ nodeFolder, names: [name] }) =>
     return { exitCode: 0, stdout: `Shutting down domain ${domain.id}\nWaiting for 1 domains\n` };
   });
 
+/** The file holds the domain, as the real one does; the guest stands still while it is written. */
+const save: XlCommand = async ({ nodeFolder, names: [name = "", file = ""] }) => {
+  const setFlags = (flags: string) =>
+    withXen(nodeFolder, (state) => {
+      const domain = domainNamed(state, name);
+      domain.flags = flags;
+      return { ...domain };
+    });
+  const domain = await setFlags(FLAGS.suspended);
+  await delay(Number(/simulated-round-ms=(\d+)/.exec(domain.config)?.[1] ?? 0));
+  try {
+    writeFileSync(file, JSON.stringify(domain), { mode: 0o644 });
+  } catch {
+    await setFlags(FLAGS.running);
+    throw new XlFailure("Failed to save domain, resuming domain");
+  }
+  return withXen(nodeFolder, (state) => {
+    state.domains = state.domains.filter(({ id }) => id !== domain.id);
+    return { exitCode: 0 };
+  });
+};
+
+/** Of the saved domain the configuration may differ; it has a new number. */
+const restore: XlCommand = ({ nodeFolder, flags, names }) => {
+  const [configFile = "", file = ""] = names;
+  const config = readFileSync(configFile, "utf8");
+  const { name } = parseDomainConfig(config);
+  const saved: SimulatedDomain = JSON.parse(readFileSync(file, "utf8"));
+  return withXen(nodeFolder, (state) => {
+    if (state.domains.some((each) => each.name === name)) throw new XlFailure(`${name} already exists`);
+    const domain = { ...saved, name, id: state.nextId++, config, flags: FLAGS.running as string };
+    if (flags.has("p")) domain.flags = FLAGS.paused;
+    state.domains.push(domain);
+    return { exitCode: 0 };
+  });
+};
+
+const unpause: XlCommand = ({ nodeFolder, names: [name] }) =>
+  withXen(nodeFolder, (state) => {
+    const domain = domainNamed(state, name);
+    if (domain.flags === FLAGS.paused) domain.flags = FLAGS.running;
+    return { exitCode: 0 };
+  });
+
 const reboot: XlCommand = ({ nodeFolder, names: [name] }) =>
   withXen(nodeFolder, (state) => {
     boot(state, domainNamed(state, name));
@@ -118,8 +162,11 @@ const COMMANDS: Readonly<Record<string, { flags: string; withValue: string; run:
   "migrate-receive": { flags: "", withValue: "", run: receive },
   reboot: { flags: "F", withValue: "", run: reboot },
   rename: { flags: "", withValue: "", run: rename },
+  restore: { flags: "p", withValue: "", run: restore },
   resume: { flags: "", withValue: "", run: resume },
+  save: { flags: "", withValue: "", run: save },
   shutdown: { flags: "wF", withValue: "", run: shutdown },
+  unpause: { flags: "", withValue: "", run: unpause },
 };
 
 const [nodeFolder = "", command = "", ...args] = process.argv.slice(2);

@@ -4,3 +4,4 @@ export type { CheckedNode, ConformanceDriver, HypervisorCheck } from "./hypervis
 export * from "./hypervisor-conformance.ts";
 export * from "./hypervisor-hotplug.ts";
 export * from "./hypervisor-migration.ts";
+export * from "./hypervisor-saving.ts";

@@ -7,7 +7,7 @@ import type { XenDomain } from "./domain-list.ts";
 import type { GuestPlaces } from "./guest-places.ts";
 import type { GuestPlan } from "./guest-plan.ts";
 import type { RunningRecord } from "./guest-record.ts";
-import { createArgv, destroyArgv, rebootArgv, setMemoryArgv, shutdownArgv } from "./toolstack.ts";
+import { createArgv, destroyArgv, rebootArgv, resumeArgv, setMemoryArgv, shutdownArgv } from "./toolstack.ts";
 import type { XenCommands } from "./xen-commands.ts";
 import { type Domains, domainOf, isUp, type XenGuests } from "./xen-guests.ts";
 import type { XenHypervisorName } from "./xen-parameters.ts";
@@ -87,6 +87,15 @@ export class DomainLife {
    */
   async remove(guestName: string, known?: Domains): Promise<Domains> {
     const { guests, places } = this.#parts;
+    const domains = await this.removeDomains(guestName, known);
+    await places.remove(guestName);
+    await guests.forget(guestName);
+    return domains;
+  }
+
+  /** @returns the domains that are left @throws HypervisorError when a domain stays */
+  async removeDomains(guestName: string, known?: Domains): Promise<Domains> {
+    const { guests } = this.#parts;
     const names = [guestName, INCOMING(guestName), GONE_AWAY(guestName)];
     const present = (domains: Domains) => names.filter((name) => domains.has(name));
     let domains = known ?? (await guests.look());
@@ -99,9 +108,25 @@ export class DomainLife {
     const [stays] = present(domains);
     if (stays !== undefined)
       throw failures[0] ?? new HypervisorError(`Xen said that it destroyed domain ${stays}, but still lists it`);
-    await places.remove(guestName);
-    await guests.forget(guestName);
     return domains;
+  }
+
+  /**
+   * A domain that stands still because what sent or saved it was killed, or heard nothing of its arrival, goes on where
+   * Xen has a command for that.
+   * @returns why it stands still, or nothing
+   */
+  async resume(guestName: string, domains: Domains): Promise<string> {
+    const { commands, logger } = this.#parts;
+    if (domains.get(guestName)?.status !== "suspended") return "";
+    try {
+      await commands.run(`let ${guestName} go on`, resumeArgv(commands.toolstack, guestName));
+      return "";
+    } catch (error) {
+      if (!(error instanceof HypervisorError)) throw error;
+      logger.error({ instance: guestName, error: error.message }, "a guest stands still");
+      return `it stands still, and goes on only when it is stopped and started: ${error.message}`;
+    }
   }
 
   /**
@@ -207,5 +232,5 @@ export class DomainLife {
 }
 
 export function running(guest: GuestPlan["guest"], domain: XenDomain, startedAtMs: number): RunningRecord {
-  return { version: 1, guest, phase: "running", domainId: domain.id, startedAtMs, leaving: false };
+  return { version: 1, guest, phase: "running", domainId: domain.id, startedAtMs, leaving: null };
 }

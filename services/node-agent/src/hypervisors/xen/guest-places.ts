@@ -1,5 +1,6 @@
 /** The files that stand for a guest on its node: its configuration, the links to its disks, the data of its NICs. */
-import { mkdir, readdir, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, open, readdir, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestDisk, GuestNic, GuestSpec } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
@@ -10,17 +11,20 @@ import type { XenOptions } from "./xen-options.ts";
 export class GuestPlaces {
   readonly #configFolder: string;
   readonly #logFolder: string;
+  readonly #savedFolder: string;
   readonly #options: Pick<XenOptions, "diskLinkFolder" | "nicFolder">;
 
   /** @param folder - of this driver alone, which only the agent's user may enter */
   constructor(folder: string, options: Pick<XenOptions, "diskLinkFolder" | "nicFolder">) {
     this.#configFolder = path.join(folder, "conf");
     this.#logFolder = path.join(folder, "log");
+    this.#savedFolder = path.join(folder, "saved");
     this.#options = options;
   }
 
   async prepare(): Promise<void> {
-    for (const folder of [this.#configFolder, this.#logFolder]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const folder of [this.#configFolder, this.#logFolder, this.#savedFolder])
+      await mkdir(folder, { recursive: true, mode: 0o700 });
   }
 
   configFile(guestName: string): string {
@@ -35,6 +39,16 @@ export class GuestPlaces {
   /** Held by the process that carries a migration's data, with its process id. */
   lockFile(guestName: string): string {
     return path.join(this.#logFolder, `${fileStem(guestName)}.lock`);
+  }
+
+  /** Holds the whole memory of a guest that is saved. */
+  savedFile(guestName: string): string {
+    return path.join(this.#savedFolder, fileStem(guestName));
+  }
+
+  /** The same while it is being written. */
+  savingFile(guestName: string): string {
+    return `${this.savedFile(guestName)}.part`;
   }
 
   diskLink(guestName: string, disk: Pick<GuestDisk, "index">): string {
@@ -55,8 +69,34 @@ export class GuestPlaces {
     await writeFile(file, config, { mode: 0o600, flag: "wx" });
   }
 
-  /** What is not there is no error. */
+  /** For its user alone to read: Xen's command would make it for everybody, but takes a file that is there as it is. */
+  async makeSavingFile(guestName: string): Promise<void> {
+    const file = this.savingFile(guestName);
+    await rm(file, { force: true });
+    await writeFile(file, "", { mode: 0o600, flag: "wx" });
+  }
+
+  /** The file is whole, and the only place where the guest's memory is. Idempotent. */
+  async keepSaved(guestName: string): Promise<void> {
+    const file = this.savingFile(guestName);
+    if (!existsSync(file) && existsSync(this.savedFile(guestName))) return;
+    const handle = await open(file);
+    await handle.sync().finally(() => handle.close());
+    await rename(file, this.savedFile(guestName));
+  }
+
+  async removeSaved(guestName: string): Promise<void> {
+    for (const file of [this.savedFile(guestName), this.savingFile(guestName)]) await rm(file, { force: true });
+  }
+
+  /** All there is of the guest. What is not there is no error. */
   async remove(guestName: string): Promise<void> {
+    await this.removeSaved(guestName);
+    await this.removeMade(guestName);
+  }
+
+  /** What is made anew for its next start. */
+  async removeMade(guestName: string): Promise<void> {
     for (const file of [this.configFile(guestName), this.logFile(guestName), this.lockFile(guestName)])
       await rm(file, { force: true });
     await this.#unlinkDisks(guestName);

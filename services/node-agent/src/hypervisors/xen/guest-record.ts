@@ -22,16 +22,19 @@ export const guestRecord = z.discriminatedUnion("phase", [
   }),
   /** Sent to another node, and not yet finished here: its domain is gone. */
   z.object({ ...base, phase: z.literal("left") }),
+  /** Its memory is in a file, from which it can go on; it has no domain. */
+  z.object({ ...base, phase: z.literal("saved"), startedAtMs: z.int() }),
   z.object({
     ...base,
     phase: z.literal("running"),
     domainId: z.int(),
     /** Of its boot, in milliseconds since 1970: Xen's list does not tell. */
     startedAtMs: z.int(),
-    /** Written before its sending to another node begins, until it is known whether it has gone. */
-    leaving: z.boolean().default(false),
+    /** Written before it is begun to send it to another node, or to save it, until it is known whether it has gone. */
+    leaving: z.enum(["sent", "saved"]).nullable().default(null),
   }),
 ]);
 export type GuestRecord = z.output<typeof guestRecord>;
 export type ArrivingRecord = GuestRecord & { readonly phase: "arriving" };
+export type SavedRecord = GuestRecord & { readonly phase: "saved" };
 export type RunningRecord = GuestRecord & { readonly phase: "running" };

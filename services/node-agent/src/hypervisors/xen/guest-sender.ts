@@ -5,11 +5,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { MigrationTarget } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
-import { findProcesses, processArguments } from "../process-identity.ts";
+import { processArguments } from "../process-identity.ts";
 import { type NodeIdentity, socatTls } from "../socat-address.ts";
 import { BUFFER_BYTES } from "./guest-receiver.ts";
 import { parseProgress, type SentPages } from "./migration-progress.ts";
 import { migrateArgv, type Toolstack } from "./toolstack.ts";
+import { runs, untilEnded, type XlProcess } from "./xl-processes.ts";
 
 const SENT_WITHIN_MS = 24 * 60 * 60 * 1000;
 const LOOK_MS = 500;
@@ -74,22 +75,16 @@ export async function* sendGuest(
 export async function* followGuest(files: SenderFiles, signal: AbortSignal): AsyncGenerator<SenderNews> {
   const watched = new AbortController();
   try {
-    const over = untilSent(files, watched.signal).then(() => ({ problem: undefined }));
+    const over = untilEnded(senderOf(files), watched.signal).then(() => ({ problem: undefined }));
     yield* watch(over, files, { signal, kill: () => {} });
   } finally {
     watched.abort();
   }
 }
 
-/** Whether the guest is being sent. */
-export async function isSending({ configFile }: SenderFiles): Promise<boolean> {
-  const found = await findProcesses((args) => args.includes("migrate") && args.includes(configFile));
-  return found.length > 0;
-}
-
-/** Resolves when nothing sends it any more, or at the signal. */
-export async function untilSent(files: SenderFiles, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && (await isSending(files))) await delay(LOOK_MS);
+/** `xl` itself, while it sends the guest. */
+export function senderOf({ configFile }: SenderFiles): XlProcess {
+  return { verb: "migrate", file: configFile };
 }
 
 /** Take the transport away, and wait for the end. @throws HypervisorError when `xl` does not end */
@@ -104,7 +99,7 @@ export async function waitForEnd(files: SenderFiles): Promise<void> {
 
 async function ended(files: SenderFiles, atEachLook: () => Promise<void>): Promise<void> {
   const deadline = performance.now() + GIVES_UP_WITHIN_MS;
-  while (await isSending(files)) {
+  while (await runs(senderOf(files))) {
     if (performance.now() > deadline)
       throw new HypervisorError("The guest is still being sent: Xen's migrate command does not end");
     await atEachLook();

@@ -52,6 +52,25 @@ export function resumeArgv({ path }: Toolstack, domain: string): Argv {
   return [path, "resume", domain];
 }
 
+export function unpauseArgv({ path }: Toolstack, domain: string): Argv {
+  return [path, "unpause", domain];
+}
+
+/** Write the guest's memory to a file, and end its domain. */
+export function saveArgv({ path }: Toolstack, domain: string, file: string): Argv {
+  return [path, "save", domain, file];
+}
+
+/** `xl` takes another configuration than the one that was saved; `xm` has no way to be told one. */
+export function restoreArgv(
+  { kind, path }: Toolstack,
+  files: { readonly configFile: string; readonly savedFile: string },
+  options: { readonly paused: boolean },
+): Argv {
+  const config = kind === "xl" ? [files.configFile] : [];
+  return [path, "restore", ...(options.paused ? ["-p"] : []), ...config, files.savedFile];
+}
+
 export function setMemoryArgv({ path }: Toolstack, domain: string, memoryMib: number): Argv {
   return [path, "mem-set", domain, String(memoryMib)];
 }

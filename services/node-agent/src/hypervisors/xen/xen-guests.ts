@@ -104,13 +104,13 @@ export class XenGuests {
     return [...this.#records.values()].flatMap((record) => this.#told(record, domains));
   }
 
-  /** A guest that is being sent stands still while it bears another name or is on the other node. */
+  /** A guest that is being sent or saved stands still while it bears another name, and when it has gone. */
   stateIn({ guest, startedAtMs, leaving }: RunningRecord, domains: Domains): GuestState {
     const identity = { name: guest.name, uuid: guest.uuid, hypervisor: this.#parts.hypervisor };
     const domain = domainOf(guest, domains);
     // A guest that shuts itself down in order leaves its domain behind (on_poweroff): one without has not.
     if (domain === undefined)
-      return { ...identity, ...NOTHING, status: leaving && !domains.has(guest.name) ? "paused" : "crashed" };
+      return { ...identity, ...NOTHING, status: leaving !== null && !domains.has(guest.name) ? "paused" : "crashed" };
     const { memoryMib, vcpus, cpuSeconds } = domain;
     const status = domain.status === "suspended" ? "paused" : domain.status;
     const uptimeSeconds = isUp(domain) ? Math.max(0, (Date.now() - startedAtMs) / 1000) : 0;
@@ -129,7 +129,7 @@ export class XenGuests {
     await this.#looking;
   }
 
-  /** A guest that has been sent is paused until its migration is finished; one that comes is not here yet. */
+  /** A guest that has been sent is paused until its migration is finished, as a saved one is; one that comes is not here yet. */
   #told(record: GuestRecord | undefined, domains: Domains): readonly GuestState[] {
     if (record === undefined || !isTold(record)) return [];
     if (record.phase === "running") return [this.stateIn(record, domains)];
@@ -184,5 +184,5 @@ export function isUp({ status }: XenDomain): boolean {
 }
 
 function isTold(record: GuestRecord | undefined): boolean {
-  return record?.phase === "running" || record?.phase === "left";
+  return record?.phase === "running" || record?.phase === "left" || record?.phase === "saved";
 }

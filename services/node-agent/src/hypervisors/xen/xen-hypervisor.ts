@@ -17,6 +17,7 @@ import type {
   MigrationProgress,
   MigrationTarget,
   PowercyclingDriver,
+  SavingDriver,
   StartOptions,
   StopOptions,
 } from "@gannet/driver-contract";
@@ -30,6 +31,7 @@ import { NODE_DOMAIN, type XenDomain } from "./domain-list.ts";
 import { GuestPlaces } from "./guest-places.ts";
 import { checkXenName, GuestPlanner } from "./guest-plan.ts";
 import { guestRecord, type RunningRecord } from "./guest-record.ts";
+import { SavedGuests } from "./saved-guests.ts";
 import { consoleArgv, powercycleArgv } from "./toolstack.ts";
 import { XenCommands } from "./xen-commands.ts";
 import { domainOf, isUp, XenGuests } from "./xen-guests.ts";
@@ -38,7 +40,7 @@ import { xenOptions } from "./xen-options.ts";
 import type { XenHypervisorName } from "./xen-parameters.ts";
 
 export class XenHypervisor
-  implements HypervisorDriver, MigratingDriver, BallooningDriver, PowercyclingDriver, MeasuringDriver
+  implements HypervisorDriver, MigratingDriver, SavingDriver, BallooningDriver, PowercyclingDriver, MeasuringDriver
 {
   readonly name: XenHypervisorName;
   readonly #parts: HypervisorParts;
@@ -49,6 +51,7 @@ export class XenHypervisor
   readonly #guests: XenGuests;
   readonly #life: DomainLife;
   readonly #migration: XenMigration;
+  readonly #saved: SavedGuests;
   readonly #serial = new SerialByKey();
 
   constructor(name: XenHypervisorName, parts: HypervisorParts) {
@@ -74,6 +77,13 @@ export class XenHypervisor
       places: this.#places,
       logger,
     });
+    this.#saved = new SavedGuests({
+      commands: this.#commands,
+      guests: this.#guests,
+      life: this.#life,
+      places: this.#places,
+      logger,
+    });
     this.#migration = new XenMigration({
       parts,
       xen,
@@ -96,7 +106,12 @@ export class XenHypervisor
         await this.#migration
           .listenAgain(record)
           .catch((error) => logger.error({ instance, error }, "a guest on its way here can no longer arrive"));
-      if (record.phase === "running" && record.leaving) this.#takeUpMigration(instance);
+      if (record.phase === "running") await this.#takeUpLeaving(record);
+      if (record.phase === "saved")
+        await this.#guests
+          .look()
+          .then((domains) => this.#saved.removeHalf(instance, domains))
+          .catch((error) => logger.error({ instance, error }, "a half-restored guest could not be removed"));
       if (record.phase !== "starting") continue;
       // Nobody was told that this start succeeded, so it has not.
       logger.warn({ instance }, "removing a guest whose start was cut short");
@@ -125,6 +140,7 @@ export class XenHypervisor
       const domains = await this.#guests.look(signal);
       const domain = domains.get(guest.name);
       this.#migration.refuseStart(guest.name, domain);
+      this.#saved.refuseStart(guest.name, domain);
       if (domain !== undefined && isUp(domain)) return this.#runningAlready(domain, guest);
       return this.#life.start(plan, options, domains, signal);
     });
@@ -173,6 +189,7 @@ export class XenHypervisor
   async close(): Promise<void> {
     await this.#guests.close();
     this.#migration.close();
+    this.#saved.close();
   }
 
   setMemory(guestName: string, memoryMib: number, signal: AbortSignal): Promise<void> {
@@ -185,6 +202,32 @@ export class XenHypervisor
         );
       const plan = await this.#planner.plan({ ...record.guest, startMemoryMib: memoryMib });
       await this.#life.setMemory(plan, record, domain, signal);
+    });
+  }
+
+  save(guestName: string, signal: AbortSignal): Promise<void> {
+    return this.#serial.run(guestName, async () => {
+      checkXenName(guestName);
+      if (this.#saved.isSaved(guestName)) return;
+      const { record, domain } = await this.#running(guestName);
+      if (domain.status !== "running" || record.leaving !== null)
+        throw new HypervisorError(
+          `Instance ${guestName} stands still: Xen saves guests that run, which must take part in it`,
+        );
+      if (signal.aborted) throw new HypervisorError(`The saving of ${guestName} was aborted`);
+      await this.#saved.save(record);
+    });
+  }
+
+  restore(guest: GuestSpec, options: StartOptions, signal: AbortSignal): Promise<GuestState> {
+    return this.#serial.run(guest.name, async () => {
+      const plan = await this.#planner.plan(guest);
+      const domains = await this.#guests.look(signal);
+      const domain = domains.get(guest.name);
+      if (this.#guests.running(guest.name) === undefined || domain === undefined || !isUp(domain))
+        return this.#saved.restore(plan, options, domains, signal);
+      await this.#runningAlready(domain, guest);
+      return this.#saved.letGo(guest, options);
     });
   }
 
@@ -258,12 +301,19 @@ export class XenHypervisor
     });
   }
 
-  /** What an earlier life of the agent was sending: the master that waited for it may be gone, too. */
-  #takeUpMigration(instance: string): void {
-    this.#migration
-      .untilSent(instance)
-      .then(() => this.#serial.run(instance, () => this.#migration.conclude(instance)))
-      .catch((error) => this.#parts.logger.error({ instance, error }, "what became of a migration is not known"));
+  /** What an earlier life of the agent was sending or saving: the master that waited for it may be gone, too. */
+  async #takeUpLeaving({ guest, leaving }: RunningRecord): Promise<void> {
+    const { name } = guest;
+    // It may have run on from what was saved.
+    if (leaving !== "saved") await this.#places.removeSaved(name);
+    if (leaving === null) return;
+    const [ended, conclude] = {
+      sent: [() => this.#migration.untilSent(name), () => this.#migration.conclude(name)],
+      saved: [() => this.#saved.untilSaved(name), () => this.#saved.conclude(name)],
+    }[leaving] as [() => Promise<void>, () => Promise<void>];
+    ended()
+      .then(() => this.#serial.run(name, conclude))
+      .catch((error) => this.#parts.logger.error({ instance: name, error }, "what became of a guest is not known"));
   }
 
   async #runningAlready(domain: XenDomain, guest: GuestSpec): Promise<GuestState> {

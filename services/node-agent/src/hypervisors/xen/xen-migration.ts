@@ -15,17 +15,17 @@ import type { ArrivingRecord, RunningRecord } from "./guest-record.ts";
 import {
   breakOff,
   followGuest,
-  isSending,
   type SenderFiles,
   type SenderNews,
+  senderOf,
   sendGuest,
-  untilSent,
   waitForEnd,
 } from "./guest-sender.ts";
-import { renameArgv, resumeArgv } from "./toolstack.ts";
+import { renameArgv } from "./toolstack.ts";
 import type { XenCommands } from "./xen-commands.ts";
 import { type Domains, domainOf, isUp, type XenGuests } from "./xen-guests.ts";
 import type { XenOptions } from "./xen-options.ts";
+import { runs, untilEnded } from "./xl-processes.ts";
 
 /** The receiving `xl` gives the guest its name after the sending one has ended. */
 const NAMED_WITHIN_MS = 15_000;
@@ -80,7 +80,7 @@ export class XenMigration {
   refuseStart(guestName: string, domain: XenDomain | undefined): void {
     const phase = this.#all.guests.get(guestName)?.phase;
     if (phase === "left") throw new HypervisorError(`Instance ${guestName} has been sent to another node`);
-    if (this.#all.guests.running(guestName)?.leaving && domain === undefined)
+    if (this.#isLeaving(guestName) && domain === undefined)
       throw new HypervisorError(`Instance ${guestName} is being sent to another node; its migration is to be finished`);
     if (phase === "arriving" && domain !== undefined)
       throw new HypervisorError(
@@ -102,6 +102,8 @@ export class XenMigration {
     const domain = domains.get(guest.name);
     if (domain !== undefined && isUp(domain))
       throw new HypervisorError(`A domain called ${guest.name} runs on this node already (domain ${domain.id})`);
+    if (guests.get(guest.name)?.phase === "saved")
+      throw new HypervisorError(`Instance ${guest.name} is saved on this node: restore or stop it first`);
     await this.#closeReceiver(guest.name);
     await life.remove(guest.name, domains);
     try {
@@ -140,7 +142,7 @@ export class XenMigration {
       yield { ...MOVED, status: "cancelled" };
       return;
     }
-    await guests.write({ ...record, leaving: true });
+    await guests.write({ ...record, leaving: "sent" });
     const news = sendGuest(
       parts.runner,
       {
@@ -157,7 +159,7 @@ export class XenMigration {
   }
 
   isSending(guestName: string): Promise<boolean> {
-    return isSending(this.#files(guestName));
+    return runs(senderOf(this.#files(guestName)));
   }
 
   /** What an earlier life of the agent began to send. */
@@ -167,12 +169,12 @@ export class XenMigration {
 
   /** Resolves when nothing sends the guest any more, or the driver is closed. */
   async untilSent(guestName: string): Promise<void> {
-    await untilSent(this.#files(guestName), this.#closing.signal);
+    await untilEnded(senderOf(this.#files(guestName)), this.#closing.signal);
   }
 
   /** Note what has become of a guest that an earlier life of the agent was sending. */
   async conclude(guestName: string): Promise<void> {
-    if (this.#closing.signal.aborted || !this.#all.guests.running(guestName)?.leaving) return;
+    if (this.#closing.signal.aborted || !this.#isLeaving(guestName)) return;
     if (await this.isSending(guestName)) return;
     const { status, problem } = await this.#outcome(guestName, undefined, NEVER);
     this.#all.parts.logger.warn({ instance: guestName, status, problem }, "a migration ended while nobody waited");
@@ -194,7 +196,7 @@ export class XenMigration {
   /** On the source, when the guest has gone. @throws HypervisorError when it runs here */
   async letGo(guestName: string, signal: AbortSignal): Promise<void> {
     const { guests, life } = this.#all;
-    if (guests.running(guestName)?.leaving) await waitForEnd(this.#files(guestName));
+    if (this.#isLeaving(guestName)) await waitForEnd(this.#files(guestName));
     const domains = await guests.look(signal);
     const domain = domains.get(guestName);
     // Suspended, it is what `xl` leaves when it does not hear of the guest's arrival.
@@ -207,7 +209,7 @@ export class XenMigration {
   async restore(guestName: string, signal: AbortSignal): Promise<void> {
     const { guests, life } = this.#all;
     const record = guests.get(guestName);
-    if (record?.phase === "running" && record.leaving) await breakOff(this.#files(guestName));
+    if (this.#isLeaving(guestName)) await breakOff(this.#files(guestName));
     const domains = await this.#ownName(guestName, signal);
     if (record?.phase === "left" && !domains.has(guestName)) {
       await life.remove(guestName, domains);
@@ -274,24 +276,17 @@ export class XenMigration {
     return guests.look(signal);
   }
 
-  /**
-   * It is not on its way any more. One that stands still because `xl` was killed, or heard nothing of its arrival, goes
-   * on where Xen has a command for that.
-   * @returns why it stands still, or nothing
-   */
+  /** It is not on its way any more. @returns why it stands still, or nothing */
   async #stayed(guestName: string, domains: Domains): Promise<string> {
-    const { commands, guests, parts } = this.#all;
+    const { guests, life } = this.#all;
     const record = guests.running(guestName);
-    if (record?.leaving) await guests.write({ ...record, leaving: false });
-    if (domains.get(guestName)?.status !== "suspended") return "";
-    try {
-      await commands.run(`let ${guestName} go on`, resumeArgv(commands.toolstack, guestName));
-      return "";
-    } catch (error) {
-      if (!(error instanceof HypervisorError)) throw error;
-      parts.logger.error({ instance: guestName, error: error.message }, "a guest stands still after its migration");
-      return `it stands still, and goes on only when it is stopped and started: ${error.message}`;
-    }
+    if (record?.leaving === "saved") return "";
+    if (record?.leaving === "sent") await guests.write({ ...record, leaving: null });
+    return life.resume(guestName, domains);
+  }
+
+  #isLeaving(guestName: string): boolean {
+    return this.#all.guests.running(guestName)?.leaving === "sent";
   }
 
   #files(guestName: string): SenderFiles {

@@ -1,4 +1,9 @@
-import { BALLOONING_CHECKS, HYPERVISOR_CHECKS, type HypervisorSubject } from "@gannet/driver-contract/conformance";
+import {
+  BALLOONING_CHECKS,
+  HYPERVISOR_CHECKS,
+  type HypervisorSubject,
+  SAVING_CHECKS,
+} from "@gannet/driver-contract/conformance";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { crashDomain } from "../../../../../test/simulated-tools/xen/state.ts";
 import { makeXenNode, type XenNode } from "./xen-fixture.ts";
@@ -34,6 +39,15 @@ describe.each(["xen-pvm", "xen-hvm"] as const)("%s, with a simulated xl", (hyper
         open: async () => xen.driver(hypervisor),
         guest: (name) => xen.guest(hypervisor, name),
         ready: async () => {},
+        leftovers: () => xen.leftovers(),
+      }),
+    );
+
+  for (const check of SAVING_CHECKS)
+    it(check.name, () =>
+      check.run({
+        open: async () => xen.driver(hypervisor),
+        guest: (name) => xen.guest(hypervisor, name),
         leftovers: () => xen.leftovers(),
       }),
     );

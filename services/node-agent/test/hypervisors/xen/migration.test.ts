@@ -150,6 +150,17 @@ it("nobody but the node that was named may send a guest, and only to the node th
   expect(await source.driver.state(NAME)).toMatchObject({ status: "running" });
 });
 
+it("one that is not live moves the guest in the same way: xl has no other", async () => {
+  await source.driver.start(guest(source), RUNNING, NEVER);
+  const to = await accept(guest(source));
+  const told: MigrationProgress[] = [];
+  for await (const each of source.driver.migrate(guest(source), to, { live: false }, NEVER)) told.push(each);
+  expect(told.at(-1)).toMatchObject({ status: "completed" });
+  await target.driver.finishMigrationTarget(guest(target), true, NEVER);
+  await source.driver.finishMigrationSource(NAME, true, NEVER);
+  expect(await target.driver.state(NAME)).toMatchObject({ status: "running" });
+});
+
 it("a migration that is cancelled leaves the guest where it was", async () => {
   const spec = guest(source, { roundMs: 2_000 });
   await source.driver.start(spec, RUNNING, NEVER);
