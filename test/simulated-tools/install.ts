@@ -32,6 +32,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   vgreduce: "lvm/vgreduce.ts",
   vgs: "lvm/vgs.ts",
   xl: "xen/xl.ts",
+  xm: "xen/xl.ts",
 };
 
 export interface SimulatedNode {

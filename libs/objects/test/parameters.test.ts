@@ -30,8 +30,8 @@ const SPEC = JSON.parse(
 const OWN_DEFAULTS: Record<string, unknown> = { "kvm/kernel_path": "" };
 const OWN_NAMES: Partial<Record<HypervisorName, readonly string[]>> = {
   kvm: ["secure_boot", "uefi", "vtpm"],
-  "xen-pvm": ["guest_type", "tsc_mode"],
-  "xen-hvm": ["tsc_mode"],
+  "xen-pvm": ["guest_type", "tsc_mode", "xen_cmd"],
+  "xen-hvm": ["tsc_mode", "xen_cmd"],
 };
 const REQUIRED_BY_CROSS_CHECK = "xen-pvm/kernel_path";
 
@@ -62,6 +62,7 @@ describe("hypervisor parameter tables", () => {
       "migration_bandwidth",
       "migration_mode",
       "migration_port",
+      "xen_cmd",
     ]);
     expect(() => refuseGlobalParameters({ acpi: true, migration_mode: "live" })).toThrow(/migration_mode/);
   });

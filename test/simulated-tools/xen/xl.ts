@@ -87,12 +87,11 @@ const save: XlCommand = async ({ nodeFolder, names: [name = "", file = ""] }) =>
   });
 };
 
-/** Of the saved domain the configuration may differ; it has a new number. */
+/** The configuration may be another than the saved one, which `xm` has no way to be told; the number is new. */
 const restore: XlCommand = ({ nodeFolder, flags, names }) => {
-  const [configFile = "", file = ""] = names;
-  const config = readFileSync(configFile, "utf8");
+  const saved: SimulatedDomain = JSON.parse(readFileSync(names.at(-1) ?? "", "utf8"));
+  const config = names.length > 1 ? readFileSync(names[0] ?? "", "utf8") : saved.config;
   const { name } = parseDomainConfig(config);
-  const saved: SimulatedDomain = JSON.parse(readFileSync(file, "utf8"));
   return withXen(nodeFolder, (state) => {
     if (state.domains.some((each) => each.name === name)) throw new XlFailure(`${name} already exists`);
     const domain = { ...saved, name, id: state.nextId++, config, flags: FLAGS.running as string };

@@ -41,6 +41,15 @@ const SHARED = {
     doc: "Script that sets up network interfaces",
     needsRoot: "any-value",
   },
+  /** Ganeti's until 3.0, with xm as its default, which current Xen has no more. */
+  xen_cmd: {
+    type: "string",
+    default: "xl",
+    required: true,
+    global: true,
+    choices: ["xl", "xm"],
+    doc: "Command that nodes drive Xen by",
+  },
 } as const satisfies ParameterTable;
 
 const MIGRATION_MODE = {

@@ -19,11 +19,15 @@ import { asNotTranslatable, type Findings, type Path, shown } from "./findings.t
 import { isObject, type Json, type JsonObject } from "./json-object.ts";
 
 /**
- * Parameters that some version of Ganeti has and that mean nothing here, with the reason that operators are told.
- * A value `"*"` stands for any.
+ * Values of parameters that some version of Ganeti has and that are not taken over, with the reason that operators are
+ * told; the default takes their place.
  */
 const RETIRED: readonly { readonly name: string; readonly value: unknown; readonly reason: string }[] = [
-  { name: "xen_cmd", value: "*", reason: "is left out: agents find xl, or xm, by themselves" },
+  {
+    name: "xen_cmd",
+    value: "xm",
+    reason: "becomes xl: Xen has had no xm since 4.5; set it to xm once all nodes are known to have that",
+  },
   { name: "disk_discard", value: "default", reason: "was Ganeti 3.0's word for ignore, which is the default" },
 ];
 
@@ -48,8 +52,8 @@ export function translateParameters(
 ): Parameters {
   const taken = Object.entries(values).flatMap(([name, value]): readonly (readonly [string, ParameterValue])[] => {
     const at = [...path, name];
-    const retired = RETIRED.find((entry) => entry.name === name && (entry.value === "*" || entry.value === value));
-    if (retired !== undefined && !(Object.hasOwn(table, name) && retired.value === "*")) {
+    const retired = RETIRED.find((entry) => entry.name === name && entry.value === value);
+    if (retired !== undefined) {
       findings.note(at, retired.reason);
       return [];
     }

@@ -56,6 +56,16 @@ describe("each version", () => {
     ]);
   });
 
+  test("xm, which Xen has no more, becomes xl, and operators are told", () => {
+    const translation = translateConfiguration(recorded);
+    expect(rowsOf(translation).cluster.hvparams["xen-pvm"]).not.toHaveProperty("xen_cmd");
+    const note = translation.notes.find(({ path }) => path === "cluster/hvparams/xen-pvm/xen_cmd");
+    expect(note?.text).toMatch(/becomes xl/);
+    const xl = structuredClone(recorded);
+    at(xl, "cluster", "hvparams", "xen-pvm").xen_cmd = "xl";
+    expect(rowsOf(translateConfiguration(xl)).cluster.hvparams["xen-pvm"]).toMatchObject({ xen_cmd: "xl" });
+  });
+
   test("3.1 and 2.16 say the same in their own ways", () => {
     const newer = rowsOf(translateConfiguration(configuration31()));
     const older = rowsOf(translateConfiguration(configuration216()));

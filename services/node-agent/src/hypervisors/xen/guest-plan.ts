@@ -6,12 +6,15 @@ import { HYPERVISOR_PARAMETERS } from "@gannet/objects";
 import { checkGuestName, checkUuid } from "../guest-name.ts";
 import { configFile, ownPrograms } from "./config-file.ts";
 import type { GuestPlaces } from "./guest-places.ts";
-import type { ToolstackKind } from "./toolstack.ts";
+import type { Toolstack, ToolstackKind } from "./toolstack.ts";
+import { toolstackFor } from "./toolstack-choice.ts";
+import type { XenOptions } from "./xen-options.ts";
 import { type HvmParameters, readXenParameters, type XenHypervisorName, type XenParameters } from "./xen-parameters.ts";
 
 export interface GuestPlan {
   readonly guest: GuestSpec;
   readonly params: XenParameters;
+  readonly toolstack: Toolstack;
   /** The text of its configuration file. */
   readonly config: string;
 }
@@ -27,16 +30,16 @@ export function checkXenName(name: string): void {
 
 export class GuestPlanner {
   readonly #hypervisor: XenHypervisorName;
-  readonly #kind: ToolstackKind;
+  readonly #options: XenOptions;
   readonly #places: GuestPlaces;
 
   constructor(options: {
     readonly hypervisor: XenHypervisorName;
-    readonly kind: ToolstackKind;
+    readonly options: XenOptions;
     readonly places: GuestPlaces;
   }) {
     this.#hypervisor = options.hypervisor;
-    this.#kind = options.kind;
+    this.#options = options.options;
     this.#places = options.places;
   }
 
@@ -45,19 +48,20 @@ export class GuestPlanner {
     checkXenName(guest.name);
     checkUuid(guest.uuid, `Instance ${guest.name}`);
     const params = readXenParameters(this.#hypervisor, guest);
-    await this.#checkFiles(guest, params);
+    const toolstack = toolstackFor(params.xen_cmd, this.#options);
+    await this.#checkFiles(guest, params, toolstack.kind);
     const config = configFile({
       guest,
       params,
-      kind: this.#kind,
+      kind: toolstack.kind,
       pathOf: (disk) => this.#places.diskLink(guest.name, disk),
       vncPassword: await vncPassword(params),
     });
-    return { guest, params, config };
+    return { guest, params, toolstack, config };
   }
 
-  async #checkFiles(guest: GuestSpec, params: XenParameters): Promise<void> {
-    const unused = unusedFiles(params, this.#kind);
+  async #checkFiles(guest: GuestSpec, params: XenParameters, kind: ToolstackKind): Promise<void> {
+    const unused = unusedFiles(params, kind);
     for (const [name, definition] of Object.entries(HYPERVISOR_PARAMETERS[this.#hypervisor])) {
       const file = guest.hvparams[name];
       if (definition.onNode !== "file" || typeof file !== "string" || file === "" || unused.has(name)) continue;

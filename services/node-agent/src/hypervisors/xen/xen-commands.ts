@@ -15,11 +15,20 @@ const REFUSED = [1, 2, 255];
 
 export class XenCommands {
   readonly #runner: CommandRunner;
-  readonly toolstack: Toolstack;
+  #toolstack: Toolstack;
 
   constructor(runner: CommandRunner, toolstack: Toolstack) {
     this.#runner = runner;
-    this.toolstack = toolstack;
+    this.#toolstack = toolstack;
+  }
+
+  get toolstack(): Toolstack {
+    return this.#toolstack;
+  }
+
+  /** From now on. */
+  use(toolstack: Toolstack): void {
+    this.#toolstack = toolstack;
   }
 
   /** @throws HypervisorError that begins with what could not be done */

@@ -33,11 +33,12 @@ import { checkXenName, GuestPlanner } from "./guest-plan.ts";
 import { guestRecord, type RunningRecord } from "./guest-record.ts";
 import { SavedGuests } from "./saved-guests.ts";
 import { consoleArgv, powercycleArgv } from "./toolstack.ts";
+import { toolstackAtFirst } from "./toolstack-choice.ts";
 import { XenCommands } from "./xen-commands.ts";
 import { domainOf, isUp, XenGuests } from "./xen-guests.ts";
 import { MOVED, XenMigration } from "./xen-migration.ts";
-import { xenOptions } from "./xen-options.ts";
-import type { XenHypervisorName } from "./xen-parameters.ts";
+import { type XenOptions, xenOptions } from "./xen-options.ts";
+import { toolstackOf, type XenHypervisorName } from "./xen-parameters.ts";
 
 export class XenHypervisor
   implements HypervisorDriver, MigratingDriver, SavingDriver, BallooningDriver, PowercyclingDriver, MeasuringDriver
@@ -45,6 +46,7 @@ export class XenHypervisor
   readonly name: XenHypervisorName;
   readonly #parts: HypervisorParts;
   readonly #folder: string;
+  readonly #xen: XenOptions;
   readonly #commands: XenCommands;
   readonly #places: GuestPlaces;
   readonly #planner: GuestPlanner;
@@ -59,10 +61,11 @@ export class XenHypervisor
     const xen = options.xen ?? xenOptions({});
     this.name = name;
     this.#parts = parts;
+    this.#xen = xen;
     this.#folder = path.join(stateDir, "xen-hypervisor", name);
-    this.#commands = new XenCommands(runner, xen.toolstack);
+    this.#commands = new XenCommands(runner, toolstackAtFirst([], xen));
     this.#places = new GuestPlaces(this.#folder, xen);
-    this.#planner = new GuestPlanner({ hypervisor: name, kind: xen.toolstack.kind, places: this.#places });
+    this.#planner = new GuestPlanner({ hypervisor: name, options: xen, places: this.#places });
     this.#guests = new XenGuests({
       hypervisor: name,
       records: new RecordFiles(path.join(this.#folder, "guests"), guestRecord, logger),
@@ -100,7 +103,14 @@ export class XenHypervisor
     await makePrivateFolder(this.#folder);
     await this.#places.prepare();
     const { logger } = this.#parts;
-    for (const record of await this.#guests.readRecords()) {
+    const records = await this.#guests.readRecords();
+    this.#commands.use(
+      toolstackAtFirst(
+        records.map(({ guest }) => toolstackOf(guest)),
+        this.#xen,
+      ),
+    );
+    for (const record of records) {
       const instance = record.guest.name;
       if (record.phase === "arriving")
         await this.#migration
@@ -137,6 +147,7 @@ export class XenHypervisor
     return this.#serial.run(guest.name, async () => {
       const plan = await this.#planner.plan(guest);
       if (signal.aborted) throw new HypervisorError(`The start of ${guest.name} was aborted`);
+      this.#commands.use(plan.toolstack);
       const domains = await this.#guests.look(signal);
       const domain = domains.get(guest.name);
       this.#migration.refuseStart(guest.name, domain);
@@ -222,6 +233,7 @@ export class XenHypervisor
   restore(guest: GuestSpec, options: StartOptions, signal: AbortSignal): Promise<GuestState> {
     return this.#serial.run(guest.name, async () => {
       const plan = await this.#planner.plan(guest);
+      this.#commands.use(plan.toolstack);
       const domains = await this.#guests.look(signal);
       const domain = domains.get(guest.name);
       if (this.#guests.running(guest.name) === undefined || domain === undefined || !isUp(domain))

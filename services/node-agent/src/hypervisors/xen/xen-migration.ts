@@ -94,9 +94,10 @@ export class XenMigration {
     { info, address }: { readonly info: string; readonly address: string },
     signal: AbortSignal,
   ): Promise<number> {
-    const { guests, life, places, planner } = this.#all;
-    this.#identity();
+    const { guests, life, places, planner, commands } = this.#all;
     const plan = await planner.plan(guest);
+    commands.use(plan.toolstack);
+    this.#identity();
     const { sourceNode, startedAtMs } = parseInfo(info, guest);
     const domains = await guests.look(signal);
     const domain = domains.get(guest.name);
@@ -147,7 +148,7 @@ export class XenMigration {
       parts.runner,
       {
         socatPath: xen.socatPath,
-        toolstack: xen.toolstack,
+        toolstack: this.#all.commands.toolstack,
         identity: this.#identity(),
         target,
         guestName,
@@ -324,9 +325,9 @@ export class XenMigration {
   }
 
   #receiverInput({ sourceNode, address }: { readonly sourceNode: string; readonly address: string }) {
-    const { xen } = this.#all;
+    const { xen, commands } = this.#all;
     const identity = this.#identity();
-    return { socatPath: xen.socatPath, toolstackPath: xen.toolstack.path, identity, sourceNode, address };
+    return { socatPath: xen.socatPath, toolstackPath: commands.toolstack.path, identity, sourceNode, address };
   }
 
   async #closeReceiver(guestName: string): Promise<void> {
@@ -336,8 +337,8 @@ export class XenMigration {
 
   /** @throws HypervisorError where guests cannot move */
   #identity(): NodeIdentity {
-    const { parts, xen } = this.#all;
-    if (xen.toolstack.kind === "xm")
+    const { parts, commands } = this.#all;
+    if (commands.toolstack.kind === "xm")
       throw new HypervisorError("Guests move with Xen's xl command only: xm would send their memory for all to read");
     const { nodeName, pkiDir } = parts.options;
     if (nodeName === undefined || pkiDir === undefined)

@@ -1,9 +1,11 @@
 /** Where Xen's parts stand on this node. */
 import path from "node:path";
-import type { Toolstack, ToolstackKind } from "./toolstack.ts";
+import type { ToolstackKind } from "./toolstack.ts";
 
 export interface XenOptions {
-  readonly toolstack: Toolstack;
+  readonly toolstackPaths: Readonly<Record<ToolstackKind, string>>;
+  /** What the node's own file says that it has; undefined where the cluster's `xen_cmd` decides alone. */
+  readonly toolstack: ToolstackKind | undefined;
   readonly socatPath: string;
   /**
    * Holds a link to each disk of each guest, `<instance>:<index>`, by which Xen finds it. Must be the same on all
@@ -26,11 +28,12 @@ const SYSTEM_FOLDERS = {
 
 /** What is not given is where Debian and Ganeti have it. */
 export function xenOptions(
-  given: Partial<Omit<XenOptions, "toolstack">> & {
+  given: Partial<Omit<XenOptions, "toolstack" | "toolstackPaths">> & {
     readonly toolstack?: ToolstackKind;
     readonly toolstackPath?: string;
   },
 ): XenOptions {
-  const { toolstack: kind = "xl", toolstackPath, ...places } = given;
-  return { ...SYSTEM_FOLDERS, ...places, toolstack: { kind, path: toolstackPath ?? TOOLSTACK_PATHS[kind] } };
+  const { toolstack, toolstackPath, ...places } = given;
+  const own = toolstackPath === undefined ? {} : { [toolstack ?? "xl"]: toolstackPath };
+  return { ...SYSTEM_FOLDERS, ...places, toolstackPaths: { ...TOOLSTACK_PATHS, ...own }, toolstack };
 }

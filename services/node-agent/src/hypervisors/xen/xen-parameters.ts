@@ -18,6 +18,8 @@ const shared = {
   soundhw: text,
   tsc_mode: text,
   vif_script: text,
+  /** Guests that were started before there was this parameter have none. */
+  xen_cmd: z.enum(["xl", "xm"]).default("xl"),
 };
 
 const pvmParameters = z.object({
@@ -69,6 +71,11 @@ export function readXenParameters(hypervisor: XenHypervisorName, guest: GuestSpe
   }
   if (hypervisor === "xen-pvm") return { ...parsed(pvmParameters, guest), hypervisor };
   return { ...parsed(hvmParameters, guest), hypervisor };
+}
+
+/** By which the guest was, or is to be, started. */
+export function toolstackOf({ hvparams }: GuestSpec): "xl" | "xm" {
+  return shared.xen_cmd.safeParse(hvparams.xen_cmd).data ?? "xl";
 }
 
 function parsed<Output>(schema: z.ZodType<Output>, guest: GuestSpec): Output {

@@ -128,7 +128,8 @@ it("a save goes on when the agent restarts, and the next one knows its end", asy
 it("a restore that an agent did not live to end is taken back, and can be repeated", async () => {
   await saved();
   fault("restore", { when: "after", hang: true });
-  const restoring = driver.restore(guest(), RUNNING, NEVER);
+  const abort = new AbortController();
+  const restoring = driver.restore(guest(), RUNNING, abort.signal);
   restoring.catch(() => {});
   await eventually(async () => (await flags()).length > 0);
   expect(await flags()).toEqual([`${NAME} ${FLAGS.paused}`]);
@@ -138,6 +139,8 @@ it("a restore that an agent did not live to end is taken back, and can be repeat
   expect(await flags()).toEqual([]);
   clearFault(xen.folder, "xl-restore");
   expect(await driver.restore(guest(), RUNNING, NEVER)).toMatchObject({ status: "running" });
+  abort.abort();
+  await expect(restoring).rejects.toThrow(/aborted/);
 });
 
 it("a guest that was not told to go on is, when the restore is repeated", async () => {

@@ -29,11 +29,10 @@ export async function makeXenNode(options: HypervisorOptions = {}): Promise<XenN
   const { stateDir } = bare.parts;
   const folder = path.join(stateDir, "simulated");
   const { binFolder } = await installSimulatedTools({ folder, volumeGroups: [] });
-  const xen = xenOptions({
-    toolstackPath: path.join(binFolder, "xl"),
-    diskLinkFolder: path.join(stateDir, "disks"),
-    nicFolder: path.join(stateDir, "nics"),
-  });
+  const xen = {
+    ...xenOptions({ diskLinkFolder: path.join(stateDir, "disks"), nicFolder: path.join(stateDir, "nics") }),
+    toolstackPaths: { xl: path.join(binFolder, "xl"), xm: path.join(binFolder, "xm") },
+  };
   const commandRecords = path.join(stateDir, "commands");
   await mkdir(commandRecords);
   const runner = createCommandRunner({ logger: bare.parts.logger, recordFolder: commandRecords });

@@ -6,6 +6,7 @@ import { HypervisorError } from "@gannet/errors";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { clearFault, setFault, type ToolFault } from "../../../../../test/simulated-tools/faults.ts";
 import { endGuest, restartGuest, withXen } from "../../../../../test/simulated-tools/xen/state.ts";
+import { toolstackAtFirst, toolstackFor } from "../../../src/hypervisors/xen/toolstack-choice.ts";
 import type { XenHypervisor } from "../../../src/hypervisors/xen/xen-hypervisor.ts";
 import { xenOptions } from "../../../src/hypervisors/xen/xen-options.ts";
 import { NodeFacts } from "../../../src/node-facts/node-facts.ts";
@@ -35,6 +36,8 @@ const guest = (name = NAME) => xen.guest("xen-pvm", name);
 const fault = (command: string, what: ToolFault) => setFault(xen.folder, `xl-${command}`, what);
 const repair = (command: string) => clearFault(xen.folder, `xl-${command}`);
 const domains = () => withXen(xen.folder, (state) => state.domains.map(({ name }) => name));
+
+const tool = (name: "xl" | "xm") => xen.node.parts.options.xen?.toolstackPaths[name];
 
 async function nextAgent(): Promise<XenHypervisor> {
   await driver.close();
@@ -238,8 +241,53 @@ describe("a guest", () => {
 
   it("has its console through Xen's command", async () => {
     await driver.start(guest(), RUNNING, NEVER);
-    const { path: xl } = xen.node.parts.options.xen?.toolstack ?? { path: "" };
-    expect(await driver.console(NAME)).toEqual({ kind: "ssh", command: [xl, "console", NAME] });
+    expect(await driver.console(NAME)).toEqual({ kind: "ssh", command: [tool("xl"), "console", NAME] });
+  });
+});
+
+describe("xen_cmd", () => {
+  const ofXm = () => xen.guest("xen-pvm", NAME, { xen_cmd: "xm" });
+
+  it("xm is used for everything of a node that has nothing else, and by the next agent", async () => {
+    await rm(tool("xl") ?? "");
+    await driver.start(ofXm(), RUNNING, NEVER);
+    expect(await driver.console(NAME)).toEqual({ kind: "ssh", command: [tool("xm"), "console", NAME] });
+    const next = await nextAgent();
+    expect(await next.list()).toMatchObject([{ name: NAME, status: "running" }]);
+    expect(await next.describe(NEVER)).toMatchObject({ version: "4.17.7" });
+    expect(await next.reboot(NAME, SOFT, NEVER)).toMatchObject({ status: "running" });
+    await next.save(NAME, NEVER);
+    expect(await (await nextAgent()).restore(ofXm(), RUNNING, NEVER)).toMatchObject({ status: "running" });
+    await driver.stop(NAME, FORCED, NEVER);
+    expect(await xen.leftovers()).toEqual([]);
+    expect(await (await nextAgent()).describe(NEVER)).toMatchObject({ version: "4.17.7" });
+    await expect(driver.validate(guest())).rejects.toThrow(/xen_cmd is xl, but this node has no .*\/xl$/);
+  });
+
+  it("is xl, also of a guest that was started before there was the parameter, and may change with a start", async () => {
+    const { xen_cmd: _, ...hvparams } = guest().hvparams;
+    await driver.start({ ...guest(), hvparams }, RUNNING, NEVER);
+    expect(await (await nextAgent()).console(NAME)).toMatchObject({ command: [tool("xl"), "console", NAME] });
+    await driver.stop(NAME, FORCED, NEVER);
+    await driver.start(ofXm(), RUNNING, NEVER);
+    expect(await driver.console(NAME)).toMatchObject({ command: [tool("xm"), "console", NAME] });
+    await driver.stop(NAME, FORCED, NEVER);
+    await driver.start(guest(), RUNNING, NEVER);
+    expect(await driver.console(NAME)).toMatchObject({ command: [tool("xl"), "console", NAME] });
+  });
+
+  it("xm is refused before anything is done where it is not there, or the node says xl", async () => {
+    await rm(tool("xm") ?? "");
+    await expect(driver.validate(ofXm())).rejects.toThrow(/xen_cmd is xm, but this node has no .*\/xm$/);
+    await driver.start(guest(), RUNNING, NEVER);
+    expect(await driver.list()).toMatchObject([{ status: "running" }]);
+    expect(() => toolstackFor("xm", xenOptions({ toolstack: "xl" }))).toThrow(/is set up for xl/);
+  });
+
+  it("does not change what a node's own file says that it has", () => {
+    const told = xenOptions({ toolstack: "xm", toolstackPath: "/bin/true" });
+    expect(toolstackFor("xl", told)).toEqual({ kind: "xm", path: "/bin/true" });
+    expect(toolstackAtFirst(["xl"], told)).toEqual({ kind: "xm", path: "/bin/true" });
   });
 });
 
