@@ -80,6 +80,7 @@ export const PACKAGES: readonly PackageDefinition[] = [
     lua: false,
     files: [
       { source: "deploy/systemd/notify-systemd", target: `${PROGRAMS}/notify-systemd`, mode: 0o755 },
+      { source: "deploy/xen/vif-gannet", target: `${PROGRAMS}/vif-gannet`, mode: 0o755 },
       { source: "deploy/systemd/gannet-node.service", target: `${UNITS}/gannet-node.service` },
       { source: "deploy/systemd/gannet-guests.slice", target: `${UNITS}/gannet-guests.slice` },
       { source: "deploy/systemd/gannet-node.tmpfiles", target: "/usr/lib/tmpfiles.d/gannet-node.conf" },

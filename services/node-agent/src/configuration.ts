@@ -89,6 +89,8 @@ export const agentConfiguration = z.strictObject({
       /** The same on all nodes: guests that move find their disks by it. */
       diskLinkFolder: absolutePath.exactOptional(),
       nicFolder: absolutePath.exactOptional(),
+      vifScript: absolutePath.exactOptional(),
+      siteVifScript: absolutePath.exactOptional(),
     })
     .prefault({}),
   lxc: z

@@ -5,7 +5,7 @@ import { HYPERVISOR_DEFAULTS, VNC_BASE_PORT } from "@gannet/objects";
 import { type ConfigValue, configText } from "./config-value.ts";
 import { diskEntries } from "./disks.ts";
 import type { ToolstackKind } from "./toolstack.ts";
-import { vifEntries } from "./vifs.ts";
+import { type VifScripts, vifEntries } from "./vifs.ts";
 import type { HvmParameters, PvmParameters, XenParameters } from "./xen-parameters.ts";
 
 export interface ConfigFileInput {
@@ -16,6 +16,7 @@ export interface ConfigFileInput {
   readonly pathOf: (disk: GuestDisk) => string;
   /** Of xen-hvm guests with VNC. It stands in the file, which only root may read. */
   readonly vncPassword: string;
+  readonly vifScripts: VifScripts;
 }
 
 type Entries = readonly (readonly [key: string, value: ConfigValue])[];
@@ -38,7 +39,7 @@ export function configFile(input: ConfigFileInput): string {
     ["vcpus", guest.vcpus],
     ...cpuEntries(guest, params, kind),
     ["disk", diskEntries(guest, params, { kind, pathOf })],
-    ["vif", vifEntries(guest, params)],
+    ["vif", vifEntries(guest, params, input.vifScripts)],
     ["on_poweroff", "preserve"],
     ["on_reboot", REBOOT_ACTIONS[params.reboot_behavior]],
     ["on_crash", "restart"],

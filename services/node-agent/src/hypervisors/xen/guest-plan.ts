@@ -1,4 +1,5 @@
 /** Everything that a start needs to know, checked before anything is done. */
+import { constants } from "node:fs";
 import { access, readFile } from "node:fs/promises";
 import type { GuestSpec } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
@@ -8,6 +9,7 @@ import { configFile, ownPrograms } from "./config-file.ts";
 import type { GuestPlaces } from "./guest-places.ts";
 import type { Toolstack, ToolstackKind } from "./toolstack.ts";
 import { toolstackFor } from "./toolstack-choice.ts";
+import type { VifScripts } from "./vifs.ts";
 import type { XenOptions } from "./xen-options.ts";
 import { type HvmParameters, readXenParameters, type XenHypervisorName, type XenParameters } from "./xen-parameters.ts";
 
@@ -56,8 +58,18 @@ export class GuestPlanner {
       kind: toolstack.kind,
       pathOf: (disk) => this.#places.diskLink(guest.name, disk),
       vncPassword: await vncPassword(params),
+      vifScripts: await this.#vifScripts(),
     });
     return { guest, params, toolstack, config };
+  }
+
+  async #vifScripts(): Promise<VifScripts> {
+    const [own, site] = await Promise.all(
+      [this.#options.vifScript, this.#options.siteVifScript].map(async (file) =>
+        (await mayRun(file)) ? file : undefined,
+      ),
+    );
+    return { own, site };
   }
 
   async #checkFiles(guest: GuestSpec, params: XenParameters, kind: ToolstackKind): Promise<void> {
@@ -94,6 +106,13 @@ async function vncPassword(params: XenParameters): Promise<string> {
 
 function hasVnc(params: XenParameters): params is HvmParameters {
   return params.hypervisor === "xen-hvm" && params.vnc_bind_address !== "";
+}
+
+function mayRun(file: string): Promise<boolean> {
+  return access(file, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 function isThere(file: string): Promise<boolean> {

@@ -12,8 +12,12 @@ export interface XenOptions {
    * nodes: a guest that moves takes its configuration along, and a disk may have another device on each node.
    */
   readonly diskLinkFolder: string;
-  /** Holds `<instance>/<index>` for each network card: what the site's `vif_script` reads. */
+  /** Holds `<instance>/<index>` for each network card: what the scripts of the site and of Gannet read. */
   readonly nicFolder: string;
+  /** Gannet's own, for cards that Xen's scripts cannot connect (deploy/xen/vif-gannet). The same on all nodes. */
+  readonly vifScript: string;
+  /** The site's, which takes the place of Xen's and of Gannet's where it is there, as with Ganeti's `vif-ganeti`. */
+  readonly siteVifScript: string;
 }
 
 const TOOLSTACK_PATHS: Readonly<Record<ToolstackKind, string>> = { xl: "/usr/sbin/xl", xm: "/usr/sbin/xm" };
@@ -24,6 +28,8 @@ const SYSTEM_FOLDERS = {
   socatPath: "/usr/bin/socat",
   diskLinkFolder: path.join(RUN, "instance-disks"),
   nicFolder: path.join(RUN, "xen-hypervisor/nic"),
+  vifScript: "/usr/lib/gannet/vif-gannet",
+  siteVifScript: "/etc/xen/scripts/vif-custom",
 } as const;
 
 /** What is not given is where Debian and Ganeti have it. */

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { configFile } from "../../../src/hypervisors/xen/config-file.ts";
 import { nicText } from "../../../src/hypervisors/xen/guest-places.ts";
 import type { ToolstackKind } from "../../../src/hypervisors/xen/toolstack.ts";
+import type { VifScripts } from "../../../src/hypervisors/xen/vifs.ts";
 import { readXenParameters, type XenHypervisorName } from "../../../src/hypervisors/xen/xen-parameters.ts";
 import { bareGuest } from "../node-fixture.ts";
 
@@ -31,13 +32,19 @@ const NIC: GuestNic = {
   vlan: "",
 };
 
+const SCRIPTS: VifScripts = { own: "/lib/vif-gannet", site: undefined };
+
 interface Wanted extends Partial<Omit<GuestSpec, "hvparams">> {
   readonly hvparams?: GuestSpec["hvparams"];
   readonly kind?: ToolstackKind;
   readonly vncPassword?: string;
+  readonly vifScripts?: VifScripts;
 }
 
-function configOf(hypervisor: XenHypervisorName, { kind = "xl", vncPassword = "", ...wanted }: Wanted = {}): string {
+function configOf(
+  hypervisor: XenHypervisorName,
+  { kind = "xl", vncPassword = "", vifScripts = SCRIPTS, ...wanted }: Wanted = {},
+): string {
   const guest = {
     ...bareGuest("web1.example", hypervisor, {}),
     uuid: UUID,
@@ -50,6 +57,7 @@ function configOf(hypervisor: XenHypervisorName, { kind = "xl", vncPassword = ""
     kind,
     pathOf: ({ index }) => `/run/disks/web1.example:${index}`,
     vncPassword,
+    vifScripts,
   });
 }
 
@@ -71,7 +79,7 @@ memory = 32
 vcpus = 2
 cpu_weight = 256
 disk = [ "phy:/run/disks/web1.example:0,sda,w" ]
-vif = [ "mac=aa:00:00:11:22:33,bridge=xen-br0,script=vif-bridge" ]
+vif = [ "mac=aa:00:00:11:22:33,bridge=xen-br0" ]
 on_poweroff = "preserve"
 on_reboot = "restart"
 on_crash = "restart"
@@ -131,7 +139,7 @@ memory = 32
 vcpus = 2
 cpu_weight = 256
 disk = [ "phy:/run/disks/web1.example:0,xvda,w" ]
-vif = [ "mac=aa:00:00:11:22:33,bridge=xen-br0,script=vif-bridge,model=rtl8139,type=ioemu" ]
+vif = [ "mac=aa:00:00:11:22:33,bridge=xen-br0,model=rtl8139,type=ioemu" ]
 on_poweroff = "preserve"
 on_reboot = "restart"
 on_crash = "restart"
@@ -220,21 +228,51 @@ it.each<[string, Partial<GuestNic>, string, string]>([
   ["a switch", { mode: "openvswitch", link: "sw1", vlan: ".10:20" }, "", "bridge=sw1.10:20,script=vif-openvswitch"],
   ["a switch, by number", { mode: "openvswitch", link: "sw1", vlan: "10" }, "", "bridge=sw1.10,script=vif-openvswitch"],
   ["a site's script", { mode: "routed", link: "100", ip: "192.0.2.1" }, "/x/vif", "ip=192.0.2.1,script=/x/vif"],
+  ["a routing table", { mode: "routed", link: "100", ip: "192.0.2.1" }, "", "ip=192.0.2.1,script=/lib/vif-gannet"],
+  ["a bridge with VLANs", { vlan: ".10" }, "", "bridge=xen-br0,script=/lib/vif-gannet"],
+  ["a bridge, as Xen is told to", {}, "", "bridge=xen-br0"],
+  [
+    "the guests' own network",
+    { mode: "routed", link: "100", ip: "169.254.0.1", name: "gnt:com:0" },
+    "/x/vif",
+    "script=/lib/vif-gannet",
+  ],
 ])("NIC on %s", (_what, nic, vif_script, entry) => {
   const config = configOf("xen-pvm", { nics: [{ ...NIC, ...nic }], hvparams: { vif_script } });
   expect(linesOf(config, "vif")).toEqual([`vif = [ "mac=aa:00:00:11:22:33,${entry}" ]`]);
 });
 
 it.each<[string, Partial<GuestNic>]>([
-  ["mode routed needs a script", { mode: "routed", link: "100" }],
+  ["mode routed needs an IP address", { mode: "routed", link: "100" }],
+  ['link "1 0" is not a routing table', { mode: "routed", link: "1 0", ip: "192.0.2.1" }],
   ["mode user needs a script", { mode: "user" }],
-  ["a vlan on a bridge needs a script", { vlan: ".10" }],
   ['link "a,b" is not', { link: "a,b" }],
   ["MAC address", { mac: "AA:00:00:11:22:33" }],
   ["vlan", { mode: "openvswitch", vlan: ".5000" }],
   ["ip .* holds a comma", { ip: "1,backend=x" }],
 ])("NIC refused: %s", (message, nic) => {
   expect(() => configOf("xen-pvm", { nics: [{ ...NIC, ...nic }] })).toThrow(new RegExp(message));
+});
+
+it("the site's vif-custom takes the place of Xen's scripts and of our own, but for the guests' own network", () => {
+  const vifScripts = { ...SCRIPTS, site: "/etc/xen/scripts/vif-custom" };
+  const routed = { ...NIC, mode: "routed", link: "100", ip: "192.0.2.1" } as const;
+  const nics = [NIC, { ...routed, index: 1 }, { ...routed, index: 2, name: "gnt:com:0" }];
+  expect(linesOf(configOf("xen-pvm", { nics, vifScripts }), "vif")[0]?.match(/script=[^",]+/g)).toEqual([
+    "script=/etc/xen/scripts/vif-custom",
+    "script=/etc/xen/scripts/vif-custom",
+    "script=/lib/vif-gannet",
+  ]);
+  const named = configOf("xen-pvm", { nics: [NIC], vifScripts, hvparams: { vif_script: "/x/vif" } });
+  expect(linesOf(named, "vif")[0]).toContain("script=/x/vif");
+});
+
+it("a node without our script says so of the cards that need it, and of no others", () => {
+  const vifScripts = { own: undefined, site: undefined };
+  expect(() => configOf("xen-pvm", { nics: [{ ...NIC, vlan: ".10" }], vifScripts })).toThrow(
+    /NIC 0: it needs .*vif-gannet/,
+  );
+  expect(linesOf(configOf("xen-pvm", { nics: [NIC], vifScripts }), "vif")).toHaveLength(1);
 });
 
 it.each<[XenHypervisorName, Record<string, string>]>([

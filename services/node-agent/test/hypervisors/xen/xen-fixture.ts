@@ -30,7 +30,11 @@ export async function makeXenNode(options: HypervisorOptions = {}): Promise<XenN
   const folder = path.join(stateDir, "simulated");
   const { binFolder } = await installSimulatedTools({ folder, volumeGroups: [] });
   const xen = {
-    ...xenOptions({ diskLinkFolder: path.join(stateDir, "disks"), nicFolder: path.join(stateDir, "nics") }),
+    ...xenOptions({
+      diskLinkFolder: path.join(stateDir, "disks"),
+      nicFolder: path.join(stateDir, "nics"),
+      siteVifScript: path.join(stateDir, "vif-custom"),
+    }),
     toolstackPaths: { xl: path.join(binFolder, "xl"), xm: path.join(binFolder, "xm") },
   };
   const commandRecords = path.join(stateDir, "commands");

@@ -1,5 +1,5 @@
 /** Xen's drivers when things go wrong, and what they do beyond starting and stopping. */
-import { readdir, readFile, readlink, rm } from "node:fs/promises";
+import { chmod, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import path from "node:path";
 import { HypervisorError } from "@gannet/errors";
@@ -128,6 +128,20 @@ describe("a start", () => {
     expect(await readdir(path.join(stateDir, "xen-hypervisor/xen-pvm/conf"))).toEqual([NAME]);
     await driver.stop(NAME, FORCED, NEVER);
     expect(await xen.leftovers()).toEqual([]);
+  });
+
+  it("has the site's own script connect NICs once it may be run", async () => {
+    const nic = { uuid: guest().uuid, index: 0, name: null, mac: "aa:00:00:11:22:33", ip: null, vlan: "" } as const;
+    const spec = { ...guest(), nics: [{ ...nic, mode: "bridged", link: "br0" } as const] };
+    const { stateDir } = xen.node.parts;
+    const script = path.join(stateDir, "vif-custom");
+    const config = () => readFile(path.join(stateDir, "xen-hypervisor/xen-pvm/conf", NAME), "utf8");
+    await writeFile(script, "#!/bin/sh\n", { mode: 0o644 });
+    await driver.start(spec, RUNNING, NEVER);
+    expect(await config()).not.toContain("script=");
+    await chmod(script, 0o755);
+    await driver.reboot(NAME, FORCED, NEVER);
+    expect(await config()).toContain(`bridge=br0,script=${script}"`);
   });
 
   it("is refused for a name that Xen takes for a number", async () => {

@@ -174,7 +174,8 @@ async function openvswitchFault(
   }
 }
 
-function routedFault({ link, ip }: GuestNic): string | undefined {
+/** Undefined when a routed NIC can be connected. */
+export function routedFault({ link, ip }: GuestNic): string | undefined {
   if (ip === null) return "mode routed needs an IP address";
   if (!isIpv4(ip) && !isIpv6(ip)) return `${JSON.stringify(ip)} is not an IP address`;
   if (link !== "" && !ROUTING_TABLE.test(link)) return `link ${JSON.stringify(link)} is not a routing table`;
