@@ -159,7 +159,7 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
     images: createMachineImages({ contents, ownFolders: [] }),
     storage: createNodeStorage({
       ...{ lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }), tools: SYSTEM_STORAGE_TOOLS },
-      ...{ fileStorageRoots: [], sharedFileStorageRoots: [] },
+      ...{ fileStorageRoots: [], sharedFileStorageRoots: [], spaces: { read: async () => undefined } },
     }),
     transfers: await createTransfers({
       ...{ nodeName: plan.name, stateDir, pkiDir: plan.identityDir, exportDir: path.join(stateDir, "export") },
@@ -173,7 +173,13 @@ async function startNode(root: string, stack: AsyncDisposableStack) {
     powerCycle: new PowerCycle({ hypervisors, runner, logger, trigger: undefined }),
     masterAddress: new MasterAddressSetup({ tools: SYSTEM_ADDRESS_TOOLS, scriptFolder: "/nowhere", runner, logger }),
     hostsFile: new HostsFile(path.join(stateDir, "hosts")),
-    verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
+    verification: new NodeVerification({
+      hypervisors,
+      fileStorage: {},
+      spaces: { read: async () => undefined },
+      networkTools: SYSTEM_NETWORK_TOOLS,
+      runner,
+    }),
     logger,
     development: false,
   });

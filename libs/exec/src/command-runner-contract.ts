@@ -26,6 +26,11 @@ export interface Command {
   /** Positions in argv whose values are secret: shown as `***` in logs and errors. */
   readonly secretArgs?: readonly number[];
   readonly signal?: AbortSignal;
+  /**
+   * After a timeout or abort it is killed, but its end is not waited for: a system call that hangs may put it off for
+   * ever.
+   */
+  readonly leaveWhenKilled?: boolean;
 }
 
 export interface CommandResult {
@@ -39,7 +44,7 @@ export interface CommandResult {
 export interface CommandRunner {
   /**
    * Run to the end, in a process group of its own. On timeout or abort the whole group gets SIGTERM, then SIGKILL
-   * after a grace, and is gone before this returns.
+   * after a grace, and is gone before this returns, unless it is one to be left.
    * @throws CommandError naming the command, how it ended (not found, exit code, signal, timeout, aborted) and the
    *   end of what it printed
    */

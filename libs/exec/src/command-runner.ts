@@ -137,7 +137,8 @@ async function runToEnd(
   const closed = merged?.write.close();
   const read = Promise.all([closed, ...printed.map(([output, tail]) => collect(output, tail, logFile))]);
   const end = await exitOrStop(child, child.pid, command, options, release);
-  await Promise.race([read, delay(DRAIN_MS, undefined, { ref: false })]);
+  const isLeft = command.leaveWhenKilled && isKilled(end);
+  await Promise.race([read, delay(isLeft ? 0 : DRAIN_MS, undefined, { ref: false })]);
   for (const [output] of printed) output?.destroy();
   await read;
   return end;
@@ -225,11 +226,16 @@ async function exitOrStop(
     const first = await Promise.race([exited, stop]);
     // One that the kernel does not let end (state D) must not keep others from running.
     release();
-    if (first.kind === "timeout" || first.kind === "aborted") await endProcessGroup(pid, killGraceMs);
+    const killed = isKilled(first) ? endProcessGroup(pid, killGraceMs) : undefined;
+    if (!command.leaveWhenKilled) await killed;
     return first;
   } finally {
     settled.abort(SETTLED);
   }
+}
+
+function isKilled({ kind }: CommandEnd): boolean {
+  return kind === "timeout" || kind === "aborted";
 }
 
 async function timeoutOf(command: Command, settled: AbortSignal): Promise<CommandEnd> {

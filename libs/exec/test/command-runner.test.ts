@@ -85,6 +85,19 @@ test.each([
   await expect(failing).rejects.toThrow(message);
 });
 
+test("one to be left is told of at once, and killed nevertheless", async () => {
+  const patient = createCommandRunner({ logger: silentLogger(), killGraceMs: 1_500 });
+  const file = path.join(folder, "left.pid");
+  const script = "trap '' TERM; echo $$ > $1; while :; do sleep 0.1; done";
+  const begun = performance.now();
+  const failing = patient.run({ argv: sh(script, file), timeoutMs: 300, leaveWhenKilled: true });
+  await expect(failing).rejects.toThrow(/did not end within 0.3 s/);
+  expect(performance.now() - begun).toBeLessThan(1_500);
+  const pid = await pidIn(file);
+  expect(await isRunning(pid)).toBe(true);
+  await vi.waitFor(async () => expect(await isRunning(pid)).toBe(false), 5_000);
+});
+
 test("on timeout grandchildren that ignore SIGTERM are gone too", async () => {
   const file = path.join(folder, "grandchild");
   const script = `sh -c 'trap "" TERM; echo $$ > ${file}; while :; do sleep 1; done' & wait`;

@@ -14,6 +14,7 @@ import { type Agent, startAgent } from "./agent.ts";
 import { SiteAllocators } from "./allocators/site-allocators.ts";
 import { belowStorageRoot } from "./block-devices/below-storage-root.ts";
 import { createDiskContents } from "./block-devices/disk-contents.ts";
+import { RootSpaces } from "./block-devices/file/root-space.ts";
 import { GLUSTER_PLACES } from "./block-devices/gluster/gluster-driver.ts";
 import { BLOCK_DEVICE_DRIVERS, type BlockDeviceParts } from "./block-devices/index.ts";
 import { createLvm } from "./block-devices/lvm/lvm.ts";
@@ -100,6 +101,7 @@ async function start(
   const os = createOsDefinitions({ searchPath: configuration.osSearchPath, stateDir, runner, logger });
   const hypervisors = hypervisorsOf(configuration, { runner, logger });
   const lvm = createLvm({ runner, tools: configuration.storageTools });
+  const spaces = createSpaces(stateDir, runner);
   const contents = createDiskContents({ runner, tools: configuration.storageTools });
   const allocators = new SiteAllocators({ searchPath: configuration.allocatorSearchPath, stateDir, runner });
   const agent = await startAgent({
@@ -109,7 +111,7 @@ async function start(
     leadersFolder: folder.leaders,
     configurationFile: path.join(stateDir, "configuration.json"),
     hypervisors,
-    blockDevices: blockDevicesOf(configuration, { lvm, runner, logger }),
+    blockDevices: blockDevicesOf(configuration, { lvm, spaces, runner, logger }),
     contents,
     images: createMachineImages({ contents, ownFolders: [stateDir, pkiDir] }),
     storage: createNodeStorage({
@@ -117,6 +119,7 @@ async function start(
       tools: configuration.storageTools,
       fileStorageRoots: configuration.fileStorageRoots,
       sharedFileStorageRoots: configuration.sharedFileStorageRoots,
+      spaces,
     }),
     transfers: await createTransfers({ nodeName, stateDir, pkiDir, exportDir, os, runner, logger }),
     os,
@@ -157,6 +160,7 @@ async function start(
         ...fileStorageOf(configuration),
         gluster: { allowed: { roots: [GLUSTER_PLACES.mountPoint] }, isMadeWhenUsed: true },
       },
+      spaces,
       networkTools: SYSTEM_NETWORK_TOOLS,
       runner,
       allocators,
@@ -184,12 +188,13 @@ async function watchSelfFence(configuration: AgentConfiguration): Promise<void> 
   const logger = await createLogger({ name: nodeName, level: log.level, format: "json" });
   const runner = createCommandRunner({ logger });
   const lvm = createLvm({ runner, tools: configuration.storageTools });
+  const spaces = createSpaces(stateDir, runner);
   await runFenceProcess({
     stateDir,
     file: new FenceFile(stateDir),
     drivers: () => ({
       hypervisors: [...hypervisorsOf(configuration, { runner, logger }).values()],
-      blockDevices: [...blockDevicesOf(configuration, { lvm, runner, logger }).values()],
+      blockDevices: [...blockDevicesOf(configuration, { lvm, spaces, runner, logger }).values()],
     }),
     stopWithinMs: selfFence.stopWithinS * 1000,
     configFile: configurationFile(),
@@ -210,6 +215,10 @@ async function metadataOf(
   if (enabled) return { ...settings, folder, claimAddress: claimOnLoopback({ runner, ip: addressTools.ip }) };
   await rm(folder, { recursive: true, force: true });
   return undefined;
+}
+
+function createSpaces(stateDir: string, runner: CommandRunner): RootSpaces {
+  return new RootSpaces({ runner, lockFolder: path.join(stateDir, "file-storage-locks") });
 }
 
 /** Where files of disks may lie, by their templates. */
@@ -248,7 +257,7 @@ function siteFilesOf({ pkiDir, kvm, scriptFolder, networkScriptFolder }: AgentCo
 
 function blockDevicesOf(
   configuration: AgentConfiguration,
-  shared: Pick<BlockDeviceParts, "lvm" | "runner" | "logger">,
+  shared: Pick<BlockDeviceParts, "lvm" | "spaces" | "runner" | "logger">,
 ): ReadonlyMap<DiskTemplate, BlockDeviceDriver> {
   /** Of the templates whose logical ids hold paths of files. */
   const files = fileStorageOf(configuration);

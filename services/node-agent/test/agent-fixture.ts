@@ -216,7 +216,13 @@ export async function startTestAgent(
     ...rest,
     verification:
       options.verification?.(hypervisors) ??
-      new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
+      new NodeVerification({
+        hypervisors,
+        fileStorage: {},
+        spaces: { read: async () => undefined },
+        networkTools: SYSTEM_NETWORK_TOOLS,
+        runner,
+      }),
   });
   const client = clientOf(cluster, agent.port);
   return {

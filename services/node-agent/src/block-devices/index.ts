@@ -10,6 +10,7 @@ import { createDrbdDriver } from "./drbd/drbd-driver.ts";
 import { createExtDriver } from "./ext/ext-driver.ts";
 import { GANETI_EXT_STORAGE_SEARCH_PATH } from "./ext/provider.ts";
 import { createFileDriver } from "./file/file-driver.ts";
+import type { RootSpaces } from "./file/root-space.ts";
 import { createGlusterDriver } from "./gluster/gluster-driver.ts";
 import type { Lvm } from "./lvm/lvm.ts";
 import { createPlainDriver, type PlainDriver } from "./lvm/plain-driver.ts";
@@ -22,6 +23,7 @@ export type { AllowedRoots } from "./allowed-path.ts";
 export interface BlockDeviceParts {
   readonly fileStorage: AllowedRoots;
   readonly sharedFileStorage: AllowedRoots;
+  readonly spaces: Pick<RootSpaces, "read">;
   readonly tools: StorageTools;
   readonly lvm: Lvm;
   readonly runner: CommandRunner;
@@ -35,13 +37,11 @@ export const BLOCK_DEVICE_DRIVERS: Readonly<
   blockdev: createBlockdevDriver,
   drbd: (parts) => createDrbdDriver({ ...parts, plain: plainDriverOf(parts) }),
   ext: (parts) => createExtDriver({ ...parts, searchPath: GANETI_EXT_STORAGE_SEARCH_PATH }),
-  file: ({ fileStorage, runner, logger }) =>
-    createFileDriver({ template: "file", allowed: fileStorage, runner, logger }),
+  file: (parts) => createFileDriver({ ...parts, template: "file", allowed: parts.fileStorage }),
   gluster: createGlusterDriver,
   plain: plainDriverOf,
   rbd: createRbdDriver,
-  sharedfile: ({ sharedFileStorage, runner, logger }) =>
-    createFileDriver({ template: "sharedfile", allowed: sharedFileStorage, runner, logger }),
+  sharedfile: (parts) => createFileDriver({ ...parts, template: "sharedfile", allowed: parts.sharedFileStorage }),
 };
 
 function plainDriverOf({ lvm, tools, logger }: BlockDeviceParts): PlainDriver {

@@ -1,16 +1,15 @@
 /** What is worth telling of a change. Values that always move would make every look a change. */
 import { isDeepStrictEqual } from "node:util";
 import type { GuestState } from "@gannet/driver-contract";
-import type { NodeState } from "@gannet/rpc";
+import type { InstanceState, NodeState } from "@gannet/rpc";
 
 /** A guest's used time and age are told with its other changes, and when they are this much older. */
 const TIMES_STALE_SECONDS = 60;
 /** Free memory and space move all the time; less than this, in MiB, is told with the next change. */
 const NOTICEABLE_MIB = 16;
 
-export function isGuestNews(known: GuestState | undefined, now: GuestState): boolean {
-  if (known === undefined) return true;
-  const { uptimeSeconds: knownUptime, cpuSeconds: _knownCpu, ...knownRest } = known;
+export function isGuestNews(known: InstanceState, now: GuestState): boolean {
+  const { uptimeSeconds: knownUptime, cpuSeconds: _knownCpu, asOfMs: _asOf, ...knownRest } = known;
   const { uptimeSeconds, cpuSeconds: _cpu, ...rest } = now;
   return (
     !isDeepStrictEqual(knownRest, rest) ||

@@ -8,6 +8,7 @@ import type { GuestState, HypervisorDriver } from "@gannet/driver-contract";
 import { StaleEpoch } from "@gannet/errors";
 import type { HypervisorName } from "@gannet/objects";
 import {
+  type InstanceState,
   type LiveStateUpdate,
   type NodeState,
   OBSERVER_EPOCH,
@@ -19,6 +20,7 @@ import type { Seen } from "../metrics/agent-metrics.ts";
 import type { NodeFacts } from "../node-facts/node-facts.ts";
 import { asOfNow } from "./as-of.ts";
 import { isGuestNews, isNodeNews } from "./differences.ts";
+import { NodeReader, type SpaceWanted } from "./node-reader.ts";
 import { Watcher } from "./watcher.ts";
 
 export interface LiveStateParts {
@@ -65,13 +67,15 @@ interface Sighting {
 
 export class LiveState {
   readonly #parts: LiveStateParts;
-  readonly #guests = new Map<string, GuestState>();
+  /** As they were told last, and when that was last seen to be so. */
+  readonly #guests = new Map<string, InstanceState>();
   #node: NodeState | undefined;
+  readonly #nodeReader = new NodeReader((space) => this.#readNode(space));
   #os: readonly OsDefinition[] = [];
   #osReadAt = 0;
   readonly #watchers = new Set<Watcher>();
   readonly #touched = new Map<string, Touched>();
-  /** Looks happen one after another, so that an old look never overwrites a newer one. */
+  /** Looks at guests happen one after another, so that an old look never overwrites a newer one. */
   #looking: Promise<unknown> = Promise.resolve();
   #lookDue = false;
   #looks = 0;
@@ -126,7 +130,7 @@ export class LiveState {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#closing.abort();
     for (const watcher of this.#watchers) watcher.end();
-    await this.#looking;
+    await Promise.all([this.#looking, this.#nodeReader.idle()]);
   }
 
   #makeRoomFor(next: Watcher): void {
@@ -154,17 +158,24 @@ export class LiveState {
    * what was read last.
    */
   async #begin(): Promise<void> {
+    const asOfMs = asOfNow();
     await this.#inTurn(async () => {
-      const asOfMs = asOfNow();
-      const guests = (await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()))).flat();
-      this.#guests.clear();
-      for (const state of guests) this.#guests.set(state.name, state);
+      const lists = await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()));
+      this.#replaceGuests(lists.flat(), asOfMs);
       await this.#readOs();
-      const node = await this.#parts.facts.read(guests, this.#closing.signal);
-      this.#node = node;
-      const instances = guests.map((state) => ({ ...state, asOfMs }));
-      for (const watcher of this.#watchers) watcher.snapshot({ node, instances, os: [...this.#os], asOfMs });
     });
+    const node = await this.#nodeReader.want("read");
+    this.#node = node;
+    // Guests have been looked at since, in their own turns: each is told as of when it was seen last.
+    const snapshot = { node, instances: [...this.#guests.values()], os: [...this.#os], asOfMs };
+    for (const watcher of this.#watchers) watcher.snapshot(snapshot);
+  }
+
+  #replaceGuests(states: readonly GuestState[], asOfMs: number): void {
+    const names = new Set(states.map(({ name }) => name));
+    for (const { hypervisor, name } of [...this.#guests.values()])
+      if (!names.has(name)) this.#note(hypervisor, { name, state: undefined, asOfMs });
+    for (const state of states) this.#note(state.hypervisor, { name: state.name, state, asOfMs });
   }
 
   /** While nobody watches nothing is looked at; a slow look makes the next one late, not many. */
@@ -176,7 +187,7 @@ export class LiveState {
       await this.#refreshGuests();
       if (Date.now() - this.#osReadAt >= (this.#parts.osIntervalMs ?? OS_INTERVAL_MS)) await this.#refreshOs();
       this.#looks += 1;
-      await this.#refreshNode(this.#looks % LOOKS_PER_SPACE === 0 ? "read" : "known");
+      this.#refreshNode(this.#looks % LOOKS_PER_SPACE === 0 ? "read" : "known");
     });
   }
 
@@ -191,7 +202,7 @@ export class LiveState {
           const state = await driver.state(name);
           this.#note(driver.name, { name, state, asOfMs, isAlwaysTold: operated });
         }
-        await this.#refreshNode("known");
+        this.#refreshNode("known");
       });
     const key = `${touched.driver.name} ${touched.name}`;
     const operated = touched.operated || this.#touched.get(key)?.operated === true;
@@ -200,9 +211,11 @@ export class LiveState {
 
   /** What fails now is looked at again with everything else. */
   #look(look: () => Promise<void>): void {
-    this.#inTurn(look).catch((error: unknown) => {
-      if (!this.#closing.signal.aborted) this.#parts.logger.error({ err: error }, "live state cannot be read");
-    });
+    this.#inTurn(look).catch((error: unknown) => this.#logFailure(error));
+  }
+
+  #logFailure(error: unknown): void {
+    if (!this.#closing.signal.aborted) this.#parts.logger.error({ err: error }, "live state cannot be read");
   }
 
   async #inTurn(look: () => Promise<void>): Promise<void> {
@@ -243,15 +256,32 @@ export class LiveState {
       if (known === undefined ? !isAlwaysTold : known.hypervisor !== hypervisor) return;
       this.#guests.delete(name);
       for (const watcher of this.#watchers) watcher.instanceGone({ name, asOfMs });
-    } else if (isAlwaysTold || isGuestNews(known, state)) {
-      this.#guests.set(name, state);
-      for (const watcher of this.#watchers) watcher.instance({ ...state, asOfMs });
+    } else {
+      const isNews = isAlwaysTold || known === undefined || isGuestNews(known, state);
+      const told = { ...(isNews ? state : known), asOfMs };
+      this.#guests.set(name, told);
+      if (isNews) for (const watcher of this.#watchers) watcher.instance(told);
     }
   }
 
-  async #refreshNode(space: "read" | "known"): Promise<void> {
-    const node = await this.#parts.facts.read([...this.#guests.values()], this.#closing.signal, { space });
-    if (!isNodeNews(this.#node, node)) return;
+  /** Begun, and not waited for: guests' news do not depend on how long it takes. */
+  #refreshNode(space: SpaceWanted): void {
+    void this.#nodeReader.want(space);
+  }
+
+  async #readNode(space: SpaceWanted): Promise<NodeState> {
+    try {
+      this.#closing.signal.throwIfAborted();
+      const node = await this.#parts.facts.read([...this.#guests.values()], this.#closing.signal, { space });
+      if (isNodeNews(this.#node, node)) this.#tellOfNode(node);
+      return node;
+    } catch (error) {
+      this.#logFailure(error);
+      throw error;
+    }
+  }
+
+  #tellOfNode(node: NodeState): void {
     this.#node = node;
     for (const watcher of this.#watchers) watcher.node(node);
   }

@@ -15,6 +15,7 @@ import type { VerifyNodeReply, VerifyProblem } from "@gannet/rpc";
 import { AGENT_VERSION } from "../agent-version.ts";
 import type { SiteAllocators } from "../allocators/site-allocators.ts";
 import { type AllowedRoots, isForbidden, rootOf } from "../block-devices/allowed-path.ts";
+import type { RootSpaces } from "../block-devices/file/root-space.ts";
 import { isErrno } from "../errno.ts";
 import type { NetworkTools } from "../nics/network-tools.ts";
 import { distrustOfProgramAt } from "../site-commands/trusted-file.ts";
@@ -32,6 +33,7 @@ export interface FileStoragePlace {
 export interface NodeVerificationParts {
   readonly hypervisors: ReadonlyMap<HypervisorName, HypervisorDriver>;
   readonly fileStorage: Readonly<Partial<Record<string, FileStoragePlace>>>;
+  readonly spaces: Pick<RootSpaces, "read">;
   readonly networkTools: Pick<NetworkTools, "ovsVsctl">;
   readonly runner: CommandRunner;
   /** None by default. */
@@ -144,11 +146,24 @@ export class NodeVerification {
   }
 
   async #fileStorage(folders: NodeVerificationRequest["fileStorage"]): Promise<Findings> {
-    return Promise.all(
-      folders.map(async ({ template, path: folder }) => {
-        return [folder, await storageProblem(template, folder, this.#place(template))] as const;
-      }),
+    const problems = await each(folders, ({ template, path: folder }) =>
+      storageProblem(template, folder, this.#place(template), this.#parts.spaces),
     );
+    const told = new Set(folders.map(({ template, path: folder }) => targetOf(folder, this.#place(template))));
+    const roots = this.#usedPlaces(folders)
+      .filter((place) => !place.isMadeWhenUsed)
+      .flatMap(({ allowed }) => allowed.roots.filter((root) => !isForbidden(root, allowed.ownFolder)));
+    const untold = [...new Set(roots)].filter((root) => !told.has(root));
+    return [
+      ...problems.map(([{ path: folder }, problem]) => [folder, problem] as const),
+      ...(await each(untold, (root) => this.#rootProblem(root))),
+    ];
+  }
+
+  async #rootProblem(root: string): Promise<string | undefined> {
+    return this.#parts.spaces
+      .read(root)
+      .then((space) => (space === undefined ? "it does not exist" : undefined), messageOf);
   }
 
   #place(template: string): FileStoragePlace | undefined {
@@ -157,11 +172,14 @@ export class NodeVerification {
 
   /** What the node's administrator allows and may not, of the templates that are in use. */
   #roots(folders: NodeVerificationRequest["fileStorage"]): Findings {
-    const used = [...new Set(folders.map(({ template }) => template))];
-    return used.flatMap((template) => {
-      const { roots, ownFolder } = this.#place(template)?.allowed ?? { roots: [] };
-      return roots.map((root) => [root, isForbidden(root, ownFolder) ? "it is never allowed" : undefined] as const);
-    });
+    return this.#usedPlaces(folders).flatMap(({ allowed: { roots, ownFolder } }) =>
+      roots.map((root) => [root, isForbidden(root, ownFolder) ? "it is never allowed" : undefined] as const),
+    );
+  }
+
+  #usedPlaces(folders: NodeVerificationRequest["fileStorage"]): readonly FileStoragePlace[] {
+    const templates = new Set(folders.map(({ template }) => template));
+    return [...templates].map((template) => this.#place(template)).filter((place) => place !== undefined);
   }
 
   async #userScripts({ masterAddressScript: isUsed }: NodeVerificationRequest): Promise<Findings> {
@@ -186,7 +204,7 @@ export class NodeVerification {
   }
 }
 
-async function each<Item extends string, Found>(
+async function each<Item, Found>(
   items: readonly Item[],
   look: (item: Item) => Promise<Found>,
 ): Promise<readonly (readonly [Item, Found])[]> {
@@ -237,18 +255,25 @@ async function storageProblem(
   template: string,
   folder: string,
   place: FileStoragePlace | undefined,
+  spaces: Pick<RootSpaces, "read">,
 ): Promise<string | undefined> {
   if (place === undefined) return `this node keeps no files of disk template ${template}`;
-  const target = place.below === undefined ? folder : path.join(place.below, folder);
+  const target = targetOf(folder, place);
   try {
     // What a disk in the folder would be checked for.
-    rootOf(path.join(target, "disk"), place.allowed);
+    const root = rootOf(path.join(target, "disk"), place.allowed);
+    // A look of this process at a filesystem that hangs would take one of its threads for good.
+    if ((await spaces.read(root)) === undefined) return place.isMadeWhenUsed ? undefined : `${root} does not exist`;
     const found = await stat(target);
     if (!found.isDirectory()) return "it is not a folder";
     return (await isAccessible(target, constants.W_OK | constants.X_OK)) ? undefined : "it cannot be written to";
   } catch (error) {
     return place.isMadeWhenUsed && isErrno(error, "ENOENT") ? undefined : messageOf(error);
   }
+}
+
+function targetOf(folder: string, place: FileStoragePlace | undefined): string {
+  return place?.below === undefined ? folder : path.join(place.below, folder);
 }
 
 function isAccessible(file: string, mode: number): Promise<boolean> {

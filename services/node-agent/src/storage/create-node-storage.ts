@@ -2,6 +2,7 @@
 import type { StorageSpace, StorageVolume } from "@gannet/driver-contract";
 import { BYTES_PER_MIB } from "../block-devices/describe-device.ts";
 import { createDrbdFacts } from "../block-devices/drbd/drbd-facts.ts";
+import type { RootSpaces } from "../block-devices/file/root-space.ts";
 import type { Lvm } from "../block-devices/lvm/lvm.ts";
 import {
   isActive,
@@ -21,13 +22,14 @@ export function createNodeStorage(parts: {
   readonly tools: StorageTools;
   readonly fileStorageRoots: readonly string[];
   readonly sharedFileStorageRoots: readonly string[];
+  readonly spaces: Pick<RootSpaces, "read">;
 }): NodeStorage {
-  const { lvm, tools, fileStorageRoots, sharedFileStorageRoots } = parts;
+  const { lvm, tools, fileStorageRoots, sharedFileStorageRoots, spaces } = parts;
   const units = [
     createPhysicalVolumeUnits(lvm),
     createVolumeGroupUnits(lvm),
-    createFileUnits("file", fileStorageRoots),
-    createFileUnits("sharedfile", sharedFileStorageRoots),
+    createFileUnits("file", fileStorageRoots, spaces),
+    createFileUnits("sharedfile", sharedFileStorageRoots, spaces),
   ];
   return {
     units: new Map(units.map((driver) => [driver.type, driver])),

@@ -1,33 +1,39 @@
 /** Storage units of the file templates: the folders below which their disks may lie. */
-import { statfs } from "node:fs/promises";
 import type { StorageUnit, StorageUnitDriver } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
-import { BYTES_PER_MIB } from "../block-devices/describe-device.ts";
+import type { RootSpaces } from "../block-devices/file/root-space.ts";
 
-export function createFileUnits(type: "file" | "sharedfile", roots: readonly string[]): StorageUnitDriver {
+export function createFileUnits(
+  type: "file" | "sharedfile",
+  roots: readonly string[],
+  spaces: Pick<RootSpaces, "read">,
+): StorageUnitDriver {
   const refuse = async (): Promise<never> => {
     throw new BlockDeviceError(`A folder of ${type} storage can be neither repaired nor excluded from use`);
   };
 
   async function unitOf(name: string): Promise<StorageUnit> {
-    try {
-      // In units of frsize; bsize is only the preferred size of a transfer.
-      const { blocks, bfree, bavail, frsize } = await statfs(name, { bigint: true });
-      const mib = (count: bigint) => Number((count * frsize) / BigInt(BYTES_PER_MIB));
-      return {
-        ...{ name, type, allocatable: true },
-        ...{ sizeMib: mib(blocks), usedMib: mib(blocks - bfree), freeMib: mib(bavail) },
-      };
-    } catch (error) {
+    const space = await spaces.read(name).catch((error: unknown) => {
       const cause = error instanceof Error ? error.message : String(error);
       throw new BlockDeviceError(`The file storage folder ${name} cannot be read: ${cause}`, { cause: error });
-    }
+    });
+    if (space === undefined) throw new BlockDeviceError(`The file storage folder ${name} does not exist on this node`);
+    const { totalMib, usedMib, freeMib } = space;
+    return { name, type, allocatable: true, sizeMib: totalMib, usedMib, freeMib };
   }
 
-  return {
-    type,
-    list: (name) => Promise.all(roots.filter((root) => name === undefined || root === name).map(unitOf)),
-    setAllocatable: refuse,
-    repair: refuse,
-  };
+  /**
+   * Those that can be read; of the others the file driver warns, which has the same folders.
+   * @throws BlockDeviceError when none of them can be
+   */
+  async function list(name: string | undefined): Promise<readonly StorageUnit[]> {
+    const asked = roots.filter((root) => name === undefined || root === name);
+    const units = await Promise.allSettled(asked.map(unitOf));
+    const read = units.filter((unit) => unit.status === "fulfilled").map(({ value }) => value);
+    const unread = units.find((unit) => unit.status === "rejected");
+    if (read.length === 0 && unread !== undefined) throw unread.reason;
+    return read;
+  }
+
+  return { type, list, setAllocatable: refuse, repair: refuse };
 }

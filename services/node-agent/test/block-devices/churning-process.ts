@@ -8,7 +8,13 @@ const [root = "", json = ""] = process.argv.slice(2);
 const device: BlockDeviceSpec = JSON.parse(json);
 const logger = silentLogger();
 const runner = createCommandRunner({ logger });
-const driver = createFileDriver({ template: "file", allowed: { roots: [root] }, runner, logger });
+const driver = createFileDriver({
+  template: "file",
+  allowed: { roots: [root] },
+  runner,
+  logger,
+  spaces: { read: async () => undefined },
+});
 const { signal } = new AbortController();
 
 for (let round = 0; ; round += 1) {

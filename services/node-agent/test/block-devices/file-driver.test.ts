@@ -10,7 +10,9 @@ import { BLOCK_DEVICE_CHECKS } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError, OpPrereqError } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { createFileDriver } from "../../src/block-devices/file/file-driver.ts";
+import { type RootSpace, RootSpaces } from "../../src/block-devices/file/root-space.ts";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
 import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
@@ -211,16 +213,69 @@ describe("the file driver", () => {
     expect(Math.abs((space?.freeMib ?? 0) - (available ?? 0))).toBeLessThanOrEqual(1024);
   });
 
-  test("an unreadable root is named", async () => {
+  test("a root that is not there is named", async () => {
     await rename(subject.root, `${subject.root}.away`);
     try {
-      await expect(subject.driver.space(signal)).rejects.toThrow(`${subject.root} cannot be read`);
       await expect(subject.driver.create(subject.newDevice(), signal)).rejects.toThrow(
         `${subject.root} does not exist on this node`,
       );
     } finally {
       await rename(`${subject.root}.away`, subject.root);
     }
+  });
+});
+
+describe("the space of several roots", () => {
+  let base: string;
+  beforeEach(async () => {
+    base = await mkdtemp(path.join(tmpdir(), "gannet-roots-"));
+    await mkdir(path.join(base, "present"));
+  });
+  afterEach(() => rm(base, { recursive: true }));
+
+  function driverOf(read?: RootSpaces["read"]) {
+    const system = new RootSpaces({ runner, lockFolder: path.join(base, "locks") });
+    const logger = silentLogger();
+    const warn = vi.spyOn(logger, "warn");
+    const roots = ["missing", "present"].map((name) => path.join(base, name));
+    const driver = createFileDriver({
+      template: "file",
+      allowed: { roots },
+      runner,
+      logger,
+      spaces: read === undefined ? system : { read },
+    });
+    const told = async () => (await driver.space(signal)).map(({ name }) => path.basename(name));
+    return { told, warn };
+  }
+
+  test("is told of those that can be read, with one warning of another until it is back", async () => {
+    const { told, warn } = driverOf();
+    expect([await told(), await told()]).toEqual([["present"], ["present"]]);
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(warn.mock.calls[0]?.[0]).toMatchObject({
+      root: path.join(base, "missing"),
+      error: "it does not exist",
+    });
+    await mkdir(path.join(base, "missing"));
+    expect(await told()).toEqual(["missing", "present"]);
+    await rm(path.join(base, "missing"), { recursive: true });
+    expect(await told()).toEqual(["present"]);
+    expect(warn).toHaveBeenCalledTimes(2);
+  });
+
+  test("is told of those that answer, while another hangs", async () => {
+    const space: RootSpace = { totalMib: 100, usedMib: 50, freeMib: 40 };
+    let missing: RootSpace | undefined = space;
+    const { told, warn } = driverOf(async (root) => {
+      if (path.basename(root) === "present") return space;
+      if (missing === undefined) throw new BlockDeviceError("its filesystem does not answer");
+      return missing;
+    });
+    expect(await told()).toEqual(["missing", "present"]);
+    missing = undefined;
+    for (let look = 0; look < 3; look += 1) expect(await told()).toEqual(["present"]);
+    expect(warn.mock.calls.map(([facts]) => facts)).toMatchObject([{ error: "its filesystem does not answer" }]);
   });
 });
 
@@ -332,6 +387,7 @@ test.each(["diskless", "no-such", "__proto__", "constructor"])("template %s has 
   const devices = createBlockDevices({
     fileStorage: none,
     sharedFileStorage: none,
+    spaces: new RootSpaces({ runner, lockFolder: tmpdir() }),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,

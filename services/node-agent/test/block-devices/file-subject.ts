@@ -7,6 +7,7 @@ import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
+import { RootSpaces } from "../../src/block-devices/file/root-space.ts";
 import { createBlockDevices } from "../../src/block-devices/index.ts";
 import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { openRawView } from "../../src/block-devices/raw-view.ts";
@@ -41,6 +42,7 @@ export async function fileSubject(
   const driver = createBlockDevices({
     fileStorage: allowed,
     sharedFileStorage: allowed,
+    spaces: new RootSpaces({ runner, lockFolder: path.join(tmpdir(), "gannet-test-locks") }),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,

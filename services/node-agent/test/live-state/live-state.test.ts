@@ -1,8 +1,13 @@
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import type { StorageSpace } from "@gannet/driver-contract";
 import { HypervisorError, StaleEpoch } from "@gannet/errors";
 import type { LiveStateUpdate } from "@gannet/rpc";
+import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { isGuestNews, isNodeNews } from "../../src/live-state/differences.ts";
+import { LiveState } from "../../src/live-state/live-state.ts";
+import { NodeFacts } from "../../src/node-facts/node-facts.ts";
 import {
   createTestCluster,
   guestState,
@@ -185,6 +190,46 @@ test("guests that cannot be listed are not told of as gone, and a snapshot witho
   const blind = new Stream(1);
   expect(await blind.ended).toBeInstanceOf(HypervisorError);
   expect(blind.received).toEqual([]);
+});
+
+test("guests' news are told while the node's facts hang; a snapshot waits for them", async () => {
+  const hanging = Promise.withResolvers<readonly StorageSpace[]>();
+  const facts = new NodeFacts({
+    nodeName: NODE,
+    hypervisors: new Map([["fake", agent.hypervisor]]),
+    blockDevices: [agent.disks],
+    spindles: async () => [],
+    logger: silentLogger(),
+  });
+  const state = new LiveState({
+    ...{ hypervisors: new Map([["fake", agent.hypervisor]]), facts, logger: silentLogger() },
+    ...{ diagnoseOs: async () => [], intervalMs: 10 },
+  });
+  const abort = new AbortController();
+  const updates = (epoch: number) => state.watch({ epoch, heartbeatMs: 60_000 }, abort.signal);
+  const until = async (stream: AsyncGenerator<LiveStateUpdate>, kind: string) => {
+    for (let next = await stream.next(); !next.done; next = await stream.next())
+      if (next.value.update?.$case === kind) return next.value.update;
+    throw new Error(`the stream ended without ${kind}`);
+  };
+  const first = updates(1);
+  await until(first, "snapshot");
+  agent.disks.space.mockReset().mockReturnValue(hanging.promise);
+  await vi.waitFor(() => expect(agent.disks.space).toHaveBeenCalled());
+  agent.hypervisor.notice("web1", guestState("web1"));
+  expect(await until(first, "instance")).toMatchObject({ value: { name: "web1", status: "running" } });
+  agent.hypervisor.guests.set("web1", guestState("web1", { status: "shutdown" }));
+  expect(await until(first, "instance")).toMatchObject({ value: { name: "web1", status: "shutdown" } });
+
+  const snapshot = until(updates(2), "snapshot");
+  await setTimeout(100);
+  expect(agent.disks.space).toHaveBeenCalledTimes(1);
+  hanging.resolve([]);
+  expect(await snapshot).toMatchObject({
+    value: { node: { storage: [] }, instances: [{ name: "web1", status: "shutdown" }] },
+  });
+  abort.abort();
+  await state.close();
 });
 
 test("OS definitions that change are told of", async () => {

@@ -6,11 +6,12 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } fro
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { HypervisorError } from "@gannet/errors";
+import { BlockDeviceError, HypervisorError } from "@gannet/errors";
 import type { VerifyNodeRequest } from "@gannet/rpc";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { AGENT_VERSION } from "../../src/agent-version.ts";
 import { SiteAllocators } from "../../src/allocators/site-allocators.ts";
+import { RootSpaces } from "../../src/block-devices/file/root-space.ts";
 import { NodeVerification } from "../../src/node-facts/node-verification.ts";
 import {
   createTestCluster,
@@ -33,6 +34,7 @@ const NOTHING: VerifyNodeRequest = {
 let cluster: TestCluster;
 let folder: string;
 let agent: TestAgent;
+let spaces: RootSpaces;
 beforeAll(async () => {
   cluster = await createTestCluster();
 });
@@ -44,12 +46,14 @@ beforeEach(async () => {
     gluster: { allowed: { roots: [inside("gluster")], ownFolder: folder }, isMadeWhenUsed: true },
     sharedfile: { allowed: { roots: [inside("below/srv")], ownFolder: folder }, below: inside("below") },
   };
+  spaces = new RootSpaces({ runner, lockFolder: inside("locks") });
   agent = await startTestAgent(cluster, {
     leadersFolder: inside("leaders"),
     verification: (hypervisors) =>
       new NodeVerification({
         hypervisors,
         fileStorage,
+        spaces,
         networkTools: { ovsVsctl: inside("ovs-vsctl") },
         runner,
         allocators: new SiteAllocators({ searchPath: [inside("allocators")], stateDir: folder, runner }),
@@ -190,6 +194,30 @@ it("folders for files of disks must be allowed on this node, and be there", asyn
   expect(problems).toEqual([
     ...wrong.map(([, item, problem]) => ({ check: "file-storage", item, problem: expect.stringMatching(problem) })),
     { check: "file-storage-root", item: "/etc/disks", problem: "it is never allowed" },
+  ]);
+});
+
+it("a folder for files of disks that hangs is told of", async () => {
+  vi.spyOn(spaces, "read").mockRejectedValue(new BlockDeviceError("it does not answer"));
+  const { problems } = await verify({ fileStorage: [{ template: "file", path: inside("root/cluster") }] });
+  expect(problems.filter(({ check }) => check === "file-storage")).toEqual(
+    ["root/cluster", "root"].map((name) => ({
+      check: "file-storage",
+      item: inside(name),
+      problem: "it does not answer",
+    })),
+  );
+});
+
+it("an allowed folder that is missing is told of, whether the cluster's own is below it or not", async () => {
+  const fileStorage = [{ template: "sharedfile", path: "/srv/shared" }];
+  await mkdir(inside("below/srv/shared"), { recursive: true });
+  expect((await verify({ fileStorage })).problems).toEqual([]);
+  await rm(inside("below"), { recursive: true });
+  const missing = { check: "file-storage", problem: expect.stringMatching(/does not exist/) };
+  expect((await verify({ fileStorage })).problems).toEqual([
+    { ...missing, item: "/srv/shared" },
+    { ...missing, item: inside("below/srv") },
   ]);
 });
 

@@ -100,7 +100,13 @@ class TestNode {
       powerCycle: new PowerCycle({ hypervisors, runner, logger, trigger: undefined }),
       masterAddress: new MasterAddressSetup({ tools: SYSTEM_ADDRESS_TOOLS, scriptFolder: "/nowhere", runner, logger }),
       hostsFile: new HostsFile(path.join(this.stateDir, "hosts")),
-      verification: new NodeVerification({ hypervisors, fileStorage: {}, networkTools: SYSTEM_NETWORK_TOOLS, runner }),
+      verification: new NodeVerification({
+        hypervisors,
+        fileStorage: {},
+        spaces: { read: async () => undefined },
+        networkTools: SYSTEM_NETWORK_TOOLS,
+        runner,
+      }),
       logger,
       development: false,
     });

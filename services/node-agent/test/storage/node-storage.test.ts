@@ -1,6 +1,8 @@
 import { statfs } from "node:fs/promises";
+import path from "node:path";
 import { BlockDeviceError } from "@gannet/errors";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { RootSpaces } from "../../src/block-devices/file/root-space.ts";
 import { createNodeStorage } from "../../src/storage/create-node-storage.ts";
 import type { NodeStorage } from "../../src/storage/node-storage.ts";
 import { type LvmNode, startLvmNode } from "../block-devices/lvm/lvm-node.ts";
@@ -9,9 +11,11 @@ const { signal } = new AbortController();
 
 let node: LvmNode;
 let storage: NodeStorage;
+let spaces: RootSpaces;
 beforeEach(async () => {
   node = await startLvmNode();
-  storage = createNodeStorage({ ...node, fileStorageRoots: [node.folder], sharedFileStorageRoots: [] });
+  spaces = new RootSpaces({ runner: node.runner, lockFolder: path.join(node.folder, "locks") });
+  storage = createNodeStorage({ ...node, fileStorageRoots: [node.folder], sharedFileStorageRoots: [], spaces });
 });
 afterEach(() => node[Symbol.asyncDispose]());
 
@@ -160,8 +164,17 @@ describe("file storage", () => {
     await expect(units("file").setAllocatable(node.folder, false, signal)).rejects.toThrow(BlockDeviceError);
   });
 
+  test("is told of without the folders that cannot be read", async () => {
+    const roots = ["/nowhere", node.folder];
+    const one = createNodeStorage({ ...node, fileStorageRoots: roots, sharedFileStorageRoots: [], spaces }).units.get(
+      "file",
+    );
+    expect((await one?.list(undefined, signal))?.map(({ name }) => name)).toEqual([node.folder]);
+    await expect(one?.list("/nowhere", signal)).rejects.toThrow("/nowhere does not exist");
+  });
+
   test("that is gone is named", async () => {
-    const gone = createNodeStorage({ ...node, fileStorageRoots: ["/nowhere"], sharedFileStorageRoots: [] });
-    await expect(gone.units.get("file")?.list(undefined, signal)).rejects.toThrow("/nowhere cannot be read");
+    const gone = createNodeStorage({ ...node, fileStorageRoots: ["/nowhere"], sharedFileStorageRoots: [], spaces });
+    await expect(gone.units.get("file")?.list(undefined, signal)).rejects.toThrow("/nowhere does not exist");
   });
 });

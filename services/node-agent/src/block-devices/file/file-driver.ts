@@ -7,7 +7,7 @@
  * create is told from a file that was there before.
  */
 import { constants } from "node:fs";
-import { type FileHandle, link, lstat, open, statfs, unlink } from "node:fs/promises";
+import { type FileHandle, link, lstat, open, unlink } from "node:fs/promises";
 import path from "node:path";
 import { getSystemErrorMessage } from "node:util";
 import type {
@@ -27,12 +27,14 @@ import { type AllowedRoots, makeFolderOf, type OpenFolder, openFolderOf } from "
 import { removeRawViews } from "../raw-view.ts";
 import { claim, readOwner, release } from "./owner-mark.ts";
 import { fileFormat, formatQcow2, growQcow2, qcow2Bytes } from "./qcow2.ts";
+import type { RootSpaces } from "./root-space.ts";
 
 export interface FileDriverOptions {
   readonly template: "file" | "sharedfile" | "gluster";
   readonly allowed: AllowedRoots;
   readonly runner: CommandRunner;
   readonly logger: Logger;
+  readonly spaces: Pick<RootSpaces, "read">;
 }
 
 const BYTES_PER_MIB = 1024 * 1024;
@@ -44,7 +46,9 @@ const FILE_DRIVERS: readonly unknown[] = ["loop", "blktap", "blktap2"];
 const OPEN_FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver & RenamingDriver {
-  const { template, allowed, runner, logger } = options;
+  const { template, allowed, runner, logger, spaces } = options;
+  /** Roots that could not be read when they were looked at last. */
+  const unreadable = new Set<string>();
 
   /** A disk of this uuid that is there already is left as it is, or brought to its size after an interrupted create. */
   async function create(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
@@ -181,17 +185,17 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     await source.removeWhenEmpty();
   }
 
-  async function spaceOf(root: string): Promise<StorageSpace> {
-    try {
-      // In units of frsize; bsize is only the preferred size of a transfer, and FUSE filesystems set it apart.
-      const { blocks, bavail, frsize } = await statfs(root, { bigint: true });
-      const mib = (count: bigint) => Number((count * frsize) / BigInt(BYTES_PER_MIB));
-      return { type: template, name: root, totalMib: mib(blocks), freeMib: mib(bavail) };
-    } catch (error) {
-      throw new BlockDeviceError(`The space of the file storage folder ${root} cannot be read: ${causeOf(error)}`, {
-        cause: error,
-      });
+  /** Nothing of a root that cannot be read, which must not hide the others; that is logged until it is back, once. */
+  async function spaceOf(root: string): Promise<readonly StorageSpace[]> {
+    const space = await spaces.read(root).then((found) => found ?? "it does not exist", causeOf);
+    if (typeof space === "string") {
+      if (!unreadable.has(root))
+        logger.warn({ template, root, error: space }, "the space of a file storage folder cannot be read");
+      unreadable.add(root);
+      return [];
     }
+    if (unreadable.delete(root)) logger.info({ template, root }, "a file storage folder can be read again");
+    return [{ type: template, name: root, totalMib: space.totalMib, freeMib: space.freeMib }];
   }
 
   /** The undo's own failures are logged: the error that caused it is the one to be seen. */
@@ -219,7 +223,7 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     grow: translating("grown", grow),
     status: translating("looked at", status),
     rename: translating("renamed", rename),
-    space: () => Promise.all(allowed.roots.map(spaceOf)),
+    space: async () => (await Promise.all(allowed.roots.map(spaceOf))).flat(),
   };
 }
 

@@ -11,6 +11,7 @@ import type { Logger } from "@gannet/telemetry";
 import { isErrno } from "../../errno.ts";
 import { describeDevice } from "../describe-device.ts";
 import { createFileDriver } from "../file/file-driver.ts";
+import type { RootSpaces } from "../file/root-space.ts";
 import { fileUri, type GlusterVolume, mountCommand, mountedAt, mountSource } from "./mount.ts";
 
 /** Where everything is; only tests have others. */
@@ -37,11 +38,12 @@ const VOLUME = /^[a-zA-Z0-9_][a-zA-Z0-9_-]{0,254}$/;
 export function createGlusterDriver(parts: {
   readonly runner: CommandRunner;
   readonly logger: Logger;
+  readonly spaces: Pick<RootSpaces, "read">;
   readonly places?: GlusterPlaces;
 }): BlockDeviceDriver {
-  const { runner, logger, places = GLUSTER_PLACES } = parts;
+  const { runner, places = GLUSTER_PLACES } = parts;
   const { mountPoint } = places;
-  const files = createFileDriver({ template: "gluster", allowed: { roots: [mountPoint] }, runner, logger });
+  const files = createFileDriver({ ...parts, template: "gluster", allowed: { roots: [mountPoint] } });
   /** One mount at a time: those who come meanwhile find it done. */
   let mounting: Promise<unknown> = Promise.resolve();
 

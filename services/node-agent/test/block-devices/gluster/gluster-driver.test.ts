@@ -5,9 +5,10 @@ import path from "node:path";
 import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
 import { BLOCK_DEVICE_CHECKS, type BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError } from "@gannet/errors";
-import type { CommandRunner } from "@gannet/exec";
+import { type CommandRunner, createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { RootSpaces } from "../../../src/block-devices/file/root-space.ts";
 import { createGlusterDriver, type GlusterPlaces } from "../../../src/block-devices/gluster/gluster-driver.ts";
 import { fileUri, mountedAt } from "../../../src/block-devices/gluster/mount.ts";
 
@@ -19,6 +20,7 @@ let commands: string[];
 /** What mount does: it tells the kernel, or not. */
 let mount: (source: string) => Promise<void>;
 let driver: BlockDeviceDriver;
+let spaces: RootSpaces;
 
 const mountedLine = (source: string) =>
   `412 29 0:53 / ${places.mountPoint} rw,relatime shared:221 - fuse.glusterfs ${source} rw,user_id=0\n`;
@@ -45,7 +47,9 @@ beforeEach(async () => {
   await writeFile(places.mountInfoFile, "29 1 254:0 / / rw - ext4 /dev/vda rw\n");
   commands = [];
   mount = (source) => writeFile(places.mountInfoFile, mountedLine(source));
-  driver = createGlusterDriver({ runner, logger: silentLogger(), places });
+  const asking = createCommandRunner({ logger: silentLogger() });
+  spaces = new RootSpaces({ runner: asking, lockFolder: path.join(base, "locks") });
+  driver = createGlusterDriver({ spaces, runner, logger: silentLogger(), places });
 });
 afterEach(() => rm(base, { recursive: true }));
 
@@ -114,7 +118,7 @@ describe("a node where the volume cannot be mounted", () => {
 
   test("because the program is missing", async () => {
     const without = createGlusterDriver({
-      ...{ runner, logger: silentLogger() },
+      ...{ spaces, runner, logger: silentLogger() },
       places: { ...places, mountProgram: "/nowhere/mount.glusterfs" },
     });
     await expect(without.create(device(), signal)).rejects.toThrow("install glusterfs-client");
