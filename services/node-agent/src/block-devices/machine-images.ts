@@ -48,7 +48,8 @@ export function createMachineImages(parts: {
             `${image} has ${source.sizeBytes} bytes, and ${disk.path}, to which it is written, ${sizeMib} MiB`,
           );
         await using view = await parts.contents.rawView(disk, signal);
-        await pipeline(source.stream(), createWriteStream(view.disk.path, { flags: "r+", flush: true }), { signal });
+        const target = createWriteStream(view.disk.path, { flags: "r+", flush: true });
+        await pipeline(source.stream(), exactly(source.sizeBytes), target, { signal });
         await view.keep(signal);
       } catch (cause) {
         signal.throwIfAborted();
@@ -89,25 +90,46 @@ async function regularFile(image: string, place: string): Promise<{ readonly siz
 
 async function webImage(image: string, signal: AbortSignal): Promise<OpenedImage> {
   if (!/^https?:\/\//i.test(image)) throw unusable(image, "only paths and URLs of http and https are read");
-  const answer = await fetch(image, { signal }).catch((cause: unknown) => {
+  const answer = await fetch(image, { signal, headers: { "accept-encoding": "identity" } }).catch((cause: unknown) => {
     signal.throwIfAborted();
     throw unusable(image, messageOf(cause instanceof Error ? (cause.cause ?? cause) : cause), cause);
   });
   const close = async () => {
     if (answer.body !== null && !answer.body.locked) await answer.body.cancel();
   };
-  const length = answer.headers.get("content-length") ?? "";
-  const problem = answer.ok
-    ? /^[1-9]\d*$/.test(length)
-      ? undefined
-      : "the server does not tell its length"
-    : `the server answers ${answer.status}`;
+  const problem = problemOf(answer);
   const { body } = answer;
   if (problem !== undefined || body === null) {
     await close();
     throw unusable(image, problem ?? "the server sends nothing");
   }
-  return { sizeBytes: Number(length), stream: () => Readable.fromWeb(body), close };
+  return { sizeBytes: Number(lengthOf(answer)), stream: () => Readable.fromWeb(body), close };
+}
+
+/** Why the image cannot be taken as it is sent, for people; undefined when it can. */
+function problemOf(answer: Response): string | undefined {
+  if (!answer.ok) return `the server answers ${answer.status}`;
+  const encoding = answer.headers.get("content-encoding") ?? "identity";
+  // fetch decodes it, and its length then is not the image's.
+  if (encoding.toLowerCase() !== "identity") return `the server sends it encoded by ${encoding.slice(0, 80)}`;
+  return /^[1-9]\d*$/.test(lengthOf(answer)) ? undefined : "the server does not tell its length";
+}
+
+function lengthOf(answer: Response): string {
+  return answer.headers.get("content-length") ?? "";
+}
+
+/** Passes so many bytes on. @throws Error at more, of which nothing is passed on, and at the end when there were fewer */
+function exactly(sizeBytes: number) {
+  return async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let passed = 0;
+    for await (const chunk of chunks) {
+      passed += chunk.byteLength;
+      if (passed > sizeBytes) throw new Error(`more than its ${sizeBytes} bytes arrive`);
+      yield chunk;
+    }
+    if (passed < sizeBytes) throw new Error(`${passed} of its ${sizeBytes} bytes arrive`);
+  };
 }
 
 function unusable(image: string, why: string, cause?: unknown): OpPrereqError {

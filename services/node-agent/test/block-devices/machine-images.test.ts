@@ -4,10 +4,11 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promis
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
 import type { AttachedDevice } from "@gannet/driver-contract";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createDiskContents } from "../../src/block-devices/disk-contents.ts";
 import { createMachineImages, type MachineImages } from "../../src/block-devices/machine-images.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
@@ -58,6 +59,38 @@ test("so is what a server sends", async () => {
   await expectWritten();
   await expect(images.sizeBytes(`${url}/other`, signal)).rejects.toThrow(/the server answers 404/);
   server.closeAllConnections();
+});
+
+test("what a server encodes is refused: its length is not the image's", async () => {
+  const encoded = gzipSync(Buffer.alloc(5 * MIB));
+  const asked: unknown[] = [];
+  await using server = createServer((request, response) => {
+    asked.push(request.headers["accept-encoding"]);
+    response.writeHead(200, { "content-encoding": "gzip", "content-length": encoded.length }).end(encoded);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/image`;
+  await expect(images.sizeBytes(url, signal)).rejects.toThrow(/the server sends it encoded by gzip/);
+  await expect(images.write(url, { disk, sizeMib: 3 }, signal)).rejects.toThrow(/encoded by gzip/);
+  expect(asked).toEqual(["identity", "identity"]);
+  expect((await readFile(disk.path)).equals(Buffer.alloc(3 * MIB, "x"))).toBe(true);
+  server.closeAllConnections();
+});
+
+test.each([
+  ["more", 4 * MIB, /more than its 2097152 bytes arrive/],
+  ["less", MIB, /1048576 of its 2097152 bytes arrive/],
+])("%s than a server tells is no image, and nothing is written behind what it tells", async (_what, sent, words) => {
+  vi.stubGlobal("fetch", async () => new Response(Buffer.alloc(sent), { headers: { "content-length": `${2 * MIB}` } }));
+  try {
+    await expect(images.write("http://192.0.2.1/image", { disk, sizeMib: 3 }, signal)).rejects.toThrow(words);
+  } finally {
+    vi.unstubAllGlobals();
+  }
+  const written = await readFile(disk.path);
+  expect(written).toHaveLength(3 * MIB);
+  expect(written.subarray(2 * MIB).equals(Buffer.alloc(MIB, "x"))).toBe(true);
 });
 
 test("one that does not fit changes nothing", async () => {
