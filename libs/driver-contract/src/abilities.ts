@@ -2,6 +2,7 @@
 import type {
   AdoptingDriver,
   BlockDeviceDriver,
+  LabellingDriver,
   MirroringDriver,
   RenamingDriver,
   SnapshottingDriver,
@@ -20,6 +21,7 @@ import type {
 /** Each optional ability of block-device drivers, with a method that only those that have it have. */
 export interface BlockDeviceAbilities {
   readonly rename: RenamingDriver;
+  readonly setInfo: LabellingDriver;
   readonly snapshot: SnapshottingDriver;
   readonly adoptable: AdoptingDriver;
   readonly mirrorStatus: MirroringDriver;

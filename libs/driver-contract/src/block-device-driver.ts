@@ -90,6 +90,12 @@ export interface RenamingDriver {
   rename(device: BlockDeviceSpec, to: LogicalId, signal: AbortSignal): Promise<void>;
 }
 
+/** A template whose storage notes whose disk it holds, for people who look there. */
+export interface LabellingDriver {
+  /** Note the disk's instance, which has got another name; what its storage notes of another is replaced. */
+  setInfo(device: BlockDeviceSpec, signal: AbortSignal): Promise<void>;
+}
+
 /** A template that can hold the contents of one moment. */
 export interface SnapshottingDriver {
   /**

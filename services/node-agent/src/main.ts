@@ -28,6 +28,7 @@ import { SYSTEM_SPICE_CERTIFICATE } from "./hypervisors/kvm/spice-certificate.ts
 import { withUserNetworking } from "./hypervisors/with-user-networking.ts";
 import { xenOptions } from "./hypervisors/xen/xen-options.ts";
 import { NodeIdentity } from "./identity/node-identity.ts";
+import { LogFolder } from "./log-folder.ts";
 import { MasterAddressSetup, siteScriptIn } from "./master-address/master-address.ts";
 import { claimOnLoopback } from "./metadata/claim-address.ts";
 import type { MetadataSettings } from "./metadata/metadata-service.ts";
@@ -264,6 +265,7 @@ function blockDevicesOf(
   const places: Partial<Record<string, FileStoragePlace>> = files;
   const parts: BlockDeviceParts = {
     ...shared,
+    logs: new LogFolder(path.join(configuration.stateDir, "extstorage-logs")),
     tools: configuration.storageTools,
     fileStorage: files.file.allowed,
     sharedFileStorage: files.sharedfile.allowed,

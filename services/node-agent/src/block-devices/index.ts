@@ -4,6 +4,7 @@ import { OpPrereqError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
 import type { DiskTemplate } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
+import type { LogFolder } from "../log-folder.ts";
 import type { AllowedRoots } from "./allowed-path.ts";
 import { createBlockdevDriver } from "./blockdev/blockdev-driver.ts";
 import { createDrbdDriver } from "./drbd/drbd-driver.ts";
@@ -24,6 +25,8 @@ export interface BlockDeviceParts {
   readonly fileStorage: AllowedRoots;
   readonly sharedFileStorage: AllowedRoots;
   readonly spaces: Pick<RootSpaces, "read">;
+  /** Of external storage providers' scripts. */
+  readonly logs: LogFolder;
   readonly tools: StorageTools;
   readonly lvm: Lvm;
   readonly runner: CommandRunner;

@@ -16,6 +16,7 @@ import { type RootSpace, RootSpaces } from "../../src/block-devices/file/root-sp
 import { createBlockDevices } from "../../src/block-devices/index.ts";
 import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
+import { LogFolder } from "../../src/log-folder.ts";
 import { type FileSubject, fileSubject } from "./file-subject.ts";
 import { type RemoteDriver, serveDriver } from "./remote-driver.ts";
 
@@ -388,6 +389,7 @@ test.each(["diskless", "no-such", "__proto__", "constructor"])("template %s has 
     fileStorage: none,
     sharedFileStorage: none,
     spaces: new RootSpaces({ runner, lockFolder: tmpdir() }),
+    logs: new LogFolder(path.join(tmpdir(), "gannet-test-logs")),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,

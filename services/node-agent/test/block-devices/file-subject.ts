@@ -12,6 +12,7 @@ import { createBlockDevices } from "../../src/block-devices/index.ts";
 import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { openRawView } from "../../src/block-devices/raw-view.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
+import { LogFolder } from "../../src/log-folder.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -43,6 +44,7 @@ export async function fileSubject(
     fileStorage: allowed,
     sharedFileStorage: allowed,
     spaces: new RootSpaces({ runner, lockFolder: path.join(tmpdir(), "gannet-test-locks") }),
+    logs: new LogFolder(path.join(tmpdir(), "gannet-test-logs")),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,

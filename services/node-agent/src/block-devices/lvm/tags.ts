@@ -5,15 +5,14 @@
  * Ganeti's (spec/node-ops.json, `add tag`), and all there is on a volume that Ganeti made.
  */
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
+import { INSTANCE_TAG, instanceTag } from "../instance-tag.ts";
 
 const OWNER = "gannetdisk+";
-const INSTANCE = "originstname+";
-const TAG_LIMIT_CHARS = 128;
 
 export function tagsOf(
   device: Pick<BlockDeviceSpec, "uuid" | "instanceName">,
 ): readonly [owner: string, instance: string] {
-  return [`${OWNER}${device.uuid}`, sanitised(`${INSTANCE}${device.instanceName}`)];
+  return [`${OWNER}${device.uuid}`, instanceTag(device)];
 }
 
 /** The UUID of the disk that a volume with these tags belongs to; undefined when none is noted. */
@@ -30,13 +29,7 @@ export function changesOf(
   return {
     add: wanted.filter((tag) => !tags.includes(tag)),
     remove: tags.filter(
-      (tag) => (tag.startsWith(OWNER) || tag.startsWith(INSTANCE)) && !(wanted as readonly string[]).includes(tag),
+      (tag) => (tag.startsWith(OWNER) || tag.startsWith(INSTANCE_TAG)) && !(wanted as readonly string[]).includes(tag),
     ),
   };
-}
-
-/** As Ganeti does it: what LVM allows in no tag becomes `_`. */
-function sanitised(text: string): string {
-  const first = text.slice(0, 1).replace(/[^A-Za-z0-9_+.]/, "_");
-  return (first + text.slice(1).replaceAll(/[^-A-Za-z0-9_+.]/g, "_")).slice(0, TAG_LIMIT_CHARS);
 }

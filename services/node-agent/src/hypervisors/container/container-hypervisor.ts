@@ -16,13 +16,13 @@ import type {
 import { GannetError, HypervisorError } from "@gannet/errors";
 import { checkHypervisorParameters } from "@gannet/objects";
 import { z } from "zod";
+import { SerialByKey } from "../../serial-by-key.ts";
 import { fileStem } from "../file-stem.ts";
 import { checkGuestName, checkUuid } from "../guest-name.ts";
 import { guestSpecSchema } from "../guest-spec-schema.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
 import { makePrivateFolder } from "../kvm/private-folder.ts";
 import { RecordFiles } from "../record-files.ts";
-import { SerialByKey } from "../serial-by-key.ts";
 import type { Container, ContainerBackend } from "./container-backend.ts";
 import { mountRoot, unmountRoot } from "./root-mount.ts";
 

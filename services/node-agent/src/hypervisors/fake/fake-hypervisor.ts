@@ -23,12 +23,12 @@ import type {
 import { GannetError, HypervisorError } from "@gannet/errors";
 import { checkHypervisorParameters } from "@gannet/objects";
 import type { Logger } from "@gannet/telemetry";
+import { SerialByKey } from "../../serial-by-key.ts";
 import { fileStem } from "../file-stem.ts";
 import { deviceUuid, presentDevice, withDevice, withoutDevice } from "../guest-devices.ts";
 import { checkGuestName, checkUuid } from "../guest-name.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
 import { RecordFiles } from "../record-files.ts";
-import { SerialByKey } from "../serial-by-key.ts";
 import { type FakeRecord, fakeRecord, hasCrashed, incomingRecord, isHere, stateOf, writeInfo } from "./fake-record.ts";
 import { FaultScript, type FaultyOperation } from "./fault-script.ts";
 

@@ -18,9 +18,9 @@ import type {
   StopOptions,
 } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
+import { SerialByKey } from "../../serial-by-key.ts";
 import { checkGuestName } from "../guest-name.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
-import { SerialByKey } from "../serial-by-key.ts";
 import { AccelerationProbe } from "./acceleration.ts";
 import { setMemory } from "./balloon/set-memory.ts";
 import { guestConsole } from "./console.ts";

@@ -1,9 +1,9 @@
 /** The guests of one Xen driver: their records, joined with what Xen lists, and the news that this gives. */
 import type { GuestState, GuestStatus } from "@gannet/driver-contract";
 import type { Logger } from "@gannet/telemetry";
+import type { SerialByKey } from "../../serial-by-key.ts";
 import { fileStem } from "../file-stem.ts";
 import type { RecordFiles } from "../record-files.ts";
-import type { SerialByKey } from "../serial-by-key.ts";
 import type { XenDomain } from "./domain-list.ts";
 import type { GuestRecord, RunningRecord } from "./guest-record.ts";
 import type { XenHypervisorName } from "./xen-parameters.ts";

@@ -22,10 +22,10 @@ import type {
   StopOptions,
 } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
+import { SerialByKey } from "../../serial-by-key.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
 import { makePrivateFolder } from "../kvm/private-folder.ts";
 import { RecordFiles } from "../record-files.ts";
-import { SerialByKey } from "../serial-by-key.ts";
 import { DomainLife } from "./domain-life.ts";
 import { NODE_DOMAIN, type XenDomain } from "./domain-list.ts";
 import { GuestPlaces } from "./guest-places.ts";

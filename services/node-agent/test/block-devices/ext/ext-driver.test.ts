@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { chmod, copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,7 +11,9 @@ import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parseAttachment } from "../../../src/block-devices/ext/attach-output.ts";
 import { createExtDriver } from "../../../src/block-devices/ext/ext-driver.ts";
+import { readyDevices } from "../../../src/block-devices/ext/kernel-devices.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../../src/block-devices/storage-tools.ts";
+import { LogFolder } from "../../../src/log-folder.ts";
 
 const { signal } = new AbortController();
 const SCRIPTS = ["create", "remove", "grow", "attach", "detach", "setinfo", "verify", "snapshot", "open", "close"];
@@ -23,6 +26,8 @@ interface ExtSubject extends BlockDeviceSubject {
   takeCalls(): Promise<readonly (readonly string[])[]>;
   /** Shell text that runs in the place of a script. */
   fault(script: string, text: string): Promise<void>;
+  /** Of scripts, by the script, provider and volume that their names tell. */
+  logs(): Promise<readonly (readonly [name: string, text: string])[]>;
   close(): Promise<void>;
 }
 
@@ -41,6 +46,8 @@ async function extSubject(): Promise<ExtSubject> {
     runner: createCommandRunner({ logger, killGraceMs: 100 }),
     tools: SYSTEM_STORAGE_TOOLS,
     logger,
+    logs: new LogFolder(path.join(base, "logs")),
+    deviceWaitMs: 300,
   });
   const device = (changes: Partial<BlockDeviceSpec> = {}): BlockDeviceSpec => ({
     ...{ uuid: randomUUID(), template: "ext", logicalId: ["files", `${randomUUID()}.ext.disk0`], sizeMib: 4 },
@@ -82,6 +89,15 @@ async function extSubject(): Promise<ExtSubject> {
         .map((call) => call.trim().split("\n"));
     },
     fault: (script, text) => writeFile(path.join(folder, "faults", script), text),
+    logs: async () => {
+      const names = (await readdir(path.join(base, "logs")).catch(() => [])).sort();
+      return Promise.all(
+        names.map(async (name) => {
+          const text = await readFile(path.join(base, "logs", name), "utf8");
+          return [name.replace(/-\d{4}-\d\d-\d\dT[\d_.]+\.log$/, ""), text] as const;
+        }),
+      );
+    },
     close: () => rm(base, { recursive: true }),
   };
 }
@@ -249,7 +265,107 @@ describe("the ext driver", () => {
     await expect(operation(device)).rejects.toThrow(message);
   });
 
-  test.each(["relative/path", "%$§!", "", "/dev/null", "/dev/no-such-device", "/etc", "/dev/a\nxmpp:b"])(
+  test("a device that appears a while after the attach is waited for", async () => {
+    await subject.driver.create(device, signal);
+    await subject.fault(
+      "attach",
+      'mv "$volume" "$volume.late"; (sleep 0.1; mv "$volume.late" "$volume") >/dev/null 2>&1 & echo "$volume"; exit 0',
+    );
+    expect(await subject.driver.assemble(device, signal)).toMatchObject({ path: expect.stringMatching(/\/one$/) });
+    await subject.fault("attach", "echo /dev/no-such-device; exit 0");
+    await expect(subject.driver.assemble(device, signal)).rejects.toThrow(
+      "script attach printed /dev/no-such-device, which has not appeared within 0.3 s",
+    );
+  });
+
+  test("a volume is removed whatever its attach prints, and though it cannot be closed", async () => {
+    await subject.driver.create(device, signal);
+    await subject.takeCalls();
+    await subject.fault("attach", "echo /dev/no-such-device; exit 0");
+    await subject.fault("close", "exit 1");
+    await subject.driver.remove(device, signal);
+    expect(await scriptsOf()).toEqual(["attach", "close", "detach", "remove"]);
+    expect(await subject.inventory()).toEqual([]);
+  });
+
+  test("a volume that is gone is deactivated; one that stays attached is told of", async () => {
+    await subject.driver.create(device, signal);
+    await subject.fault("detach", "test -e $volume || refuse 'no volume'; exit 4");
+    await expect(subject.driver.shutdown(device, signal)).rejects.toThrow("script detach");
+    await rm(path.join(subject.folder, "volumes/one"));
+    await subject.driver.shutdown(device, signal);
+  });
+
+  test("a volume that cannot be closed is detached, and that is told", async () => {
+    await subject.driver.create(device, signal);
+    await subject.fault("close", "echo still open; exit 1");
+    await expect(subject.driver.shutdown(device, signal)).rejects.toThrow("says: still open");
+    expect(await subject.inventory()).toEqual(["one", "one.uuid"]);
+  });
+
+  test("why a provider cannot attach is told", async () => {
+    await expect(subject.driver.assemble(device, signal)).rejects.toThrow(
+      "does not exist, or the external storage provider files cannot attach it, which says: no volume one",
+    );
+  });
+
+  test("the instance's new name is noted", async () => {
+    await subject.driver.create(device, signal);
+    await subject.takeCalls();
+    await subject.driver.setInfo({ ...device, instanceName: "web2.example.com" }, signal);
+    const [[script, ...variables] = []] = await subject.takeCalls();
+    expect([script, variables]).toEqual([
+      "setinfo",
+      expect.arrayContaining(["VOL_METADATA=originstname+web2.example.com", "VOL_NAME=one"]),
+    ]);
+  });
+
+  test("each script but attach has a log, which its error names", async () => {
+    await subject.fault("create", "echo to one; echo to other >&2; echo to one");
+    await subject.driver.create(device, signal);
+    expect(await subject.logs()).toEqual([
+      ["create-files-one", "to one\nto other\nto one\n"],
+      ["setinfo-files-one", ""],
+      ["verify-files-one", ""],
+    ]);
+    await subject.fault("grow", "echo no room; exit 3");
+    await expect(subject.driver.grow(device, 8, signal)).rejects.toThrow(
+      /says: no room \(log: .*\/logs\/grow-files-one-.*\.log\)$/,
+    );
+  });
+
+  test("a volume is used where no log can be made", async () => {
+    await writeFile(path.join(subject.folder, "../../logs"), "");
+    await subject.driver.create(device, signal);
+    expect(await subject.driver.status(device, signal)).toMatchObject({ exists: true });
+  });
+
+  test("operations on one volume wait for each other", async () => {
+    await subject.driver.create(device, signal);
+    await subject.takeCalls();
+    await subject.fault("detach", "sleep 0.2; echo detached >>calls");
+    await Promise.all([subject.driver.shutdown(device, signal), subject.driver.status(device, signal)]);
+    expect(await scriptsOf()).toEqual(["close", "detach", "detached", "attach"]);
+  });
+
+  test.runIf(mayUseLoops())("a look leaves a device as it found it", async () => {
+    const { driver } = subject;
+    await driver.create(device, signal);
+    await subject.fault("attach", 'losetup -j "$volume" -O NAME -n | grep . || losetup -f --show "$volume"; exit 0');
+    await subject.fault("detach", 'losetup -d "$(losetup -j "$volume" -O NAME -n)"');
+    const before = await readyDevices();
+    expect(await driver.status(device, signal)).toEqual({ exists: true, sizeMib: 4 });
+    expect(await readyDevices()).toEqual(before);
+    const attached = await driver.assemble(device, signal);
+    expect(attached).toMatchObject({ kind: "block", path: expect.stringMatching(/^\/dev\/loop/) });
+    expect(await driver.status(device, signal)).toEqual({ exists: true, sizeMib: 4 });
+    expect((await readyDevices()).size).toBe(before.size + 1);
+    await driver.remove(device, signal);
+    expect(await readyDevices()).toEqual(before);
+    expect(await subject.inventory()).toEqual([]);
+  });
+
+  test.each(["relative/path", "%$§!", "", "/dev/null", "/dev/no-such-device", "/etc", "/dev/no-such\nxmpp:b"])(
     "an attach that prints %j",
     async (printed) => {
       await subject.driver.create(device, signal);
@@ -265,9 +381,16 @@ test.each([
   ["/dev/rbd0\n", { path: "/dev/rbd0", uris: {} }],
   ["/dev/rbd0\nkvm:rbd:pool/a\nxen-hvm:x:y\n", { path: "/dev/rbd0", uris: { kvm: "rbd:pool/a", "xen-hvm": "x:y" } }],
   ["\nkvm:rbd:pool/a\n", { path: "", uris: { kvm: "rbd:pool/a" } }],
+  ["/dev/a\nKVM:a:b\nkvm:second\nxmpp:c\nnonsense\n", { path: "/dev/a", uris: { kvm: "a:b" } }],
+  ["\nxmpp:c\n", undefined],
   ["", undefined],
   ["\n\n", undefined],
   ["/dev/a\rb\n", undefined],
 ])("attach printing %j", (stdout, attachment) => {
   expect(parseAttachment(stdout)).toEqual(attachment);
 });
+
+/** Needs root, and loop devices: a container may lack them. */
+function mayUseLoops(): boolean {
+  return spawnSync("losetup", ["-f"]).status === 0;
+}
