@@ -5,6 +5,7 @@ import { ConfigurationError } from "@gannet/errors";
 import { HYPERVISORS, METADATA_ADDRESS, SYSTEM_LAYOUT, SYSTEM_PORTS } from "@gannet/objects";
 import { z } from "zod";
 import { GANETI_ALLOCATOR_SEARCH_PATH } from "./allocators/site-allocators.ts";
+import { GLUSTER_PLACES } from "./block-devices/gluster/gluster-driver.ts";
 import { SYSTEM_STORAGE_TOOLS } from "./block-devices/storage-tools.ts";
 import { GANETI_HOOKS_FOLDER } from "./hooks/site-hooks.ts";
 import { SYSTEM_HOSTS_FILE } from "./hosts-file/hosts-file.ts";
@@ -39,6 +40,8 @@ export const agentConfiguration = z.strictObject({
   /** Folders below which disks of templates file and sharedfile may lie; without any these templates are refused. */
   fileStorageRoots: z.array(absolutePath).default([]),
   sharedFileStorageRoots: z.array(absolutePath).default([]),
+  /** Where Gluster volumes are mounted, which must be the cluster's `gluster_storage_dir`; nowhere else they are. */
+  glusterStorageDir: absolutePath.default(GLUSTER_PLACES.mountPoint),
   /** Files of disks are kept below this folder, their whole path after it; for several agents on one machine. */
   storageRoot: absolutePath.optional(),
   /** The same for disks of template sharedfile: all agents of one machine have the same folder. */

@@ -15,7 +15,6 @@ import { SiteAllocators } from "./allocators/site-allocators.ts";
 import { belowStorageRoot } from "./block-devices/below-storage-root.ts";
 import { createDiskContents } from "./block-devices/disk-contents.ts";
 import { RootSpaces } from "./block-devices/file/root-space.ts";
-import { GLUSTER_PLACES } from "./block-devices/gluster/gluster-driver.ts";
 import { BLOCK_DEVICE_DRIVERS, type BlockDeviceParts } from "./block-devices/index.ts";
 import { createLvm } from "./block-devices/lvm/lvm.ts";
 import { createMachineImages } from "./block-devices/machine-images.ts";
@@ -159,7 +158,7 @@ async function start(
       hypervisors,
       fileStorage: {
         ...fileStorageOf(configuration),
-        gluster: { allowed: { roots: [GLUSTER_PLACES.mountPoint] }, isMadeWhenUsed: true },
+        gluster: { allowed: { roots: [configuration.glusterStorageDir] }, isMadeWhenUsed: true },
       },
       spaces,
       networkTools: SYSTEM_NETWORK_TOOLS,
@@ -269,6 +268,7 @@ function blockDevicesOf(
     tools: configuration.storageTools,
     fileStorage: files.file.allowed,
     sharedFileStorage: files.sharedfile.allowed,
+    glusterStorageDir: configuration.glusterStorageDir,
   };
   return new Map(
     Object.entries(BLOCK_DEVICE_DRIVERS).map(([template, construct]) => {

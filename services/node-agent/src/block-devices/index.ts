@@ -12,7 +12,7 @@ import { createExtDriver } from "./ext/ext-driver.ts";
 import { GANETI_EXT_STORAGE_SEARCH_PATH } from "./ext/provider.ts";
 import { createFileDriver } from "./file/file-driver.ts";
 import type { RootSpaces } from "./file/root-space.ts";
-import { createGlusterDriver } from "./gluster/gluster-driver.ts";
+import { createGlusterDriver, GLUSTER_PLACES } from "./gluster/gluster-driver.ts";
 import type { Lvm } from "./lvm/lvm.ts";
 import { createPlainDriver, type PlainDriver } from "./lvm/plain-driver.ts";
 import { createRbdDriver } from "./rbd/rbd-driver.ts";
@@ -24,6 +24,8 @@ export type { AllowedRoots } from "./allowed-path.ts";
 export interface BlockDeviceParts {
   readonly fileStorage: AllowedRoots;
   readonly sharedFileStorage: AllowedRoots;
+  /** Where Gluster volumes may be mounted. */
+  readonly glusterStorageDir: string;
   readonly spaces: Pick<RootSpaces, "read">;
   /** Of external storage providers' scripts. */
   readonly logs: LogFolder;
@@ -41,7 +43,8 @@ export const BLOCK_DEVICE_DRIVERS: Readonly<
   drbd: (parts) => createDrbdDriver({ ...parts, plain: plainDriverOf(parts) }),
   ext: (parts) => createExtDriver({ ...parts, searchPath: GANETI_EXT_STORAGE_SEARCH_PATH }),
   file: (parts) => createFileDriver({ ...parts, template: "file", allowed: parts.fileStorage }),
-  gluster: createGlusterDriver,
+  gluster: (parts) =>
+    createGlusterDriver({ ...parts, places: { ...GLUSTER_PLACES, mountPoint: parts.glusterStorageDir } }),
   plain: plainDriverOf,
   rbd: createRbdDriver,
   sharedfile: (parts) => createFileDriver({ ...parts, template: "sharedfile", allowed: parts.sharedFileStorage }),

@@ -389,6 +389,7 @@ test.each(["diskless", "no-such", "__proto__", "constructor"])("template %s has 
     fileStorage: none,
     sharedFileStorage: none,
     spaces: new RootSpaces({ runner, lockFolder: tmpdir() }),
+    glusterStorageDir: "/nowhere",
     logs: new LogFolder(path.join(tmpdir(), "gannet-test-logs")),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),

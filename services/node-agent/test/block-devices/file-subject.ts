@@ -44,6 +44,7 @@ export async function fileSubject(
     fileStorage: allowed,
     sharedFileStorage: allowed,
     spaces: new RootSpaces({ runner, lockFolder: path.join(tmpdir(), "gannet-test-locks") }),
+    glusterStorageDir: "/nowhere",
     logs: new LogFolder(path.join(tmpdir(), "gannet-test-logs")),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),

@@ -16,7 +16,7 @@ import { fileUri, type GlusterVolume, mountCommand, mountedAt, mountSource } fro
 
 /** Where everything is; only tests have others. */
 export interface GlusterPlaces {
-  /** The cluster's `gluster_storage_dir`. No master can have a volume mounted anywhere else. */
+  /** No master can have a volume mounted anywhere else, whatever the cluster's `gluster_storage_dir` is. */
   readonly mountPoint: string;
   /** What mount(8) calls for this type. */
   readonly mountProgram: string;
@@ -152,6 +152,6 @@ function requirePlace(device: BlockDeviceSpec, mountPoint: string): void {
   const target = device.logicalId[1];
   if (device.template === "gluster" && typeof target === "string" && target.startsWith(`${mountPoint}/`)) return;
   throw new BlockDeviceError(
-    `${describeDevice(device)}: the logical id of a gluster disk is [driver, path], its path below ${mountPoint}`,
+    `${describeDevice(device)}: the logical id of a gluster disk is [driver, path], its path below ${mountPoint}; where the cluster's gluster_storage_dir is another folder, it must be this node's glusterStorageDir too (configuration of its agent)`,
   );
 }

@@ -9,8 +9,16 @@ import { type CommandRunner, createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { RootSpaces } from "../../../src/block-devices/file/root-space.ts";
-import { createGlusterDriver, type GlusterPlaces } from "../../../src/block-devices/gluster/gluster-driver.ts";
+import {
+  createGlusterDriver,
+  GLUSTER_PLACES,
+  type GlusterPlaces,
+} from "../../../src/block-devices/gluster/gluster-driver.ts";
 import { fileUri, mountedAt } from "../../../src/block-devices/gluster/mount.ts";
+import { createBlockDevices } from "../../../src/block-devices/index.ts";
+import { createLvm } from "../../../src/block-devices/lvm/lvm.ts";
+import { SYSTEM_STORAGE_TOOLS } from "../../../src/block-devices/storage-tools.ts";
+import { LogFolder } from "../../../src/log-folder.ts";
 
 const { signal } = new AbortController();
 
@@ -124,6 +132,25 @@ describe("a node where the volume cannot be mounted", () => {
     await expect(without.create(device(), signal)).rejects.toThrow("install glusterfs-client");
     expect(commands).toEqual([]);
   });
+});
+
+test("a node mounts where its administrator says, and nowhere else", async () => {
+  const parts = {
+    runner,
+    logger: silentLogger(),
+    tools: SYSTEM_STORAGE_TOOLS,
+    spaces,
+    lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
+  };
+  const devices = createBlockDevices({
+    ...{ ...parts, fileStorage: { roots: [] }, sharedFileStorage: { roots: [] } },
+    ...{ glusterStorageDir: "/srv/gluster", logs: new LogFolder(path.join(base, "logs")) },
+  });
+  const at = (folder: string) => device({ logicalId: ["loop", `${folder}/ganeti/one.0`] });
+  await devices.driver("gluster").shutdown(at("/srv/gluster"), signal);
+  await expect(devices.driver("gluster").shutdown(at(GLUSTER_PLACES.mountPoint), signal)).rejects.toThrow(
+    /its path below \/srv\/gluster; where the cluster's gluster_storage_dir is another folder/,
+  );
 });
 
 test("hostile parameters are refused before any command is run", async () => {
