@@ -53,6 +53,7 @@ export const DEADLINES_MS: {
     grow: NORMAL,
     status: URGENT,
     rename: NORMAL,
+    setInfo: NORMAL,
     snapshot: NORMAL,
     adoptable: URGENT,
     wipe: SLOW,

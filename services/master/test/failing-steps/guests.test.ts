@@ -31,6 +31,11 @@ const renaming: Scenario["run"] = [
   "OP_INSTANCE_RENAME",
   { ...INSTANCE, new_name: "web9.gnt.test", name_check: false, ip_check: false },
 ];
+const NOTED: Documented = {
+  at: /setInfo/,
+  outcome: "done",
+  because: "what the storage notes of the instance's name is for people, and it is told that it could not",
+};
 const exported = (more: object): Scenario["run"] => ["OP_BACKUP_EXPORT", { ...INSTANCE, target_node: NODE3, ...more }];
 
 const _STOPPED: Documented = {
@@ -237,8 +242,14 @@ const SCENARIOS: readonly Scenario[] = [
     name: "rename",
     given: stopped("file"),
     run: renaming,
+    documented: [NOTED],
   },
-  { name: "rename in drbd", given: stopped("drbd"), run: renaming, documented: lettingGo(/node2 shutdown/) },
+  {
+    name: "rename in drbd",
+    given: stopped("drbd"),
+    run: renaming,
+    documented: [NOTED, ...lettingGo(/node2 shutdown/)],
+  },
   {
     name: "reinstall",
     given: stopped("drbd"),

@@ -122,7 +122,17 @@ describe("rename", () => {
     await bed.succeed(RENAME, { ...INSTANCE, new_name: OTHER });
     expect(volumes()).toEqual(before);
     expect(bed.nodes.named(NODE1).ends.size).toBe(0);
+    const noted = bed.nodes.calls.filter(({ method }) => method === "setInfo");
+    expect(noted.map(({ node }) => node)).toEqual([NODE1, NODE2, NODE1, NODE2]);
+    for (const { request } of noted) expect(request).toMatchObject({ device: { instanceName: OTHER } });
     await bed.succeed("OP_INSTANCE_STARTUP", { instance_name: OTHER });
+  });
+
+  test("that cannot be noted on the storage is told of", async () => {
+    await create("plain");
+    bed.nodes.failures = [{ method: "setInfo", times: 1 }];
+    const { log } = await bed.succeed(RENAME, { ...INSTANCE, new_name: OTHER });
+    expect(JSON.stringify(log)).toMatch(/Error setting info of disk\/0 on node1/);
   });
 
   test.each(["rename", "assemble", "os.rename", "shutdown"])("that fails in %s is taken back", async (method) => {

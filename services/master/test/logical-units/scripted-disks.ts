@@ -79,6 +79,9 @@ export class ScriptedDisks {
         this.write(target, this.data(source).contents);
         return {};
       },
+      setInfo: nothing((device) => {
+        for (const volume of device.children.length > 0 ? device.children : [device]) this.#own(volume);
+      }),
       snapshot: ({ device, sizeMib }: { readonly device: BlockDevice; readonly sizeMib: number }) => {
         const { contents } = this.#own(device);
         const [group = "", name = ""] = device.logicalId;

@@ -8,7 +8,8 @@ const TIMES_STALE_SECONDS = 60;
 /** Free memory and space move all the time; less than this, in MiB, is told with the next change. */
 const NOTICEABLE_MIB = 16;
 
-export function isGuestNews(known: InstanceState, now: GuestState): boolean {
+export function isGuestNews(known: InstanceState | undefined, now: GuestState): boolean {
+  if (known === undefined) return true;
   const { uptimeSeconds: knownUptime, cpuSeconds: _knownCpu, asOfMs: _asOf, ...knownRest } = known;
   const { uptimeSeconds, cpuSeconds: _cpu, ...rest } = now;
   return (

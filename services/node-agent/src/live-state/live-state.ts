@@ -257,7 +257,7 @@ export class LiveState {
       this.#guests.delete(name);
       for (const watcher of this.#watchers) watcher.instanceGone({ name, asOfMs });
     } else {
-      const isNews = isAlwaysTold || known === undefined || isGuestNews(known, state);
+      const isNews = isAlwaysTold || isGuestNews(known, state);
       const told = { ...(isNews ? state : known), asOfMs };
       this.#guests.set(name, told);
       if (isNews) for (const watcher of this.#watchers) watcher.instance(told);

@@ -153,6 +153,12 @@ export function createBlockDeviceHandlers(parts: {
       );
     },
 
+    setInfo: (request, { signal }) =>
+      change(methods.setInfo, request, signal, async (disk, running) => {
+        const driver = driverOf(drivers, disk.template);
+        if (canBlockDevice(driver, "setInfo")) await driver.setInfo(disk, running);
+      }),
+
     snapshot: async (request, { signal }) => {
       const disk = parse(device, request.device, "disk");
       const size = parse(sizeMib, request.sizeMib, "size");

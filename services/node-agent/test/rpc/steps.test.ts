@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import {
   CommandError,
   ConfigurationError,
@@ -43,6 +44,17 @@ async function restart(): Promise<void> {
 }
 const stopRequest = { name: "web1.gannet.test", hypervisor: "fake", force: false, timeoutMs: 1_000 };
 const outcome = (promise: Promise<unknown>) => promise.catch((error: unknown) => error);
+
+test("a disk's storage notes its instance's new name, where it notes any", async () => {
+  await agent.client.blockDevices.setInfo({ step: step(), device: disk() });
+  const setInfo = vi.fn(async (_device: BlockDeviceSpec) => {});
+  Object.assign(agent.disks, { setInfo });
+  const request = { step: step(), device: { ...disk(), instanceName: "web9.gannet.test" } };
+  await agent.client.blockDevices.setInfo(request);
+  await agent.client.blockDevices.setInfo(request);
+  expect(setInfo).toHaveBeenCalledTimes(1);
+  expect(setInfo.mock.calls[0]?.[0]).toMatchObject({ instanceName: "web9.gannet.test", uuid: disk().uuid });
+});
 
 describe("epochs", () => {
   test("a lower epoch than any seen is refused, also by a restarted agent", async () => {

@@ -162,6 +162,17 @@ async function onAllEnds(
   if (failures.length > 0) throw new OpExecError(failures.join("; "));
 }
 
+/** Have the storage note the instance's name, which is another now. For people: where it fails, that is told. */
+export async function noteInstance(ctx: ExecContext, view: ConfigView, instance: Instance): Promise<void> {
+  for (const end of placedDisks(view, instance).flatMap((placed) => endsOf(view, instance, placed))) {
+    if (isOffline(ctx, view, end)) continue;
+    const { node, device, title } = end;
+    const request = { step: ctx.step(`note-instance/${device.uuid}/${node}`), device };
+    const failure = await failureOf(ctx, () => ctx.node(node).blockDevices.setInfo(request, { signal: ctx.signal }));
+    if (failure !== undefined) ctx.feedback.warning(`Error setting info of ${title}: ${failure.message}`);
+  }
+}
+
 /** Whether the end's node is marked offline, which is told. */
 function isOffline(ctx: ExecContext, view: ConfigView, { node, title }: DiskEnd): boolean {
   if (view.nodes.get(node)?.offline !== true) return false;

@@ -10,7 +10,7 @@ import { undoStep } from "../../executor/undo-actions.ts";
 import { instanceHooks } from "../../hooks/instance-hooks.ts";
 import { renameDevice } from "./disk-creation-steps.ts";
 import { placedDisks } from "./disk-ends.ts";
-import { assembleDisks, shutdownDisks } from "./disk-steps.ts";
+import { assembleDisks, noteInstance, shutdownDisks } from "./disk-steps.ts";
 import { stopGuest } from "./guest-steps.ts";
 import { instanceLock } from "./locks.ts";
 import { knownInstance, notRunning, onlinePrimary } from "./lookups.ts";
@@ -62,6 +62,8 @@ export const instanceRename = implement(InstanceRename, {
       await runRenameScript(ctx, renamed, instance.name, op.debug_level ?? 0);
       if (!renamed.disksActive) await shutdownDisks(ctx, view, renamed);
     }
+    // Last, so that nothing is left to be taken back.
+    await noteInstance(ctx, view, renamed);
     return renamed.name;
   },
 });

@@ -16,6 +16,7 @@ import type {
   BlockDeviceDriver,
   BlockDeviceSpec,
   BlockDeviceStatus,
+  LabellingDriver,
   MirroringDriver,
   MirrorStatus,
 } from "@gannet/driver-contract";
@@ -48,7 +49,7 @@ const AT_ONCE = { withinMs: 5_000 } as const;
 const NOT_ATTACHED: ReadonlySet<string> = new Set(["Diskless", "Attaching", "Detaching", "Failed", "DUnknown"]);
 const NOT_CONNECTING: ReadonlySet<string> = new Set(["StandAlone", "Disconnecting", "Unconnected"]);
 
-export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver & MirroringDriver {
+export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver & MirroringDriver & LabellingDriver {
   const { tools, plain, logger } = options;
   const kernel = new DrbdKernel(options);
   const volumes = { plain, kernel, quietly };
@@ -197,6 +198,11 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     if (device === undefined) return UNCONFIGURED;
     const splitBrain = !parted.has(disk.resource) && (await wentOnAlone(disk, device, signal));
     return mirrorStatusOf(device, { splitBrain });
+  }
+
+  async function setInfo(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
+    const { instanceName } = disk.spec;
+    await ofBoth(disk, (volume) => plain.setInfo({ ...volume, instanceName }, signal));
   }
 
   async function attachVolumes(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
@@ -404,6 +410,7 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     connect: checked(connect),
     disconnect: checked(disconnect),
     mirrorStatus: checked(mirrorStatus),
+    setInfo: checked(setInfo),
     attachVolumes: checked(attachVolumes),
     detachVolumes: checked(detachVolumes),
     pauseSync: checked(pauseSync),

@@ -1,6 +1,6 @@
 /** The two volumes below a DRBD end: made and removed by their own driver, and given metadata here. */
 import { type FileHandle, open } from "node:fs/promises";
-import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
+import type { BlockDeviceDriver, BlockDeviceSpec, LabellingDriver } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
 import type { VolumeMaker } from "../lvm/plain-driver.ts";
 import type { DrbdDisk } from "./drbd-disk.ts";
@@ -12,7 +12,7 @@ const WIPED_BYTES = 1024 * 1024;
 /** The superblock: the device's UUID stands in it as it was given, of v08 at byte 40, of v09 at byte 48. */
 const SUPERBLOCK_BYTES = 4096;
 
-export type VolumeDriver = BlockDeviceDriver & VolumeMaker;
+export type VolumeDriver = BlockDeviceDriver & VolumeMaker & LabellingDriver;
 
 export interface DrbdVolumes {
   readonly plain: VolumeDriver;

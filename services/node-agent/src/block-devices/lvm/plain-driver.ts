@@ -15,6 +15,7 @@ import type {
   AttachedDevice,
   BlockDeviceDriver,
   BlockDeviceSpec,
+  LabellingDriver,
   RenamingDriver,
   SnapshottingDriver,
 } from "@gannet/driver-contract";
@@ -49,7 +50,12 @@ export interface PlainDriverOptions {
 /** What lvcreate says of a name that is taken (lvm2, lib/metadata/lv_manip.c). */
 const ALREADY_THERE = /already exists in volume group/;
 
-export type PlainDriver = BlockDeviceDriver & VolumeMaker & RenamingDriver & SnapshottingDriver & AdoptingDriver;
+export type PlainDriver = BlockDeviceDriver &
+  VolumeMaker &
+  RenamingDriver &
+  LabellingDriver &
+  SnapshottingDriver &
+  AdoptingDriver;
 
 /** For a driver whose disks are made of volumes. */
 export interface VolumeMaker {
@@ -251,6 +257,14 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
       );
   }
 
+  async function setInfo(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {
+    const place = placeOf(device);
+    const volume = await find(place, signal);
+    if (volume === undefined) throw new BlockDeviceError(`${describeDevice(device)} does not exist`);
+    refuseAnothers(device, volume);
+    await own(device, place, volume, signal);
+  }
+
   async function snapshot(
     device: BlockDeviceSpec,
     options: { readonly name?: string; readonly sizeMib: number },
@@ -366,6 +380,7 @@ export function createPlainDriver({ lvm, deviceFolder, logger }: PlainDriverOpti
     status,
     space,
     rename,
+    setInfo,
     snapshot,
     adoptable,
   };

@@ -38,6 +38,7 @@ export function fileVolumes(deviceFolder: string): VolumeDriver {
     create: async (volume, signal) => void (await make(volume, signal)),
     assemble: async (volume) => ({ path: owned(volume), kind: "file", format: "raw" }),
     shutdown: async () => {},
+    setInfo: async (volume) => void owned(volume),
     remove: async (volume) => {
       if (!owners.has(fileOf(volume))) return;
       await rm(owned(volume));

@@ -3,10 +3,13 @@ import { rename } from "node:fs/promises";
 import path from "node:path";
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
+import { silentLogger } from "@gannet/telemetry";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readMetadata, writeMetadata } from "../../../../../test/simulated-tools/drbd/metadata.ts";
 import type { Metadata } from "../../../../../test/simulated-tools/drbd/world.ts";
 import { clearFault, setFault, type ToolFault } from "../../../../../test/simulated-tools/faults.ts";
+import { createDrbdDriver } from "../../../src/block-devices/drbd/drbd-driver.ts";
+import { createLvm } from "../../../src/block-devices/lvm/lvm.ts";
 import {
   type DrbdPair,
   drbdPair,
@@ -49,6 +52,18 @@ test("a mirror's life: made, synchronised, written, moved with two primaries, re
   await first.driver.standBy(disk, signal);
   await Promise.all([first.driver.remove(disk, signal), second.driver.remove(other, signal)]);
   expect([await inventory(first), await inventory(second)]).toEqual(before);
+});
+
+test("both volumes of an end are noted as the instance's under its new name", async () => {
+  const disk = await makeMirror(pair);
+  const driver = createDrbdDriver({ ...first, logger: silentLogger() });
+  await driver.setInfo({ ...disk, instanceName: "web9.example.com" }, signal);
+  const volumes = await createLvm(first).logicalVolumes(signal);
+  const own = volumes.filter(({ name }) => disk.children.some(({ logicalId }) => logicalId[1] === name));
+  expect(own).toHaveLength(2);
+  for (const { tags } of own)
+    expect(tags.filter((tag) => tag.startsWith("originstname+"))).toEqual(["originstname+web9.example.com"]);
+  await Promise.all([first.driver.remove(disk, signal), second.driver.remove(pair.mirrored(disk), signal)]);
 });
 
 test("metadata without this disk's mark, as Ganeti makes them, are kept when their volumes are put back", async () => {

@@ -147,6 +147,34 @@ describe("the plain driver", () => {
     expect(await node.driver.status(device, signal)).toEqual({ exists: false, sizeMib: 0 });
   });
 
+  test("a volume is noted as its instance's under its new name, whoever made it", async () => {
+    const renamed = { ...device, instanceName: "web2.example.com" };
+    await expect(node.driver.setInfo(renamed, signal)).rejects.toThrow("does not exist");
+    await node.tool(
+      "lvcreate",
+      "-L4m",
+      "-none.disk0",
+      "--addtag",
+      "originstname+web1.example.com",
+      "--addtag",
+      "site",
+      "xenvg",
+    );
+    await node.driver.setInfo(renamed, signal);
+    expect((await attributesOf("one.disk0", "lv_tags")).split(",").sort()).toEqual([
+      "gannetdisk+aaaaaaaa-0000-4000-8000-000000000000",
+      "originstname+web2.example.com",
+      "site",
+    ]);
+    node.takeCommands();
+    await node.driver.setInfo(renamed, signal);
+    expect(node.takeCommands().filter((command) => command.startsWith("lvchange"))).toEqual([]);
+    await expect(node.driver.setInfo({ ...renamed, uuid: randomUUID() }, signal)).rejects.toThrow(
+      "belongs to another disk",
+    );
+    await node.driver.remove(renamed, signal);
+  });
+
   test("a volume in use is not removed, and said to be", async () => {
     await node.driver.create(device, signal);
     const { path: opened } = await node.driver.assemble(device, signal);

@@ -3111,6 +3111,16 @@ export const BlockDeviceServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Note on its storage whose disk it is, after its instance got another name; nothing where none is noted. */
+  setInfo: {
+    path: "/gannet.node.v1.BlockDeviceService/SetInfo" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BlockDeviceRequest): Buffer => Buffer.from(BlockDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BlockDeviceRequest => BlockDeviceRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
   snapshot: {
     path: "/gannet.node.v1.BlockDeviceService/Snapshot" as const,
     requestStream: false as const,
@@ -3255,6 +3265,8 @@ export interface BlockDeviceServiceServer extends UntypedServiceImplementation {
   status: handleUnaryCall<BlockDeviceStatusRequest, BlockDeviceStatus>;
   /** Give devices other names. */
   rename: handleUnaryCall<RenameBlockDeviceRequest, Empty>;
+  /** Note on its storage whose disk it is, after its instance got another name; nothing where none is noted. */
+  setInfo: handleUnaryCall<BlockDeviceRequest, Empty>;
   snapshot: handleUnaryCall<SnapshotRequest, BlockDevice>;
   /** What of existing devices may become disks. */
   adoptable: handleUnaryCall<AdoptableRequest, AdoptableReply>;
@@ -3372,6 +3384,22 @@ export interface BlockDeviceServiceClient extends Client {
   ): ClientUnaryCall;
   rename(
     request: RenameBlockDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Note on its storage whose disk it is, after its instance got another name; nothing where none is noted. */
+  setInfo(
+    request: BlockDeviceRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  setInfo(
+    request: BlockDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  setInfo(
+    request: BlockDeviceRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
