@@ -1,27 +1,33 @@
 /**
  * Exports of instances: a folder each below the export folder, with a file for each disk and `config.ini`, which
  * describes the instance (spec/os-iallocator-hooks.json, `export_import.layout`). What is being written lies in
- * `<instance>.new` until it is complete.
+ * `<instance>.new` until it is complete. What it replaces is out of its place for a moment then, under a hidden name
+ * that nobody else gives; if the agent is killed in that moment, whoever looks next puts it back.
  */
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { OpExecError, OpPrereqError } from "@gannet/errors";
 import { makeFolderOf, type OpenFolder, openFolderOf } from "../block-devices/allowed-path.ts";
 import { replaceDurably, syncFolder } from "../durable-file.ts";
 import { isErrno, undefinedWhenMissing } from "../errno.ts";
+import { SerialByKey } from "../serial-by-key.ts";
 
 const DESCRIPTION = "config.ini";
 const DESCRIPTION_LIMIT_BYTES = 1024 * 1024;
 const UNFINISHED = ".new";
-/** Taken out of its place, until the next one is in it. */
-const REPLACED = ".old";
+/** Taken out of its place, until the next one is in it: `.<instance>.replaced`. */
+const REPLACED = /^\.(.+)\.replaced$/;
+/** An export folder may be shared by nodes, of which another may put back what this one has just taken away. */
+const REPLACE_ATTEMPTS = 5;
 const INSTANCE_NAME = /^[a-z0-9](?!.*\.\.)[a-z0-9._-]{0,252}$/;
 /** Of a disk: Ganeti takes its UUID. */
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$/;
 
 export class Exports {
   readonly #dir: string;
+  /** What is put back must not be what is being replaced. */
+  readonly #turns = new SerialByKey();
   readonly #allowed: { readonly roots: readonly string[]; readonly ownFolder: string };
 
   /** @param stateDir - the agent's own folder, which may lie where exports may not */
@@ -44,7 +50,7 @@ export class Exports {
   /** @throws OpPrereqError (unknown_entity) when there is no such file */
   async openForReading(name: string, file: string): Promise<FileHandle> {
     checkFileName(file);
-    const place = this.#placeOf(name);
+    const place = await this.#settled(this.#placeOf(name));
     await using folder = await this.#open(place);
     const opened = folder === undefined ? undefined : await openEntry(folder, file);
     if (opened === undefined) throw new OpPrereqError(`The export ${place} has no file ${file}`, "unknown_entity");
@@ -56,31 +62,37 @@ export class Exports {
     if (Buffer.byteLength(description) > DESCRIPTION_LIMIT_BYTES)
       throw new OpPrereqError(`The description of ${instanceName}'s export is too long`, "wrong_input");
     const place = path.join(this.#dir, instanceName);
-    const unfinished = this.#unfinished(instanceName);
-    if (!(await isFolder(unfinished))) {
-      // Done before, by a call whose answer was lost.
-      if ((await this.#describe(place)) === description) return;
-      throw new OpExecError(`Nothing of an export of ${instanceName} has arrived in ${unfinished}`);
-    }
-    await replaceDurably(path.join(unfinished, DESCRIPTION), description);
-    const replaced = `${place}${REPLACED}`;
-    await rm(replaced, { recursive: true, force: true });
-    await rename(place, replaced).catch(undefinedWhenMissing);
-    await rename(unfinished, place);
-    await syncFolder(this.#dir);
-    await rm(replaced, { recursive: true, force: true });
+    await this.#turns.run(place, async () => {
+      await this.#settle(place);
+      const unfinished = this.#unfinished(instanceName);
+      if (!(await isFolder(unfinished))) {
+        // Done before, by a call whose answer was lost.
+        if ((await this.#describe(place)) === description) return;
+        throw new OpExecError(`Nothing of an export of ${instanceName} has arrived in ${unfinished}`);
+      }
+      await replaceDurably(path.join(unfinished, DESCRIPTION), description);
+      await replaceFolder(place, unfinished);
+      await syncFolder(this.#dir);
+      await rm(replacedOf(place), { recursive: true, force: true });
+    });
   }
 
   async list(): Promise<readonly string[]> {
-    const names = ((await readdir(this.#dir).catch(undefinedWhenMissing)) ?? []).filter(
-      (name) => !name.startsWith(".") && !name.endsWith(UNFINISHED) && !name.endsWith(REPLACED),
+    const entries = (await readdir(this.#dir).catch(undefinedWhenMissing)) ?? [];
+    const replaced = entries.map((name) => REPLACED.exec(name)?.[1]).filter((name) => name !== undefined);
+    // One that cannot be put back says so when it is asked for.
+    await Promise.allSettled(
+      replaced.filter((name) => INSTANCE_NAME.test(name)).map((name) => this.#settled(path.join(this.#dir, name))),
+    );
+    const names = [...new Set([...entries, ...replaced])].filter(
+      (name) => !name.startsWith(".") && !name.endsWith(UNFINISHED),
     );
     const described = await Promise.all(names.map((name) => isFile(path.join(this.#dir, name, DESCRIPTION))));
     return names.filter((_, index) => described[index]).sort();
   }
 
   async info(name: string): Promise<string> {
-    const place = this.#placeOf(name);
+    const place = await this.#settled(this.#placeOf(name));
     const description = await this.#describe(place);
     if (description === undefined)
       throw new OpPrereqError(`There is no export ${place} on this node`, "unknown_entity");
@@ -91,11 +103,31 @@ export class Exports {
 
   async remove(name: string, what: "all" | "unfinished"): Promise<void> {
     const place = this.#placeOf(name);
-    const finished = what === "all" ? [place, `${place}${REPLACED}`] : [];
-    for (const each of [...finished, `${place}${UNFINISHED}`]) {
-      await using parent = await this.#openParent(each);
-      if (parent !== undefined) await rm(parent.entry(path.basename(each)), { recursive: true, force: true });
-    }
+    await this.#turns.run(place, async () => {
+      await this.#settle(place);
+      await using parent = await this.#openParent(place);
+      if (parent === undefined) return;
+      const entry = parent.entry(path.basename(place));
+      for (const each of [...(what === "all" ? [entry] : []), `${entry}${UNFINISHED}`])
+        await rm(each, { recursive: true, force: true });
+    });
+  }
+
+  /** Waits for who is at it. Answers the place. */
+  async #settled(place: string): Promise<string> {
+    await this.#turns.run(place, () => this.#settle(place));
+    return place;
+  }
+
+  /** What a finalize that was killed has replaced goes back to its place, or goes when the newer is there. */
+  async #settle(place: string): Promise<void> {
+    await using parent = await this.#openParent(place);
+    if (parent === undefined) return;
+    const [entry, replaced] = [place, replacedOf(place)].map((each) => parent.entry(path.basename(each)));
+    if (entry === undefined || replaced === undefined || !(await isThere(replaced))) return;
+    if (await isThere(entry)) await rm(replaced, { recursive: true, force: true });
+    else await rename(replaced, entry).catch(undefinedWhenMissing);
+    await parent.sync();
   }
 
   #unfinished(instanceName: string): string {
@@ -138,9 +170,9 @@ async function openEntry(folder: OpenFolder, name: string): Promise<FileHandle |
 }
 
 function checkInstanceName(name: string): void {
-  if (!INSTANCE_NAME.test(name) || [UNFINISHED, REPLACED].some((suffix) => name.endsWith(suffix)))
+  if (!INSTANCE_NAME.test(name) || name.endsWith(UNFINISHED))
     throw new OpPrereqError(
-      `${JSON.stringify(name.slice(0, 300))} is neither an instance's name nor an absolute path, or ends in ${UNFINISHED} or ${REPLACED}`,
+      `${JSON.stringify(name.slice(0, 300))} is neither an instance's name nor an absolute path, or ends in ${UNFINISHED}`,
       "wrong_input",
     );
 }
@@ -148,6 +180,26 @@ function checkInstanceName(name: string): void {
 function checkFileName(file: string): void {
   if (!FILE_NAME.test(file) || file === DESCRIPTION)
     throw new OpPrereqError(`${JSON.stringify(file.slice(0, 80))} is not the name of a disk's file`, "wrong_input");
+}
+
+function replacedOf(place: string): string {
+  return path.join(path.dirname(place), `.${path.basename(place)}.replaced`);
+}
+
+async function replaceFolder(place: string, by: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    await rm(replacedOf(place), { recursive: true, force: true });
+    await rename(place, replacedOf(place)).catch(undefinedWhenMissing);
+    try {
+      return await rename(by, place);
+    } catch (error) {
+      if (attempt === REPLACE_ATTEMPTS || !isErrno(error, "ENOTEMPTY", "EEXIST")) throw error;
+    }
+  }
+}
+
+async function isThere(entry: string): Promise<boolean> {
+  return (await lstat(entry).catch(undefinedWhenMissing)) !== undefined;
 }
 
 async function isFolder(place: string): Promise<boolean> {

@@ -111,6 +111,81 @@ test("an older export is replaced at once by the newer one, what is unfinished c
   expect(await readdir(target.exportDir)).toEqual([]);
 });
 
+/** As a finalize that was killed leaves it: the previous export is out of its place. */
+async function brokenReplacement(): Promise<void> {
+  const at = (name: string) => path.join(nodes.target.exportDir, name);
+  await mkdir(at(`.${INSTANCE}.replaced`), { recursive: true });
+  await writeFile(path.join(at(`.${INSTANCE}.replaced`), "config.ini"), DESCRIPTION);
+  await mkdir(at(`${INSTANCE}.new`));
+}
+
+test.each<[string, (transfers: TestNode["transfers"]) => Promise<unknown>]>([
+  ["the list", async (transfers) => expect(await transfers.listExports()).toEqual([INSTANCE])],
+  ["its description", async (transfers) => expect(await transfers.exportInfo(INSTANCE)).toBe(DESCRIPTION)],
+  ["the undo", (transfers) => transfers.removeExport(INSTANCE, "unfinished")],
+])("an export whose replacement broke off is back for %s", async (_who, look) => {
+  const { transfers, exportDir } = nodes.target;
+  await brokenReplacement();
+  await look(transfers);
+  await transfers.removeExport(INSTANCE, "unfinished");
+  expect(await readdir(exportDir)).toEqual([INSTANCE]);
+  expect(await readdir(path.join(exportDir, INSTANCE))).toEqual(["config.ini"]);
+  await transfers.removeExport(INSTANCE, "all");
+  expect(await readdir(exportDir)).toEqual([]);
+});
+
+test("a replacement that broke off is gone through with at another attempt", async () => {
+  const { transfers, exportDir } = nodes.target;
+  const newer = `${DESCRIPTION}newer = 1\n`;
+  await brokenReplacement();
+  await transfers.finalizeExport(INSTANCE, newer);
+  expect(await readdir(exportDir)).toEqual([INSTANCE]);
+  // And one that was killed after both were in their places.
+  await mkdir(path.join(exportDir, `.${INSTANCE}.replaced`));
+  await transfers.finalizeExport(INSTANCE, newer);
+  expect(await readdir(exportDir)).toEqual([INSTANCE]);
+  expect(await transfers.exportInfo(INSTANCE)).toBe(newer);
+  await transfers.removeExport(INSTANCE, "all");
+});
+
+test("exports are listed while one is replaced again and again", async () => {
+  const { transfers, exportDir } = nodes.target;
+  const again = async (round: number) => {
+    await mkdir(path.join(exportDir, `${INSTANCE}.new`), { recursive: true });
+    await transfers.finalizeExport(INSTANCE, `${DESCRIPTION}round = ${round}\n`);
+  };
+  await again(0);
+  let over = false;
+  const replacing = (async () => {
+    for (let round = 1; round <= 30; round += 1) await again(round);
+  })().finally(() => {
+    over = true;
+  });
+  while (!over) {
+    await transfers.listExports();
+    expect(await transfers.exportInfo(INSTANCE)).toMatch(/round = /);
+  }
+  await replacing;
+  expect(await transfers.exportInfo(INSTANCE)).toMatch(/round = 30/);
+  await transfers.removeExport(INSTANCE, "all");
+});
+
+test("a copy that an administrator put aside is an export like others, and stays", async () => {
+  const { transfers, exportDir } = nodes.target;
+  const aside = `${INSTANCE}.old`;
+  for (const name of [INSTANCE, aside]) {
+    await mkdir(path.join(exportDir, name), { recursive: true });
+    await writeFile(path.join(exportDir, name, "config.ini"), DESCRIPTION);
+  }
+  await mkdir(path.join(exportDir, `${INSTANCE}.new`));
+  await transfers.finalizeExport(INSTANCE, `${DESCRIPTION}newer = 1\n`);
+  expect(await transfers.listExports()).toEqual([INSTANCE, aside]);
+  expect(await transfers.exportInfo(aside)).toBe(DESCRIPTION);
+  await transfers.removeExport(INSTANCE, "all");
+  expect(await readdir(exportDir)).toEqual([aside]);
+  await transfers.removeExport(aside, "all");
+});
+
 test.each([
   ["of one line", "wrong-token", ["script: no, ***"]],
   ["of several lines", "wrong-token\n  second line\nx", ["script: no, ***", "script:   ***", "script: x"]],
