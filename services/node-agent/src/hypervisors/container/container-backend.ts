@@ -30,6 +30,8 @@ export interface ContainerBackend {
   kill(container: Container): Promise<void>;
   /** Of those that are there; the others have ended. One command, or none, for all. */
   statuses(containers: readonly Container[]): Promise<ReadonlyMap<string, "running" | "paused">>;
+  /** How one that is not there any more has ended: in order and by itself, or not. */
+  end(container: Container): Promise<"shutdown" | "crashed">;
   /** Processor time used so far. */
   cpuSeconds(guestName: string): Promise<number>;
   console(container: Container): GuestConsole;

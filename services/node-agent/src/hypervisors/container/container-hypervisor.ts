@@ -132,7 +132,7 @@ export class ContainerHypervisor implements HypervisorDriver {
   async list(): Promise<readonly GuestState[]> {
     const statuses = await this.#look();
     const records = [...this.#guests.values()].filter(({ phase }) => phase === "running");
-    return Promise.all(records.map((record) => this.#stateOf(record, statuses.get(record.guest.name) ?? "crashed")));
+    return Promise.all(records.map(async (record) => this.#stateOf(record, await this.#statusOf(record, statuses))));
   }
 
   async console(guestName: string): Promise<GuestConsole> {
@@ -203,15 +203,19 @@ export class ContainerHypervisor implements HypervisorDriver {
     this.#statuses.delete(record.guest.name);
   }
 
-  /** A container that is not there any more has not ended by anybody's will that the node knows of. */
+  /** @param found - by the backend */
+  async #statusOf({ guest }: ContainerRecord, found: ReadonlyMap<string, Status>): Promise<Status> {
+    return found.get(guest.name) ?? this.#backend.end(this.#container(guest));
+  }
+
   async #look(): Promise<ReadonlyMap<string, Status>> {
     const records = [...this.#guests.values()].filter(({ phase }) => phase === "running");
     const found = await this.#backend.statuses(records.map(({ guest }) => this.#container(guest)));
     for (const record of records) {
       const { name } = record.guest;
+      const status = await this.#statusOf(record, found);
       // Not one that an operation has changed meanwhile.
       if (this.#guests.get(name) !== record) continue;
-      const status = found.get(name) ?? "crashed";
       const before = this.#statuses.get(name) ?? (status === "paused" ? status : "running");
       this.#statuses.set(name, status);
       if (before !== status) for (const listener of this.#listeners) listener(name);

@@ -1,12 +1,14 @@
 /** Guests as containers of lxc, by its commands (spec/node-ops.json, `hv.lxc`). */
-import { rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestConsole, GuestSpec, HypervisorFacts, StartOptions } from "@gannet/driver-contract";
 import { CommandError, HypervisorError } from "@gannet/errors";
 import type { Command, CommandResult } from "@gannet/exec";
+import { undefinedWhenMissing } from "../../errno.ts";
 import type { Container, ContainerBackend } from "../container/container-backend.ts";
 import type { HypervisorParts } from "../hypervisor-parts.ts";
 import { containerCpuSeconds, countsSwap, readCgroups } from "./cgroups.ts";
+import { containerEnd } from "./container-end.ts";
 import { parseContainerList } from "./container-list.ts";
 import { lxcConfig, wordsOf } from "./lxc-config.ts";
 import { SYSTEM_LXC } from "./lxc-options.ts";
@@ -91,6 +93,11 @@ export class LxcBackend implements ContainerBackend {
     const listed = parseContainerList(stdout);
     const wanted = new Set(containers.map(({ guest }) => guest.name));
     return new Map([...listed].filter(([name]) => wanted.has(name)));
+  }
+
+  /** Of one whose log is gone nothing is known. */
+  async end({ place }: Container): Promise<"shutdown" | "crashed"> {
+    return containerEnd((await readFile(place.logFile, "utf8").catch(undefinedWhenMissing)) ?? "");
   }
 
   cpuSeconds(guestName: string): Promise<number> {

@@ -4,6 +4,7 @@ import { GannetError, HypervisorError } from "@gannet/errors";
 import { isInterfaceName, normalizeMac } from "@gannet/objects";
 import type { Container } from "../container/container-backend.ts";
 import type { CgroupVersion } from "./cgroups.ts";
+import { STOP_HOOK } from "./container-end.ts";
 
 export interface LxcConfigInput {
   readonly container: Container;
@@ -31,6 +32,7 @@ export function lxcConfig({ container, cgroups, swapCounted }: LxcConfigInput): 
     ["lxc.tty.max", Number(guest.hvparams.num_ttys)],
     ["lxc.console.logfile", `${place.logFile}.console`],
     ["lxc.rootfs.path", `dir:${place.root}`],
+    ["lxc.hook.stop", STOP_HOOK],
     ...MOUNTS.map((mount): Line => ["lxc.mount.entry", mount]),
     ...limits(guest, cgroups, swapCounted),
     ...guest.nics.flatMap((nic) => nicLines(guest, nic)),

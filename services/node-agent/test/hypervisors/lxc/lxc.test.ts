@@ -13,6 +13,7 @@ import { ContainerHypervisor } from "../../../src/hypervisors/container/containe
 import { firstPartition, PARTITION_TABLE_BYTES } from "../../../src/hypervisors/container/partition-table.ts";
 import { mountArgv, mountPoints } from "../../../src/hypervisors/container/root-mount.ts";
 import { containerCpuSeconds, readCgroups } from "../../../src/hypervisors/lxc/cgroups.ts";
+import { containerEnd } from "../../../src/hypervisors/lxc/container-end.ts";
 import { parseContainerList } from "../../../src/hypervisors/lxc/container-list.ts";
 import { LxcBackend } from "../../../src/hypervisors/lxc/lxc-backend.ts";
 import { lxcConfig } from "../../../src/hypervisors/lxc/lxc-config.ts";
@@ -149,6 +150,7 @@ lxc.pty.max = 255
 lxc.tty.max = 6
 lxc.console.logfile = /srv/log.console
 lxc.rootfs.path = dir:/srv/root
+lxc.hook.stop = /bin/true
 lxc.mount.entry = proc proc proc nodev,noexec,nosuid 0 0
 lxc.mount.entry = sysfs sys sysfs nodev,noexec,nosuid 0 0
 lxc.cgroup2.cpuset.cpus = 0,2-3
@@ -184,6 +186,49 @@ lxc.autodev=1
     [{ ...bare(), nics: [{ ...NIC, link: "a\nb" }] }, /is not the name of an interface/],
   ])("refuses what it cannot hold", (spec, message) => {
     expect(() => configOf(spec)).toThrow(message);
+  });
+});
+
+describe("a container's end", () => {
+  const at = "lxc-start c0 20261123093755.237";
+  const started = `${at} NOTICE   start - ../src/lxc/start.c:post_start:2205 - Started "/sbin/init" with pid "28746"\n`;
+  const ended = (how: string) =>
+    `${at} INFO     error - ../src/lxc/error.c:lxc_error_set_and_log:34 - Child <28746> ended on ${how}\n`;
+  const down = `${at} INFO     conf - ../src/lxc/conf.c:run_script_argv:338 - Executing script "/bin/true" for container "c0", config section "lxc"\n`;
+
+  it.each([
+    ["its init exits in order", started + down, "shutdown"],
+    ["it powers off", started + ended("signal Interrupt(2)") + down, "shutdown"],
+    ["it powers off, as an older lxc tells it", started + ended("signal (2)") + down, "shutdown"],
+    ["its init fails", started + ended("error (3)") + down, "crashed"],
+    ["its init is killed", started + ended("signal Killed(9)") + down, "crashed"],
+    ["lxc itself is killed", started, "crashed"],
+    ["it is killed after it restarted itself", `${started}${ended("signal Hangup(1)")}${down}${started}`, "crashed"],
+    ["it powers off after it restarted itself", started + ended("signal (1)") + down + started + down, "shutdown"],
+    ["nothing is known of it", "", "crashed"],
+  ] as const)("when %s", (_what, log, status) => {
+    expect(containerEnd(log)).toBe(status);
+  });
+
+  it("is told of a guest that ends itself, also by an agent that was started anew", async () => {
+    await prepare();
+    const driver = openDriver();
+    await driver.recover();
+    await driver.start(guest(NAME), RUNNING, NEVER);
+    const base = path.join(node.parts.stateDir, "lxc-hypervisor");
+    await writeFile(path.join(base, "log", `${NAME}.log`), started + down);
+    const told = new Promise<string>((resolve) => driver.onChange(resolve));
+    await crashContainer(folder, path.join(base, "containers"), NAME);
+    expect(await driver.state(NAME)).toMatchObject({ status: "shutdown", memoryMib: 0 });
+    expect(await told).toBe(NAME);
+    await driver.close();
+    const next = openDriver();
+    await next.recover();
+    expect(await next.state(NAME)).toMatchObject({ status: "shutdown" });
+    await next.stop(NAME, FORCED, NEVER);
+    expect(await leftovers()).toEqual([]);
+    await next.close();
+    await node.remove();
   });
 });
 
