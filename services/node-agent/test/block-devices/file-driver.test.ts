@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { link, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { link, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { canBlockDevice } from "@gannet/driver-contract";
@@ -212,6 +212,19 @@ describe("the file driver", () => {
     // df rounds up, and others write to the same filesystem meanwhile.
     expect(Math.abs((space?.totalMib ?? 0) - (size ?? 0))).toBeLessThanOrEqual(1);
     expect(Math.abs((space?.freeMib ?? 0) - (available ?? 0))).toBeLessThanOrEqual(1024);
+  });
+
+  test("a file that is longer than its disk, as an import may have made it, is grown from what the disk has", async () => {
+    const device = subject.newDevice();
+    await subject.driver.create(device, signal);
+    const file = String(device.logicalId[1]);
+    await truncate(file, 7 * 1024 * 1024);
+    await subject.driver.grow(device, 6, signal);
+    expect((await stat(file)).size).toBe(7 * 1024 * 1024);
+    await subject.driver.grow(device, 9, signal);
+    expect((await stat(file)).size).toBe(9 * 1024 * 1024);
+    await expect(subject.driver.grow({ ...device, sizeMib: 9 }, 8, signal)).rejects.toThrow("never made smaller");
+    await subject.driver.remove(device, signal);
   });
 
   test("a root that is not there is named", async () => {

@@ -64,6 +64,14 @@ describe("disk to disk", () => {
     });
   });
 
+  test("a device that is longer than its disk is sent whole, and a file takes all of it", async () => {
+    const [from, to] = [await nodes.disk("from", 8), await nodes.disk("to", 5, "empty")];
+    const names = await connect(nodes.source, nodes.target, { source: diskEnd(from, 5), target: diskEnd(to, 5) });
+    for (const state of [await outcome(nodes.source, names.exportName), await outcome(nodes.target, names.importName)])
+      expect(state).toMatchObject({ problem: "", transferredMib: 8 });
+    expect((await readFile(to)).equals(await readFile(from))).toBe(true);
+  });
+
   test("contents of a qcow2 image are sent and received as they are", async () => {
     const [from, to] = [await nodes.disk("from", 4), await nodes.disk("to", 4, "empty")];
     const image = path.join(nodes.base, "image.qcow2");

@@ -145,6 +145,10 @@ export function createFileDriver(options: FileDriverOptions): BlockDeviceDriver 
     if (folder === undefined || file === undefined) throw new BlockDeviceError(`${describe(device)} does not exist`);
     await using _closing = file;
     await adopt(folder, name, device);
+    // What was imported into a raw file may have been longer than its disk: a volume is sent with what its size was
+    // rounded up by, for the guest sees it. Such a file may have the new size already.
+    const mayBeLonger = newSizeMib > device.sizeMib && fileFormat(device) === "raw";
+    if (mayBeLonger && (await bytesIn(file, device)) >= sizeBytes) return;
     await growTo(file, sizeBytes, device, signal);
   }
 
