@@ -47,9 +47,12 @@ export function createGlusterDriver(parts: {
   /** One mount at a time: those who come meanwhile find it done. */
   let mounting: Promise<unknown> = Promise.resolve();
 
+  /** What is mounted is not looked at: where its servers are away, that would never end. */
   async function mounted(): Promise<string | undefined> {
-    const real = await realpath(mountPoint).catch(() => mountPoint);
-    return mountedAt(await readFile(places.mountInfoFile, "utf8"), real);
+    const folder = path.dirname(mountPoint);
+    const place = path.join(await realpath(folder).catch(() => folder), path.basename(mountPoint));
+    const mounts = await readFile(places.mountInfoFile, "utf8");
+    return mountedAt(mounts, place) ?? mountedAt(mounts, await realpath(place).catch(() => place));
   }
 
   async function mount(device: BlockDeviceSpec, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
@@ -132,6 +132,18 @@ describe("a node where the volume cannot be mounted", () => {
     await expect(without.create(device(), signal)).rejects.toThrow("install glusterfs-client");
     expect(commands).toEqual([]);
   });
+});
+
+test("a volume is known to be mounted without a look at it, also behind a link", async () => {
+  await symlink(base, path.join(base, "link"));
+  // There is nothing at the mount point that could be looked at.
+  await mount("10.0.0.1:/gv0");
+  const linked = createGlusterDriver({
+    ...{ spaces: { read: async () => ({ totalMib: 9, freeMib: 5, usedMib: 4 }) }, runner, logger: silentLogger() },
+    places: { ...places, mountPoint: path.join(base, "link/mounted") },
+  });
+  expect(await linked.space(signal)).toMatchObject([{ type: "gluster", totalMib: 9, freeMib: 5 }]);
+  expect(commands).toEqual([]);
 });
 
 test("a node mounts where its administrator says, and nowhere else", async () => {
