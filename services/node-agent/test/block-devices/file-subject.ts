@@ -43,9 +43,9 @@ export async function fileSubject(
   const driver = createBlockDevices({
     fileStorage: allowed,
     sharedFileStorage: allowed,
-    spaces: new RootSpaces({ runner, lockFolder: path.join(tmpdir(), "gannet-test-locks") }),
+    spaces: new RootSpaces({ runner, lockFolder: `${base}-locks` }),
     glusterStorageDir: "/nowhere",
-    logs: new LogFolder(path.join(tmpdir(), "gannet-test-logs")),
+    logs: new LogFolder(`${base}-logs`),
     tools: SYSTEM_STORAGE_TOOLS,
     lvm: createLvm({ runner, tools: SYSTEM_STORAGE_TOOLS }),
     runner,
@@ -113,6 +113,9 @@ export async function fileSubject(
       await using file = await open(view.disk.path);
       return (await file.read(Buffer.alloc(bytes), 0, bytes, 0)).buffer.toString();
     },
-    close: () => rm(base, { recursive: true }),
+    close: async () => {
+      // Beside it: what drivers leave in it is looked at.
+      for (const folder of [base, `${base}-locks`]) await rm(folder, { recursive: true, force: true });
+    },
   };
 }
