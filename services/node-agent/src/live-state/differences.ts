@@ -1,15 +1,14 @@
 /** What is worth telling of a change. Values that always move would make every look a change. */
 import { isDeepStrictEqual } from "node:util";
 import type { GuestState } from "@gannet/driver-contract";
-import type { InstanceState, NodeState } from "@gannet/rpc";
+import type { NodeState } from "@gannet/rpc";
 
 /** A guest's used time and age are told with its other changes, and when they are this much older. */
 const TIMES_STALE_SECONDS = 60;
 /** Free memory and space move all the time; less than this, in MiB, is told with the next change. */
 const NOTICEABLE_MIB = 16;
 
-export function isGuestNews(known: InstanceState | undefined, now: GuestState): boolean {
-  if (known === undefined) return true;
+export function isGuestNews(known: GuestState & { readonly asOfMs: number }, now: GuestState): boolean {
   const { uptimeSeconds: knownUptime, cpuSeconds: _knownCpu, asOfMs: _asOf, ...knownRest } = known;
   const { uptimeSeconds, cpuSeconds: _cpu, ...rest } = now;
   return (

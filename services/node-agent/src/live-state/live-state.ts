@@ -8,7 +8,6 @@ import type { GuestState, HypervisorDriver } from "@gannet/driver-contract";
 import { StaleEpoch } from "@gannet/errors";
 import type { HypervisorName } from "@gannet/objects";
 import {
-  type InstanceState,
   type LiveStateUpdate,
   type NodeState,
   OBSERVER_EPOCH,
@@ -65,10 +64,15 @@ interface Sighting {
   readonly isAlwaysTold?: boolean;
 }
 
+/** A guest as it was told last. */
+interface KnownGuest extends GuestState {
+  /** When that was last seen to be so. */
+  readonly asOfMs: number;
+}
+
 export class LiveState {
   readonly #parts: LiveStateParts;
-  /** As they were told last, and when that was last seen to be so. */
-  readonly #guests = new Map<string, InstanceState>();
+  readonly #guests = new Map<string, KnownGuest>();
   #node: NodeState | undefined;
   readonly #nodeReader = new NodeReader((space) => this.#readNode(space));
   #os: readonly OsDefinition[] = [];
@@ -257,7 +261,7 @@ export class LiveState {
       this.#guests.delete(name);
       for (const watcher of this.#watchers) watcher.instanceGone({ name, asOfMs });
     } else {
-      const isNews = isAlwaysTold || isGuestNews(known, state);
+      const isNews = isAlwaysTold || known === undefined || isGuestNews(known, state);
       const told = { ...(isNews ? state : known), asOfMs };
       this.#guests.set(name, told);
       if (isNews) for (const watcher of this.#watchers) watcher.instance(told);

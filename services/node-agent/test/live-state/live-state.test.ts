@@ -273,12 +273,12 @@ test("a broken storage or hypervisor does not hide the rest of the node", async 
 });
 
 test("values that always move are no news by themselves", () => {
-  const known = guestState("web1", { uptimeSeconds: 100, cpuSeconds: 5 });
-  expect(isGuestNews(undefined, known)).toBe(true);
-  expect(isGuestNews(known, { ...known, uptimeSeconds: 105, cpuSeconds: 9 })).toBe(false);
-  expect(isGuestNews(known, { ...known, uptimeSeconds: 161 })).toBe(true);
-  expect(isGuestNews(known, { ...known, uptimeSeconds: 1 })).toBe(true);
-  expect(isGuestNews(known, { ...known, memoryMib: 64 })).toBe(true);
+  const state = guestState("web1", { uptimeSeconds: 100, cpuSeconds: 5 });
+  const known = { ...state, asOfMs: 1 };
+  expect(isGuestNews(known, { ...state, uptimeSeconds: 105, cpuSeconds: 9 })).toBe(false);
+  expect(isGuestNews(known, { ...state, uptimeSeconds: 161 })).toBe(true);
+  expect(isGuestNews(known, { ...state, uptimeSeconds: 1 })).toBe(true);
+  expect(isGuestNews(known, { ...state, memoryMib: 64 })).toBe(true);
 });
 
 test("small moves of free memory and space are no news until they add up", async () => {
