@@ -67,7 +67,8 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
       return;
     }
     await using undo = new AsyncDisposableStack();
-    const areNew = await makeVolumes(volumes, disk, undo, signal);
+    // What is there without the mark was begun by an attempt that was killed: its superblock may be an older disk's.
+    const areNew = await makeVolumes(volumes, disk, undo, signal, { keepsUnmarked: false });
     signal.throwIfAborted();
     undo.move();
     if (!isConfigured && areNew) ends.noteMade(disk);
@@ -131,12 +132,12 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
   async function remove(disk: DrbdDisk, signal: AbortSignal): Promise<void> {
     ends.forget(disk);
     if (await isUpHere(disk, signal)) await takeDown(disk, signal);
-    await removeVolumes(plain, disk, signal);
+    await removeVolumes(options, disk, signal);
   }
 
   /**
    * The kernel grows the device when both ends' volumes have grown, at the second end's turn; at the first's it notes
-   * the size. It cannot while a resync runs, nor without a primary.
+   * the size. It cannot while a resync runs, nor without a primary, whose turn is the second.
    */
   async function grow(disk: DrbdDisk, newSizeMib: number, signal: AbortSignal): Promise<void> {
     if (!isPossibleSize(newSizeMib))
@@ -154,6 +155,7 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     if (!mustResize) return;
     const { resize } = await kernel.dialect();
     await kernel.run(disk, resize(disk, newSizeMib), "grown", signal);
+    if (isSecondToGrow(device)) await kernel.untilGrown(disk, newSizeMib * 1024, signal, AT_ONCE);
   }
 
   async function status(disk: DrbdDisk, signal: AbortSignal): Promise<BlockDeviceStatus> {
@@ -211,7 +213,9 @@ export function createDrbdDriver(options: DrbdDriverOptions): BlockDeviceDriver 
     await using undo = new AsyncDisposableStack();
     ends.forget(disk);
     if (own.dataPath === undefined) {
-      await makeVolumes(volumes, disk, undo, signal);
+      // An undo attaches the volumes that the disk had, and Ganeti's have no mark. LVM has zeroed the superblock of
+      // those that a killed attempt has left: they are not taken for older ones.
+      await makeVolumes(volumes, disk, undo, signal, { keepsUnmarked: true });
       await ofBoth(disk, (volume) => plain.assemble(volume, signal));
       await attach(disk, undo, signal);
     }
@@ -456,6 +460,12 @@ function refuseResize(disk: DrbdDisk, device: KernelDevice): void {
     throw new BlockDeviceError(
       `${describe(disk.spec)} cannot grow while its ends are being synchronised; wait for that`,
     );
+}
+
+/** The master grows the secondary first, and the kernel does nothing more for ends that are not both in order. */
+function isSecondToGrow({ role, peerRole, connection, disk, peerDisk }: KernelDevice): boolean {
+  const areInOrder = connection === "Connected" && disk === "UpToDate" && peerDisk === "UpToDate";
+  return areInOrder && role === "Primary" && peerRole === "Secondary";
 }
 
 function notUp(disk: DrbdDisk): BlockDeviceError {

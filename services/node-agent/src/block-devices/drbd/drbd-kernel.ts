@@ -109,16 +109,26 @@ export class DrbdKernel {
     signal: AbortSignal,
     { withinMs }: { readonly withinMs: number } = { withinMs: POLL.allMs },
   ): Promise<void> {
-    const end = performance.now() + withinMs;
-    for (let wait: number = POLL.firstMs; ; wait = Math.min(wait * POLL.factor, POLL.mostMs)) {
-      const device = await this.device(disk, signal);
-      if (isSo(device)) return;
-      if (performance.now() > end)
-        throw new BlockDeviceError(
-          `${describe(disk.spec)} was not ${done} within ${withinMs / 1000} s; the kernel has it as ${stateText(device)}`,
-        );
-      await delay(wait, undefined, { signal }).catch(() => signal.throwIfAborted());
-    }
+    const device = await lookUntil(() => this.device(disk, signal), isSo, { signal, withinMs });
+    if (!isSo(device))
+      throw new BlockDeviceError(
+        `${describe(disk.spec)} was not ${done} within ${withinMs / 1000} s; the kernel has it as ${stateText(device)}`,
+      );
+  }
+
+  /** Look until the device offers so many KiB. @throws BlockDeviceError when it does not in time */
+  async untilGrown(
+    disk: DrbdDisk,
+    wantedKib: number,
+    signal: AbortSignal,
+    { withinMs }: { readonly withinMs: number },
+  ): Promise<void> {
+    const isLargeEnough = (sizeKib = 0) => sizeKib >= wantedKib;
+    const sizeKib = await lookUntil(() => this.sizeKib(disk, signal), isLargeEnough, { signal, withinMs });
+    if (!isLargeEnough(sizeKib))
+      throw new BlockDeviceError(
+        `${describe(disk.spec)} was not grown: drbdsetup says it was, and it has ${(sizeKib ?? 0) / 1024} MiB instead of ${wantedKib / 1024}`,
+      );
   }
 
   async #look(signal: AbortSignal): Promise<ReadonlyMap<number, KernelDevice>> {
@@ -151,6 +161,20 @@ export class DrbdKernel {
       const reason = printsSecrets ? withoutOutput(error.message) : error.message;
       throw new BlockDeviceError(`${failure}: ${reason}`, printsSecrets ? {} : { cause: error });
     }
+  }
+}
+
+/** @returns what was seen last, which is so unless the time was over */
+async function lookUntil<Seen>(
+  look: () => Promise<Seen>,
+  isSo: (seen: Seen) => boolean,
+  { signal, withinMs }: { readonly signal: AbortSignal; readonly withinMs: number },
+): Promise<Seen> {
+  const end = performance.now() + withinMs;
+  for (let wait: number = POLL.firstMs; ; wait = Math.min(wait * POLL.factor, POLL.mostMs)) {
+    const seen = await look();
+    if (isSo(seen) || performance.now() > end) return seen;
+    await delay(wait, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }
 

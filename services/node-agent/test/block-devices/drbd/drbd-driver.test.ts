@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { rm, writeFile } from "node:fs/promises";
+import { open, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BlockDeviceError } from "@gannet/errors";
@@ -224,6 +224,100 @@ describe("a mirror", () => {
     return { ...end, link: { ...end.link, peer: { ...end.link.peer, address: "192.0.2.99" } } };
   }
 });
+
+describe("volumes whose metadata do not bear the driver's mark", () => {
+  const MAGIC = { "8.4": 0x8374026b, "8.4, left by a crashed primary": 0x8374026c, 9: 0x8374026d } as const;
+  const IN_USE = 0xa1b2c3d4e5f60718n;
+  const JUST_CREATED = 4n;
+  let disk: BlockDeviceSpec;
+  beforeEach(async () => {
+    disk = await makeMirror(pair);
+    await first.driver.standBy(disk, signal);
+    await first.driver.detachVolumes(disk, signal);
+    first.commands.length = 0;
+  });
+
+  test.each(Object.entries(MAGIC))("keep those of DRBD %s when they are attached", async (_version, magic) => {
+    const superblock = await writeSuperblock(IN_USE, magic);
+    // The simulated drbdmeta knows metadata of its own only.
+    await expect(first.driver.attachVolumes(disk, signal)).rejects.toThrow(/apply-al/);
+    expect(await readSuperblock()).toEqual(superblock);
+    expect(madeMetadata()).toBe(false);
+  });
+
+  test.each([
+    ["no magic", IN_USE, 0],
+    ["metadata that nothing was written under", JUST_CREATED, MAGIC[9]],
+  ])("get new ones where there are %s", async (_what, generation, magic) => {
+    await writeSuperblock(generation, magic);
+    await first.driver.attachVolumes(disk, signal);
+    expect(madeMetadata()).toBe(true);
+    await inSync(pair, disk);
+  });
+
+  test("get new ones when they are created: an older disk's may lie in their space", async () => {
+    const created = pair.newDisk();
+    const [, metadata] = created.children;
+    if (metadata === undefined) throw new Error("no metadata");
+    await first.plain.make(metadata, signal);
+    await writeSuperblock(IN_USE, MAGIC[9], created);
+    await first.driver.create(created, signal);
+    expect(madeMetadata()).toBe(true);
+  });
+
+  test("are new when the data they were of are gone, marked or not", async () => {
+    const [data] = disk.children;
+    if (data === undefined) throw new Error("no data");
+    await first.plain.remove(data, signal);
+    await first.driver.attachVolumes(disk, signal);
+    expect(madeMetadata()).toBe(true);
+    await inSync(pair, disk);
+  });
+
+  const madeMetadata = () => first.commands.some(({ argv }) => argv.includes("create-md"));
+  const readSuperblock = async () => (await readFile(metadataPath(disk))).subarray(0, 4096);
+
+  /** What is at the same place in every version's superblock. */
+  async function writeSuperblock(generation: bigint, magic: number, of = disk): Promise<Buffer> {
+    const superblock = Buffer.alloc(4096);
+    superblock.writeBigUInt64BE(generation, 8);
+    superblock.writeUInt32BE(magic, 60);
+    await using file = await open(metadataPath(of), "r+");
+    await file.write(superblock, 0, superblock.length, 0);
+    return superblock;
+  }
+});
+
+test("a resize that did nothing is not believed, at the end whose turn is the second", async () => {
+  const disk = await makeMirror(pair);
+  const lazy = (node: PairNode) =>
+    node.newDriver({
+      run: async (command) =>
+        command.argv.includes("resize")
+          ? { exitCode: 0, stdout: "", stderr: "", truncated: false, durationMs: 0 }
+          : node.runner.run(command),
+    });
+  await lazy(second).grow(pair.mirrored(disk), 16, signal);
+  await expect(lazy(first).grow(disk, 16, signal)).rejects.toThrow(
+    /Disk 0 of web1\.example\.com .*was not grown: .* it has 4 MiB instead of 16/,
+  );
+  await second.driver.grow(pair.mirrored(disk), 16, signal);
+  await first.driver.grow(disk, 16, signal);
+}, 20_000);
+
+test("volumes are removed though their metadata cannot be wiped", async () => {
+  const before = await inventory(first);
+  const disk = await makeMirror(pair);
+  await first.driver.shutdown(disk, signal);
+  await rm(metadataPath(disk));
+  await symlink("/dev/full", metadataPath(disk));
+  await first.driver.remove(disk, signal);
+  expect(await inventory(first)).toEqual(before);
+});
+
+function metadataPath({ children: [, metadata] }: BlockDeviceSpec): string {
+  return path.join(first.tools.deviceFolder, ...(metadata?.logicalId ?? []).map(String));
+}
 
 test("many disks are looked at with one look and no command", async () => {
   const disks = [await makeMirror(pair), await makeMirror(pair)];
