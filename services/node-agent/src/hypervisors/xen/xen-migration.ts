@@ -206,12 +206,12 @@ export class XenMigration {
     await life.remove(guestName, domains);
   }
 
-  /** On the source, when the guest has not gone: it goes on, and stays the driver's. One that is lost is forgotten. */
+  /** On the source, when the target was asked and has not got the guest: it goes on, and stays the driver's. One that is lost is forgotten. */
   async restore(guestName: string, signal: AbortSignal): Promise<void> {
     const { guests, life } = this.#all;
     const record = guests.get(guestName);
     if (this.#isLeaving(guestName)) await breakOff(this.#files(guestName));
-    const domains = await this.#ownName(guestName, signal);
+    const domains = await this.#withOwnName(guestName, signal);
     if (record?.phase === "left" && !domains.has(guestName)) {
       await life.remove(guestName, domains);
       return;
@@ -254,7 +254,14 @@ export class XenMigration {
     problem: string | undefined,
     signal: AbortSignal,
   ): Promise<Pick<MigrationProgress, "status" | "problem">> {
-    const domains = await this.#ownName(guestName, NEVER);
+    const domains = await this.#all.guests.look();
+    // `xl` gives the domain this name before it allows the target to let the guest go on, and its own again when the
+    // target said that it could not. Left with this name, the guest may run there: only who has asked may resume it.
+    if (domains.has(GONE_AWAY(guestName)) && !domains.has(guestName))
+      return {
+        status: "failed",
+        problem: `it is not known whether ${guestName} has arrived: ${problem ?? "the command that sent it was killed"}`,
+      };
     if (!domains.has(guestName) && problem === undefined) {
       const record = this.#all.guests.running(guestName);
       if (record !== undefined) await this.#all.guests.write({ version: 1, guest: record.guest, phase: "left" });
@@ -268,7 +275,7 @@ export class XenMigration {
   }
 
   /** @returns the domains, among which the guest bears its own name again if it is here */
-  async #ownName(guestName: string, signal: AbortSignal): Promise<Domains> {
+  async #withOwnName(guestName: string, signal: AbortSignal): Promise<Domains> {
     const { commands, guests } = this.#all;
     const domains = await guests.look(signal);
     if (!domains.has(GONE_AWAY(guestName)) || domains.has(guestName)) return domains;

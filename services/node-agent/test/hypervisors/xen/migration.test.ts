@@ -303,10 +303,15 @@ describe("an agent that restarts in the middle of a migration", () => {
   }
 
   it("lets a guest go on that a killed command left standing still", async () => {
-    await sendSome({ handoverMs: 60_000 });
+    const to = await sendSome({ handoverMs: 60_000 });
     await eventually(async () => (await flagsOn(source)).includes(`${NAME}--migratedaway ${FLAGS.suspended}`));
     await killSender();
     await restartAgent(source);
+    // The target may have it: it goes on only when the target was asked.
+    const [away] = await send(guest(source), { ...to, port: 1 }).catch((error: Error) => [error.message]);
+    expect(away).toMatch(/does not run/);
+    expect(await flagsOn(source)).toEqual([`${NAME}--migratedaway ${FLAGS.suspended}`]);
+    await expect(source.driver.start(guest(source), RUNNING, NEVER)).rejects.toThrow(/migration is to be finished/);
     expect(await settle()).toBe("reverted");
     expect(await flagsOn(source)).toEqual([`${NAME} ${FLAGS.running}`]);
     expect(await source.driver.state(NAME)).toMatchObject({ status: "running" });
