@@ -168,6 +168,13 @@ describe("other templates are copied", () => {
     await bed.succeed("OP_INSTANCE_STARTUP", INSTANCE);
   });
 
+  test("with what a volume was rounded up by, of which the guest had the use", async () => {
+    await stopped("plain");
+    for (const volume of bed.nodes.named(NODE1).volumes.values()) volume.sizeMib += 2;
+    await bed.succeed("OP_INSTANCE_SET_PARAMS", convert("file"));
+    expect(bed.disks(NAME)).toMatchObject([{ sizeMib: 1026 }, { sizeMib: 2050 }]);
+  });
+
   test.each(["create", "convert"])("and stay what they were when %s fails", async (method) => {
     await stopped("file");
     const before = [...bed.nodes.named(NODE1).volumes.keys()];

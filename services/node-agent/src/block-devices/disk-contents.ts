@@ -28,8 +28,12 @@ export interface DiskContents {
     signal: AbortSignal,
   ): Promise<void>;
   /**
-   * Whatever the target holds is replaced; a target that is a file keeps holes where the source has zeros.
-   * @throws BlockDeviceError when the target is smaller, or one of both cannot be read or written
+   * All of the source, which may be larger than its disk: a guest had use of what a volume was rounded up by, too.
+   * Whatever the target holds is replaced; a target that is a file keeps holes where the source has zeros, and becomes
+   * as long as the source.
+   * @param sizeMib - of the disk, as it is recorded
+   * @throws BlockDeviceError when the target cannot hold all, the source is smaller than its disk, or one of both cannot
+   *   be read or written
    */
   copy(source: AttachedDevice, target: AttachedDevice, sizeMib: number, signal: AbortSignal): Promise<void>;
   /** The contents as they are, whatever format they are kept in. @throws BlockDeviceError when they cannot be read */
@@ -54,34 +58,51 @@ export function createDiskContents(parts: {
     return disk.kind === "file" ? (await stat(disk.path)).size : deviceSizeBytes(parts, disk.path, purpose, signal);
   }
 
-  /** @throws BlockDeviceError when it is smaller, or holds a filesystem's idea of a disk instead of the disk */
+  /** @returns its bytes @throws BlockDeviceError when it is smaller */
   async function requireSize(disk: AttachedDevice, sizeMib: number, purpose: string, signal: AbortSignal) {
     const bytes = await sizeOf(disk, purpose, signal);
-    if (bytes < sizeMib * BYTES_PER_MIB)
+    if (bytes >= sizeMib * BYTES_PER_MIB) return bytes;
+    throw new BlockDeviceError(
+      `${purpose}: ${disk.path} has ${Math.floor(bytes / BYTES_PER_MIB)} MiB, and the part ends at ${sizeMib}`,
+    );
+  }
+
+  /** @throws BlockDeviceError when it is smaller, and cannot be made larger by the writing */
+  async function requireRoom(
+    target: AttachedDevice,
+    source: AttachedDevice,
+    { bytes, purpose }: { readonly bytes: number; readonly purpose: string },
+    signal: AbortSignal,
+  ) {
+    if (target.kind === "file" && target.format === "raw") return;
+    const room = await sizeOf(target, purpose, signal);
+    if (room < bytes)
       throw new BlockDeviceError(
-        `${purpose}: ${disk.path} has ${Math.floor(bytes / BYTES_PER_MIB)} MiB, and the part ends at ${sizeMib}`,
+        `${purpose}: ${source.path} has ${bytes} bytes, ${target.path} only ${room}; repair the recorded size ` +
+          "first (gnt-cluster repair-disk-sizes)",
       );
   }
 
-  async function dd(args: readonly string[], sizeMib: number, timeoutMs: number, purpose: string, signal: AbortSignal) {
+  async function dd(args: readonly string[], bytes: number, timeoutMs: number, purpose: string, signal: AbortSignal) {
     const { stderr } = await runner.run({ argv: [DD, ...args], timeoutMs, signal });
     const copied = Number(COPIED.exec(stderr)?.[1] ?? Number.NaN);
-    if (copied !== sizeMib * BYTES_PER_MIB)
-      throw new BlockDeviceError(`${purpose}: dd ended in order, but tells of no ${sizeMib} MiB: ${stderr.trim()}`);
+    if (copied !== bytes)
+      throw new BlockDeviceError(`${purpose}: dd ended in order, but tells of no ${bytes} bytes: ${stderr.trim()}`);
   }
 
   async function copyRaw(
     source: AttachedDevice,
     target: AttachedDevice,
-    { sizeMib, purpose }: { readonly sizeMib: number; readonly purpose: string },
+    { bytes, purpose }: { readonly bytes: number; readonly purpose: string },
     signal: AbortSignal,
   ): Promise<void> {
-    const flags = [...(await directFlag(source.path, "iflag")), ...(await directFlag(target.path, "oflag"))];
+    const [input, output] = [await directFlag(source.path, "iflag"), await directFlag(target.path, "oflag")];
+    const flags = [`${input[0] === undefined ? "iflag=" : `${input[0]},`}count_bytes`, ...output];
     const isFile = target.kind === "file";
-    if (isFile) await empty(target.path);
+    if (isFile) await empty(target.path, bytes);
     const conversion = `conv=notrunc,fsync${isFile ? ",sparse" : ""}`;
-    const args = [`if=${source.path}`, `of=${target.path}`, "bs=1M", `count=${sizeMib}`, ...flags, conversion];
-    await dd(args, sizeMib, COPY_TIMEOUT_MS, purpose, signal);
+    const args = [`if=${source.path}`, `of=${target.path}`, "bs=1M", `count=${bytes}`, ...flags, conversion];
+    await dd(args, bytes, COPY_TIMEOUT_MS, purpose, signal);
   }
 
   return {
@@ -98,7 +119,7 @@ export function createDiskContents(parts: {
         const direct = await directFlag(disk.path, "oflag");
         const part = [`seek=${offsetMib}`, `count=${sizeMib}`];
         const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", ...part, ...direct, "conv=notrunc,fsync"];
-        await dd(args, sizeMib, WIPE_TIMEOUT_MS, purpose, signal);
+        await dd(args, sizeMib * BYTES_PER_MIB, WIPE_TIMEOUT_MS, purpose, signal);
       });
     },
 
@@ -106,11 +127,12 @@ export function createDiskContents(parts: {
       const purpose = `${source.path} could not be copied to ${target.path}`;
       return translating(purpose, signal, async () => {
         requireAmount(sizeMib, purpose);
-        for (const disk of [source, target]) await requireSize(disk, sizeMib, purpose, signal);
+        const bytes = await requireSize(source, sizeMib, purpose, signal);
+        await requireRoom(target, source, { bytes, purpose }, signal);
         await requireTwo(source, target, purpose);
         await using from = await openRawView(runner, source, signal);
         await using to = await openRawView(runner, target, signal);
-        await copyRaw(from.disk, to.disk, { sizeMib, purpose }, signal);
+        await copyRaw(from.disk, to.disk, { bytes, purpose }, signal);
         await to.keep(signal);
       });
     },
@@ -123,10 +145,10 @@ export function createDiskContents(parts: {
 }
 
 /** So that all of it reads as zeros, and those of the source need not be written. */
-async function empty(file: string): Promise<void> {
+async function empty(file: string, atLeastBytes: number): Promise<void> {
   const { size } = await stat(file);
   await truncate(file, 0);
-  await truncate(file, size);
+  await truncate(file, Math.max(size, atLeastBytes));
 }
 
 /** @throws BlockDeviceError when both paths lead to one and the same */

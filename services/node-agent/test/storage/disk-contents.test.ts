@@ -125,8 +125,15 @@ describe("copying", () => {
     expect(to).toHaveLength(6 * MIB);
     expect(to.subarray(0, 4 * MIB).equals(from)).toBe(true);
     expect(commands.map(({ argv }) => argv.join(" "))).toEqual([
-      `/usr/bin/dd if=${source.path} of=${target.path} bs=1M count=4 iflag=direct oflag=direct conv=notrunc,fsync,sparse`,
+      `/usr/bin/dd if=${source.path} of=${target.path} bs=1M count=${4 * MIB} iflag=direct,count_bytes oflag=direct conv=notrunc,fsync,sparse`,
     ]);
+  });
+
+  test("takes all there is, more than the disk is recorded with, and any number of bytes", async () => {
+    const [source, target] = [await file("source", 4), await file("target", 3)];
+    await truncate(source.path, 4 * MIB - 512);
+    await contents.copy(source, target, 3, signal);
+    expect(await digest(target)).toBe(await digest(source));
   });
 
   test("of a file's holes makes holes, and never leaves what was there", async () => {
@@ -138,9 +145,12 @@ describe("copying", () => {
   });
 
   test("to a smaller target, or of more than there is, changes nothing", async () => {
-    const [source, target] = [await file("source", 4), await file("target", 3)];
+    const [source, target] = [await file("source", 4), await qcow2("target", 3)];
     const before = await digest(target);
-    await expect(contents.copy(source, target, 4, signal)).rejects.toThrow(/target has 3 MiB, and the part ends at 4/);
+    for (const recorded of [3, 4])
+      await expect(contents.copy(source, target, recorded, signal)).rejects.toThrow(
+        /source has 4194304 bytes, .*target only 3145728; repair the recorded size first/,
+      );
     await expect(contents.copy(source, target, 5, signal)).rejects.toThrow(/source has 4 MiB/);
     expect(await digest(target)).toBe(before);
     expect(commands).toEqual([]);
@@ -165,7 +175,7 @@ describe("a dd", () => {
     "1+0 records in\n1+0 records out\n1048576 bytes (1.0 MB, 1.0 MiB) copied, 1 s, 1 MB/s\n",
   ])("that ends in order without its work is told of: %j", async (stderr) => {
     await expect(printing(stderr).wipe(await file("disk", 2), part, signal)).rejects.toThrow(
-      "dd ended in order, but tells of no 2 MiB",
+      "dd ended in order, but tells of no 2097152 bytes",
     );
   });
 

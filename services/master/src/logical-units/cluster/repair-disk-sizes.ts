@@ -7,9 +7,9 @@ import type { ExecContext } from "../../executor/context.ts";
 import { exclusive, shared } from "../../executor/lock-wishes.ts";
 import { implement } from "../../executor/logical-unit.ts";
 import { type PlacedDisk, placedDisks } from "../instance/disk-ends.ts";
+import { measuredSizeMib } from "../instance/disk-sizes.ts";
 import { hasExclusiveStorage } from "../instance/exclusive-storage.ts";
 import { knownInstance } from "../instance/lookups.ts";
-import { blockDeviceMessage } from "../instance/messages.ts";
 
 /** What a disk is recorded with, and what its node reports instead. */
 interface Correction {
@@ -67,10 +67,7 @@ async function wrongSize(
   const where = `Disk ${index} of instance ${instance.name}`;
   let sizeMib = 0;
   const failure = await failureOf(ctx, async () => {
-    // A DRBD disk is as large as its data volume.
-    const measured = disk.children[0] ?? disk;
-    const device = blockDeviceMessage(ctx.config, instance, measured, index, instance.primaryNode);
-    ({ sizeMib } = await ctx.node(instance.primaryNode).blockDevices.status({ device }, { signal: ctx.signal }));
+    sizeMib = await measuredSizeMib(ctx, instance, { disk, index });
   });
   if (failure !== undefined || sizeMib === 0) {
     ctx.feedback.warning(`${where} did not return size information, ignoring${failure ? `: ${failure.message}` : ""}`);

@@ -21,6 +21,7 @@ import { mirrorNode, usableTemplate } from "./create-plan.ts";
 import { createDisks, pairEnds, renameDevice } from "./disk-creation-steps.ts";
 import { type DiskEnd, endsOf, type PlacedDisk, placedDisks } from "./disk-ends.ts";
 import { addedDisks, type DiskIdentity, newDiskIdentity } from "./disk-rows.ts";
+import { measuredSizeMib } from "./disk-sizes.ts";
 import { checkDiskSpace, newDiskNeeds, type SpaceNeed } from "./disk-space.ts";
 import { removeDisks, shutdownDisks } from "./disk-steps.ts";
 import { checkDisksFit } from "./exclusive-storage.ts";
@@ -79,18 +80,15 @@ export async function planConversion(
   await notRunning(ctx, instance, "its disk template cannot be changed");
   const old = placedDisks(view, instance);
   checkDisksFit(view, { template, disks: old.map(({ disk }) => disk) }, [primary]);
+  const way = wayOf(from, template);
   const disks = plannedDisks(
     view,
-    old.map((each) => askedDisk(each.disk, asked)),
+    await Promise.all(old.map((each) => askedDisk(ctx, instance, each, { way, asked }))),
     {
-      template,
-      instanceName: instance.name,
-      primary,
-      files: asked.files,
+      ...{ template, instanceName: instance.name, primary, files: asked.files },
     },
   );
   if (!asked.ignorePolicy) checkPolicy(view, primary, useOf(view, instance, { diskTemplate: template }));
-  const way = wayOf(from, template);
   const conversion = {
     ...{ instance, template, way, primary, secondary, old, disks, ctime: ctx.now() },
     // A plain volume is the same thing below DRBD, by the same UUID.
@@ -112,10 +110,16 @@ function identityAfter(disk: Disk, way: Conversion["way"]): DiskIdentity {
   return way === "drop-mirror" && data !== undefined ? { ...fresh, uuid: data.uuid } : fresh;
 }
 
-/** The disk as it would be asked for in its new template. */
-function askedDisk({ name, sizeMib, mode, spindles, template, logicalId }: Disk, asked: AskedConversion): AskedDisk {
+/** The disk as it would be asked for in its new template, with room for all that its guest may have written. */
+async function askedDisk(
+  ctx: PrereqContext,
+  instance: Instance,
+  placed: PlacedDisk,
+  { way, asked }: { readonly way: Conversion["way"]; readonly asked: AskedConversion },
+): Promise<AskedDisk> {
+  const { name, sizeMib, mode, spindles, template, logicalId } = placed.disk;
   return {
-    size: sizeMib,
+    size: way === "copy" ? Math.max(sizeMib, await measuredSizeMib(ctx, instance, placed)) : sizeMib,
     mode,
     ...(name === null ? {} : { name }),
     ...(spindles === null ? {} : { spindles }),
