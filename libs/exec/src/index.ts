@@ -1,3 +1,4 @@
+export { bootId } from "./boot-id.ts";
 export * from "./command-line.ts";
 export * from "./command-runner.ts";
 export type * from "./command-runner-contract.ts";

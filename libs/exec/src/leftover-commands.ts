@@ -3,10 +3,12 @@
  * that the next run of the daemon can end what is left before it works on the same things again. Processes that
  * made themselves a session of their own (a guest's qemu) are not members of the command's group and go on.
  */
+
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "@gannet/telemetry";
+import { bootId } from "./boot-id.ts";
 import { endProcessGroup, parseProcessStat, readProcessStat } from "./process-group.ts";
 
 /** How long a leftover command may take to end by itself after SIGTERM. */
@@ -18,11 +20,11 @@ const GRACE_MS = 2_000;
  */
 export async function endLeftoverCommands(folder: string, logger: Logger): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const bootId = readBootId();
+  const thisBoot = bootId();
   for (const name of await readdir(folder)) {
     const file = path.join(folder, name);
     const record = parseRecord(name);
-    if (record !== undefined && record.bootId === bootId && (await mayBeItsGroup(record))) {
+    if (record !== undefined && record.bootId === thisBoot && (await mayBeItsGroup(record))) {
       const command = await readFile(file, "utf8");
       logger.warn({ groupId: record.groupId, command }, "ending a command left by an earlier run");
       await endProcessGroup(record.groupId, GRACE_MS);
@@ -57,7 +59,7 @@ function parseRecord(name: string): CommandRecord | undefined {
  */
 export function recordCommand(folder: string, pid: number, command: string): () => void {
   const stat = parseProcessStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  const file = path.join(folder, `${pid}.${stat?.startTicks ?? "0"}.${readBootId()}`);
+  const file = path.join(folder, `${pid}.${stat?.startTicks ?? "0"}.${bootId()}`);
   try {
     writeFileSync(file, command, { mode: 0o600 });
   } catch (error) {
@@ -70,12 +72,4 @@ export function recordCommand(folder: string, pid: number, command: string): () 
 function isDiskFull(error: unknown): boolean {
   const { code, syscall } = error as NodeJS.ErrnoException;
   return (code === "ENOSPC" || code === "EDQUOT") && syscall === "write";
-}
-
-let ownBootId: string | undefined;
-
-/** It stays the same for as long as this process lives. */
-function readBootId(): string {
-  ownBootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  return ownBootId;
 }

@@ -1,7 +1,9 @@
 /** One node's agent, made of its parts: what a leader's calls reach, and what this node tells of itself. */
+
 import path from "node:path";
 import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contract";
 import { GannetError } from "@gannet/errors";
+import { bootId } from "@gannet/exec";
 import type { DiskTemplate, HypervisorName } from "@gannet/objects";
 import { type CallEnd, createAgentServer } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
@@ -89,7 +91,9 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const selfFence =
     parts.selfFence === undefined ? undefined : await SelfFence.open({ ...parts.selfFence, drivers, logger });
   const fence = await Fence.open(path.join(parts.leadersFolder, "epoch"));
-  const journal = await StepJournal.open(path.join(parts.leadersFolder, "steps"), logger);
+  const journal = await StepJournal.open(path.join(parts.leadersFolder, "steps"), {
+    ...{ boot: bootId(), logger },
+  });
   const executions = parts.executionsFile === undefined ? undefined : await ExecutionLog.open(parts.executionsFile);
   const steps = new Steps({ fence, journal, queue: new ResourceQueue(), executions, logger });
   const facts = new NodeFacts({

@@ -1,5 +1,7 @@
 /** Which process a guest is: a pid alone may be another one's tomorrow. */
+
 import { readdir, readFile } from "node:fs/promises";
+import { bootId } from "@gannet/exec";
 import { z } from "zod";
 
 /** The pid, when the process was started, and in which life of the machine: together unique. */
@@ -40,7 +42,7 @@ export function parseProcessStat(text: string): ProcessStat | undefined {
 export async function identifyProcess(pid: number): Promise<ProcessIdentity | undefined> {
   const stat = await readStat(pid);
   if (stat === undefined) return undefined;
-  return { pid, startTicks: stat.startTicks, bootId: await readBootId() };
+  return { pid, startTicks: stat.startTicks, bootId: bootId() };
 }
 
 export async function processLives(identity: ProcessIdentity): Promise<boolean> {
@@ -89,19 +91,11 @@ export async function signalProcess(identity: ProcessIdentity, signal: NodeJS.Si
 async function statOf(identity: ProcessIdentity): Promise<ProcessStat | undefined> {
   const stat = await readStat(identity.pid);
   if (stat === undefined || stat.startTicks !== identity.startTicks) return undefined;
-  return identity.bootId === (await readBootId()) ? stat : undefined;
+  return identity.bootId === bootId() ? stat : undefined;
 }
 
 async function readStat(pid: number): Promise<ProcessStat | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   const stat = text === undefined ? undefined : parseProcessStat(text);
   return stat === undefined || stat.state === "Z" || stat.state === "X" ? undefined : stat;
-}
-
-let bootId: Promise<string> | undefined;
-
-/** Cannot change while this process lives. */
-function readBootId(): Promise<string> {
-  bootId ??= readFile("/proc/sys/kernel/random/boot_id", "utf8").then((text) => text.trim());
-  return bootId;
 }

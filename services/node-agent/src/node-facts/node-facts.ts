@@ -1,5 +1,5 @@
 /** Everything this node tells of itself. */
-import { readFile } from "node:fs/promises";
+
 import {
   type BlockDeviceDriver,
   canHypervisor,
@@ -8,6 +8,7 @@ import {
   type HypervisorDriver,
   type StorageSpace,
 } from "@gannet/driver-contract";
+import { bootId } from "@gannet/exec";
 import type { HypervisorName } from "@gannet/objects";
 import type { HypervisorFacts, NodeState } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
@@ -66,10 +67,9 @@ export class NodeFacts {
     { space = "read" }: { readonly space?: "read" | "known" } = {},
   ): Promise<NodeState> {
     if (space === "read") this.#space = undefined;
-    const [machine, bridges, bootId, storage, hypervisors, extStorage] = await Promise.all([
+    const [machine, bridges, storage, hypervisors, extStorage] = await Promise.all([
       this.#machine(guests, signal),
       readBridges(),
-      readFile("/proc/sys/kernel/random/boot_id", "utf8"),
       this.#space ?? this.#storage(signal),
       this.#hypervisorFacts(signal),
       describeProviders(GANETI_EXT_STORAGE_SEARCH_PATH),
@@ -77,7 +77,7 @@ export class NodeFacts {
     this.#space = storage;
     return {
       nodeName: this.#parts.nodeName,
-      bootId: bootId.trim(),
+      bootId: bootId(),
       ...machine,
       storage: [...storage],
       hypervisors: [...hypervisors],

@@ -19,7 +19,7 @@ import {
   type StopRequest,
 } from "@gannet/rpc";
 import { z } from "zod";
-import { asOfNow, ofThisBoot } from "../live-state/as-of.ts";
+import { asOfNow } from "../live-state/as-of.ts";
 import type { GuestMetadataTable } from "../metadata/guest-metadata.ts";
 import { type BlockDeviceDrivers, driverOf } from "./block-device-handlers.ts";
 import { hotplug, noteNic } from "./hotplug-action.ts";
@@ -149,7 +149,7 @@ export function createInstanceHandlers(parts: {
         await metadata?.set(parsed.name, itself);
         return state;
       };
-      const answer = await steps.run(
+      return steps.run(
         {
           step: request.step,
           method: methods.start,
@@ -158,12 +158,11 @@ export function createInstanceHandlers(parts: {
         },
         signal,
       );
-      return ofThisBoot(answer);
     },
 
     stop: async (request, { signal }) => {
       const { name, driver, options } = parseStop(request);
-      const answer = await steps.run(
+      return steps.run(
         {
           step: request.step,
           method: methods.stop,
@@ -176,12 +175,11 @@ export function createInstanceHandlers(parts: {
         },
         signal,
       );
-      return ofThisBoot(answer);
     },
 
     reboot: async (request, { signal }) => {
       const { name, driver, options } = parseStop(request);
-      const answer = await steps.run(
+      return steps.run(
         {
           step: request.step,
           method: methods.reboot,
@@ -194,7 +192,6 @@ export function createInstanceHandlers(parts: {
         },
         signal,
       );
-      return ofThisBoot(answer);
     },
 
     state: async (request) => {
@@ -294,7 +291,7 @@ export function createInstanceHandlers(parts: {
     finishMigrationSource: async (request, { signal }) => {
       const name = parse(guestName, request.name, "instance name");
       const driver = able(request.hypervisor, "migrate");
-      const answer = await steps.run(
+      return steps.run(
         {
           step: request.step,
           method: methods.finishMigrationSource,
@@ -308,7 +305,6 @@ export function createInstanceHandlers(parts: {
         },
         signal,
       );
-      return ofThisBoot(answer);
     },
 
     finishMigrationTarget: async (request, { signal }) => {

@@ -24,6 +24,8 @@ const line = z.object({
   step: z.string(),
   /** Milliseconds since 1970. */
   at: z.number(),
+  /** The kernel's name for the boot in which it was answered; agents of old did not note it. */
+  boot: z.string().optional(),
   /** Base64. */
   reply: z.string().optional(),
   error: z.object({ kind: z.string(), message: z.string(), code: z.string().optional() }).optional(),
@@ -40,6 +42,7 @@ interface Entry {
  */
 export class StepJournal {
   readonly #file: string;
+  readonly #boot: string;
   readonly #limits: StepJournalLimits;
   /** By step, oldest first. */
   readonly #entries: Map<string, Entry>;
@@ -50,29 +53,40 @@ export class StepJournal {
 
   private constructor(parts: {
     file: string;
+    boot: string;
     limits: StepJournalLimits;
     entries: Map<string, Entry>;
     handle: FileHandle;
   }) {
     this.#file = parts.file;
+    this.#boot = parts.boot;
     this.#limits = parts.limits;
     this.#entries = parts.entries;
     this.#handle = parts.handle;
     this.#lines = parts.entries.size;
   }
 
-  static async open(file: string, logger: Logger, limits: StepJournalLimits = LIMITS): Promise<StepJournal> {
+  /** @param boot - the present one's name */
+  static async open(
+    file: string,
+    { boot, logger }: { readonly boot: string; readonly logger: Logger },
+    limits: StepJournalLimits = LIMITS,
+  ): Promise<StepJournal> {
     const entries = readEntries((await readFile(file, "utf8").catch(undefinedWhenMissing)) ?? "", file, logger);
     forget(entries, limits);
     await replaceDurably(file, textOf(entries));
-    return new StepJournal({ file, limits, entries, handle: await open(file, "a", 0o600) });
+    return new StepJournal({ file, boot, limits, entries, handle: await open(file, "a", 0o600) });
   }
 
-  /** Undefined for a step that never finished here, or too long ago. */
-  answer(step: string): StepAnswer | undefined {
+  /**
+   * Undefined for a step that never finished here, or too long ago.
+   * @param of - whether an answer of a former boot counts
+   */
+  answer(step: string, of: "any boot" | "this boot" = "any boot"): StepAnswer | undefined {
     const entry = this.#entries.get(step);
     if (entry === undefined) return undefined;
-    const { reply, error } = line.parse(JSON.parse(entry.text));
+    const { reply, error, boot = this.#boot } = line.parse(JSON.parse(entry.text));
+    if (of === "this boot" && boot !== this.#boot) return undefined;
     if (reply !== undefined) return { reply: Buffer.from(reply, "base64") };
     return error === undefined ? undefined : { error: wireError(error) };
   }
@@ -81,7 +95,7 @@ export class StepJournal {
   async record(step: string, answer: StepAnswer): Promise<void> {
     const at = Date.now();
     const content = "reply" in answer ? { reply: answer.reply.toString("base64") } : { error: answer.error };
-    const text = JSON.stringify({ step, at, ...content });
+    const text = JSON.stringify({ step, at, boot: this.#boot, ...content });
     const written = Promise.withResolvers<void>();
     this.#pending.push({ step, entry: { at, text }, written });
     this.#writing ??= this.#writeAll().finally(() => {

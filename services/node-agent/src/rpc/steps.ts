@@ -9,6 +9,7 @@ import type { ExecutionLog } from "./execution-log.ts";
 import type { Fence } from "./fence.ts";
 import type { ResourceQueue } from "./resource-queue.ts";
 import type { StepJournal } from "./step-journal.ts";
+import { UNTIL_REBOOT } from "./until-reboot.ts";
 
 export interface StepRequest<Reply> {
   readonly step: Step | undefined;
@@ -52,9 +53,9 @@ export class Steps {
   }
 
   /**
-   * Do a step once. A step that has finished is answered as it was the first time, its failure too; one that is
-   * under way is joined, and is aborted when all its callers have gone. What was aborted has no answer and may be
-   * asked for again.
+   * Do a step once. A step that has finished is answered as it was the first time, its failure too, unless the node has
+   * booted anew since and nothing is left of it (`until-reboot.ts`). One that is under way is joined, and is aborted
+   * when all its callers have gone. What was aborted has no answer and may be asked for again.
    * @throws StaleEpoch, or what the work throws
    */
   async run<Reply>(request: StepRequest<Reply>, signal: AbortSignal): Promise<Reply> {
@@ -62,7 +63,7 @@ export class Steps {
     await this.#fence.admit(step.epoch);
     const key = `${step.jobId}/${step.opcodeIndex} ${request.method.path} ${step.step}`;
     for (;;) {
-      const answer = this.#journal.answer(key);
+      const answer = this.#journal.answer(key, UNTIL_REBOOT.has(request.method.path) ? "this boot" : "any boot");
       if (answer !== undefined) {
         this.#logger.info({ ...labels(step), method: request.method.path }, "step answered again");
         if ("error" in answer) throw decodeGrpcError(answer.error);

@@ -26,10 +26,6 @@ export function bootClockMs(): number {
   return uptime() * 1000;
 }
 
-export async function currentBootId(): Promise<string> {
-  return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
-}
-
 export class FenceFile {
   readonly path: string;
 

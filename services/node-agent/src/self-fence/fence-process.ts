@@ -2,13 +2,14 @@
  * The process beside the agent that stops this node's guests when the agent does not: because it is dead, stands still or
  * cannot. It has no part in anything else, and ends when there is nothing left to see to.
  */
+
 import { type FileHandle, open, readFile, writeFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConfigurationError } from "@gannet/errors";
-import { holdFolder, isHeld } from "@gannet/exec";
+import { bootId, holdFolder, isHeld } from "@gannet/exec";
 import type { Logger } from "@gannet/telemetry";
 import { AGENT_VERSION } from "../agent-version.ts";
-import { bootClockMs, currentBootId, type FenceFile, type FenceState } from "./fence-file.ts";
+import { bootClockMs, type FenceFile, type FenceState } from "./fence-file.ts";
 import { type GuestDrivers, stopAllGuests } from "./stop-all-guests.ts";
 
 /** The role in which it holds the state folder (`holdFolder` of @gannet/exec), by which the agent knows that it runs. */
@@ -55,10 +56,9 @@ export async function runFenceProcess(parts: FenceProcessParts): Promise<void> {
 }
 
 async function watch(parts: FenceProcessParts, watchdog: FileHandle | undefined): Promise<void> {
-  const bootId = await currentBootId();
   for (;;) {
     const state = await parts.file.read();
-    if (state === undefined || state.bootId !== bootId || state.agentVersion !== AGENT_VERSION) return;
+    if (state === undefined || state.bootId !== bootId() || state.agentVersion !== AGENT_VERSION) return;
     const lateMs = bootClockMs() - state.deadlineMs;
     const isFenced = state.fencedMs === state.deadlineMs;
     const isHopeless = !isFenced && lateMs > parts.stopWithinMs * RESTART_AFTER;

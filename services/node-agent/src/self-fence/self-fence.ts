@@ -3,13 +3,15 @@
  * `RenewSelfFence`, kept by the agent and, should the agent be dead or stand still, by a process beside it
  * (`fence-process.ts`). Nothing is guarded before a leader has asked for it.
  */
+
 import { randomUUID } from "node:crypto";
 import { OpPrereqError } from "@gannet/errors";
+import { bootId } from "@gannet/exec";
 import type { RenewSelfFenceReply, RenewSelfFenceRequest } from "@gannet/rpc";
 import { SelfFenceHolder } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
 import { AGENT_VERSION } from "../agent-version.ts";
-import { bootClockMs, currentBootId, type FenceFile } from "./fence-file.ts";
+import { bootClockMs, type FenceFile } from "./fence-file.ts";
 import { type GuestDrivers, stopAllGuests } from "./stop-all-guests.ts";
 
 export interface SelfFenceParts {
@@ -55,10 +57,9 @@ export class SelfFence {
    * renewed the lease.
    */
   static async open(parts: SelfFenceParts): Promise<SelfFence> {
-    const bootId = await currentBootId();
     const known = await parts.file.read();
-    const deadlineMs = known === undefined || known.bootId === bootId ? known?.deadlineMs : 0;
-    return new SelfFence(parts, { bootId, deadlineMs, fencedMs: known?.fencedMs ?? null });
+    const deadlineMs = known === undefined || known.bootId === bootId() ? known?.deadlineMs : 0;
+    return new SelfFence(parts, { bootId: bootId(), deadlineMs, fencedMs: known?.fencedMs ?? null });
   }
 
   /** A leader whose epoch was admitted renews the lease, or ends it. */

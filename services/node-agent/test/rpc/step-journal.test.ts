@@ -14,7 +14,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const open = (limits = { maxAgeMs: 60_000, maxAnswers: 100_000 }) => StepJournal.open(file, silentLogger(), limits);
+const BOOT = { boot: "first", logger: silentLogger() };
+const open = (limits = { maxAgeMs: 60_000, maxAnswers: 100_000 }, parts = BOOT) =>
+  StepJournal.open(file, parts, limits);
 const reply = (text: string) => ({ reply: Buffer.from(text) });
 
 test("replies of any bytes, empty ones and errors come back from disk", async () => {
@@ -31,6 +33,21 @@ test("replies of any bytes, empty ones and errors come back from disk", async ()
   for (const [index, answer] of answers.entries()) expect(reopened.answer(`s${index}`)).toEqual(answer);
   expect(reopened.answer("s9")).toBeUndefined();
   await reopened.close();
+});
+
+test("an answer tells of which boot it is", async () => {
+  await writeFile(file, `{"step":"of old","at":${Date.now()},"reply":""}\n`);
+  const journal = await open();
+  await journal.record("a", reply("1"));
+  expect(journal.answer("a", "this boot")).toEqual(reply("1"));
+  await journal.close();
+  const next = await open(undefined, { ...BOOT, boot: "second" });
+  expect(next.answer("a", "this boot")).toBeUndefined();
+  expect(next.answer("a")).toEqual(reply("1"));
+  expect(next.answer("of old", "this boot")).toEqual(reply(""));
+  await next.record("a", reply("2"));
+  expect(next.answer("a", "this boot")).toEqual(reply("2"));
+  await next.close();
 });
 
 test("an answer is on disk when it is recorded", async () => {

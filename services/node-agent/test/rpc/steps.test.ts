@@ -110,6 +110,22 @@ describe("repeated steps", () => {
     expect(agent.hypervisor.start).not.toHaveBeenCalled();
   });
 
+  test("are done again when the node has booted anew, where nothing is left of them", async () => {
+    const start = { step: step({ step: "start" }), instance: instance(), paused: false };
+    const create = { step: step({ step: "create-disk/0" }), device: disk() };
+    await agent.client.blockDevices.create(create);
+    const first = await agent.client.instances.start(start);
+    await agent.stop();
+    const journal = path.join(agent.leadersFolder, "steps");
+    await writeFile(journal, (await readFile(journal, "utf8")).replaceAll(/"boot":"[^"]+"/g, '"boot":"another"'));
+    agent = await startTestAgent(cluster, { leadersFolder: agent.leadersFolder });
+    await agent.client.blockDevices.create(create);
+    expect(agent.disks.create).not.toHaveBeenCalled();
+    const again = await agent.client.instances.start(start);
+    expect(agent.hypervisor.start).toHaveBeenCalledTimes(1);
+    expect(again.asOfMs).toBeGreaterThan(first.asOfMs);
+  });
+
   test("that failed fail again in the same way, and another step tries anew", async () => {
     agent.hypervisor.start.mockRejectedValueOnce(new HypervisorError("qemu exited at once: no such machine"));
     const request = { step: step({ step: "start" }), instance: instance(), paused: false };

@@ -1,8 +1,10 @@
 /** Whether a guest runs under KVM or under qemu's own translator (TCG). */
+
 import { constants } from "node:fs";
 import { access, readFile, stat, writeFile } from "node:fs/promises";
 import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
+import { bootId } from "@gannet/exec";
 import type { Logger } from "@gannet/telemetry";
 import { z } from "zod";
 import { accelerationProgram, DEBUG_EXIT_DEVICE, PROGRAM_RAN_EXIT_CODE } from "./acceleration-program.ts";
@@ -111,8 +113,7 @@ async function circumstancesOf(qemuPath: string): Promise<string> {
       ({ ino, ctimeMs, size }) => [ino, ctimeMs, size],
       () => null,
     );
-  const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
-  return JSON.stringify([bootId, qemuPath, await identity(qemuPath), await identity(KVM_DEVICE)]);
+  return JSON.stringify([bootId(), qemuPath, await identity(qemuPath), await identity(KVM_DEVICE)]);
 }
 
 function parseKept(text: string): { readonly circumstances: string; readonly verdict: KvmVerdict } | undefined {
