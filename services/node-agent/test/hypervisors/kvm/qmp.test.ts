@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { silentLogger } from "@gannet/telemetry";
 import fc from "fast-check";
@@ -260,5 +262,19 @@ describe("the client", () => {
     await over;
     await expect(test.client.execute({ name: "query-name" })).rejects.toThrow(/was closed/);
     expect(test.onGone).not.toHaveBeenCalled();
+  });
+
+  it("that is closed while it opens a file to be handed over fails once, and nowhere else", async () => {
+    await using test = await connect({}, { passesDescriptors: true });
+    await test.client.execute({ name: "stop" });
+    const fifo = `${test.monitor.socketPath}.fifo`;
+    execFileSync("mkfifo", [fifo]);
+    const waiting = test.client.execute({ name: "add-fd" }, { enclosed: { path: fifo, access: "ro" } });
+    waiting.catch(() => {});
+    const over = new Promise((resolve) => test.monitor.connections[0]?.once("close", resolve));
+    test.client.close();
+    await over;
+    await writeFile(fifo, "");
+    await expect(waiting).rejects.toMatchObject({ name: "HypervisorError" });
   });
 });

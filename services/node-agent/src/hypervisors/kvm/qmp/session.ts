@@ -84,6 +84,8 @@ export class QmpSession {
     if (this.#closed !== undefined) throw this.#closed;
     const id = this.#nextId++;
     const answered = Promise.withResolvers<unknown>();
+    // It may fail while a file is still being opened for it.
+    answered.promise.catch(() => {});
     this.#pending.set(id, answered);
     const timer = setTimeout(() => {
       answered.reject(this.#failure(`did not answer ${call.name} within ${timeoutMs} ms`));
