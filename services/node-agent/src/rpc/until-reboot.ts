@@ -8,7 +8,7 @@ import { type MethodDefinition, SERVICES } from "@gannet/rpc";
 const { blockDevices, instances, node } = SERVICES;
 
 const METHODS: readonly Pick<MethodDefinition<never, never>, "path">[] = [
-  ...[blockDevices.assemble, blockDevices.shutdown, blockDevices.standBy, blockDevices.connect],
+  ...[blockDevices.assemble, blockDevices.shutdown, blockDevices.standBy, blockDevices.seed, blockDevices.connect],
   ...[blockDevices.disconnect, blockDevices.attachVolumes, blockDevices.detachVolumes, blockDevices.pauseSync],
   ...[instances.start, instances.stop, instances.reboot, instances.setMemory, instances.hotplug],
   ...[instances.acceptMigration, instances.finishMigrationSource, instances.finishMigrationTarget],
