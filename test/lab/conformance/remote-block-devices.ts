@@ -5,7 +5,7 @@ import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError } from "@gannet/errors";
 import type { DiskTemplate } from "@gannet/objects";
 import { type BlockDevice, encodeParameters } from "@gannet/rpc";
-import { FILE_STORAGE_DIR } from "../../../deploy/one-machine/initial-configuration.ts";
+import { FILE_STORAGE_DIR, SHARED_FILE_STORAGE_DIR } from "../../../deploy/one-machine/initial-configuration.ts";
 import type { NodeInLab } from "../lab.ts";
 import { VOLUME_GROUP } from "../plan.ts";
 import { asRefusal, type RemoteNode } from "./remote-node.ts";
@@ -26,24 +26,24 @@ interface Place {
 const LONG = "x".repeat(300);
 const HOSTILE_NAMES = ["-rf", "--help", "..", ".", "", "a/b", "a b", "a\nb", "a\0b", "$(id)", LONG];
 
-const PLACES: Readonly<Partial<Record<DiskTemplate, Place>>> = {
-  file: {
-    logicalId: (name) => ["loop", `${FILE_STORAGE_DIR}/conformance/${name}`],
+/** Files below a folder; both templates of them have the same names. */
+function filesBelow(root: string): Place {
+  return {
+    logicalId: (name) => ["loop", `${root}/conformance/${name}`],
     hostile: [
-      ...[`${FILE_STORAGE_DIR}/../escape`, `${FILE_STORAGE_DIR}-beside/disk`, FILE_STORAGE_DIR, "/etc/passwd", "/"],
-      ...[
-        "relative",
-        "",
-        `${FILE_STORAGE_DIR}/nul\0`,
-        `${FILE_STORAGE_DIR}/line\nbreak`,
-        `${FILE_STORAGE_DIR}/${LONG}`,
-      ],
+      ...[`${root}/../escape`, `${root}-beside/disk`, root, "/etc/passwd", "/"],
+      ...["relative", "", `${root}/nul\0`, `${root}/line\nbreak`, `${root}/${LONG}`],
     ].map((target) => ["loop", target]),
     occupy: 'mkdir -p "$(dirname "$2")" && echo stranger >"$2"',
     look: 'cat "$2"',
     clear: 'rm -r "$(dirname "$2")"',
-    inventory: `find ${FILE_STORAGE_DIR} -mindepth 1 | sort`,
-  },
+    inventory: `find ${root} -mindepth 1 | sort`,
+  };
+}
+
+const PLACES: Readonly<Partial<Record<DiskTemplate, Place>>> = {
+  file: filesBelow(FILE_STORAGE_DIR),
+  sharedfile: filesBelow(SHARED_FILE_STORAGE_DIR),
   plain: {
     logicalId: (name) => [VOLUME_GROUP, name],
     hostile: [...HOSTILE_NAMES.map((name) => [VOLUME_GROUP, name]), ["..", "disk"], ["-rf", "disk"]],
@@ -54,7 +54,7 @@ const PLACES: Readonly<Partial<Record<DiskTemplate, Place>>> = {
   },
 };
 
-export function remoteBlockDevices(template: "file" | "plain", remote: RemoteNode): BlockDeviceSubject {
+export function remoteBlockDevices(template: "file" | "sharedfile" | "plain", remote: RemoteNode): BlockDeviceSubject {
   const place = PLACES[template];
   if (place === undefined) throw new Error(`no checks of ${template}`);
   const { machine } = remote.node;

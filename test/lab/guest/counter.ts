@@ -1,14 +1,11 @@
 /** The guest of counter.asm, and what it has written to its disk. */
 import path from "node:path";
 import type { CommandRunner } from "@gannet/exec";
+import { assemble } from "./assemble.ts";
 
 /** Assembled into the folder that a node shares with the lab; the OS definition `counter` installs it from there. */
 export async function assembleGuest(nodeDir: string, runner: CommandRunner): Promise<void> {
-  const source = path.join(import.meta.dirname, "counter.asm");
-  await runner.run({
-    argv: ["/usr/bin/nasm", "-f", "bin", "-o", path.join(nodeDir, "counter.img"), source],
-    timeoutMs: 10_000,
-  });
+  await assemble("counter.asm", path.join(nodeDir, "counter.img"), runner);
 }
 
 export interface Counter {

@@ -1,14 +1,14 @@
 /** The conformance suites of libs/driver-contract over gRPC, against real devices and real guests. */
 import { BLOCK_DEVICE_CHECKS, HYPERVISOR_CHECKS } from "@gannet/driver-contract/conformance";
 import { remoteBlockDevices } from "../conformance/remote-block-devices.ts";
-import { remoteHypervisor } from "../conformance/remote-hypervisor.ts";
+import { type GuestKind, KVM_GUESTS, remoteHypervisor, XEN_GUESTS } from "../conformance/remote-hypervisor.ts";
 import { remoteMirror } from "../conformance/remote-mirror.ts";
 import { RemoteNode } from "../conformance/remote-node.ts";
 import type { Lab } from "../lab.ts";
 import type { Scenario } from "../scenario.ts";
 import { twoNodes } from "./pairs.ts";
 
-const BLOCK_DEVICES: readonly Scenario[] = (["file", "plain"] as const).map((template) => ({
+const BLOCK_DEVICES: readonly Scenario[] = (["file", "sharedfile", "plain"] as const).map((template) => ({
   name: `conformance: ${template}`,
   nodes: 1,
   async run(lab, step) {
@@ -17,19 +17,21 @@ const BLOCK_DEVICES: readonly Scenario[] = (["file", "plain"] as const).map((tem
   },
 }));
 
-const KVM: Scenario = {
-  name: "conformance: kvm",
-  nodes: 1,
-  async run(lab, step) {
-    using remote = await firstNode(lab);
-    for (const { name, run } of HYPERVISOR_CHECKS) {
-      // An agent needs 10 s to start here: it is killed only where that is what the check is about.
-      const restarts = name.includes("agent");
-      await step(name, () => run(remoteHypervisor(remote, { restarts })));
-      if (restarts) await remote.node.agent.start();
-    }
-  },
-};
+function hypervisor(kind: GuestKind): Scenario {
+  return {
+    name: `conformance: ${kind.hypervisor}`,
+    nodes: 1,
+    async run(lab, step) {
+      using remote = await firstNode(lab);
+      for (const { name, run } of HYPERVISOR_CHECKS) {
+        // An agent needs 10 s to start here: it is killed only where that is what the check is about.
+        const restarts = name.includes("agent");
+        await step(name, () => run(remoteHypervisor(remote, kind, { restarts })));
+        if (restarts) await remote.node.agent.start();
+      }
+    },
+  };
+}
 
 const DRBD: Scenario = {
   name: "conformance: drbd",
@@ -43,7 +45,9 @@ const DRBD: Scenario = {
   },
 };
 
-export const CONFORMANCE_SCENARIOS: readonly Scenario[] = [...BLOCK_DEVICES, KVM, DRBD];
+export const CONFORMANCE_SCENARIOS: readonly Scenario[] = [...BLOCK_DEVICES, hypervisor(KVM_GUESTS), DRBD];
+/** On nodes that are Xen's domain 0. */
+export const XEN_CONFORMANCE: Scenario = hypervisor(XEN_GUESTS);
 
 async function firstNode(lab: Lab): Promise<RemoteNode> {
   const [node] = await lab.use(1);

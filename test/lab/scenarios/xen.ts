@@ -3,6 +3,7 @@
 import { XEN_GUEST_INITRAMFS, XEN_GUEST_KERNEL } from "../guest/xen-guest.ts";
 import { LabInstance } from "../lab-instance.ts";
 import type { Scenario } from "../scenario.ts";
+import { XEN_CONFORMANCE } from "./conformance.ts";
 import { expectEqual, inSync, twoNodes } from "./pairs.ts";
 
 const KERNEL = {
@@ -69,4 +70,4 @@ const PVH: Scenario = {
   },
 };
 
-export const XEN_SCENARIOS: readonly Scenario[] = [PV, PVH];
+export const XEN_SCENARIOS: readonly Scenario[] = [PV, XEN_CONFORMANCE, PVH];
