@@ -12,6 +12,7 @@ import { DRBD_TROUBLE_SCENARIOS } from "./drbd-trouble.ts";
 import { FAULT_SCENARIOS } from "./faults.ts";
 import { FILE_SCENARIOS } from "./file.ts";
 import { PLAIN_SCENARIOS } from "./plain.ts";
+import { RECORDED_TOOLS_SCENARIOS } from "./recorded-tools.ts";
 import { SYSTEMD_SCENARIOS } from "./systemd.ts";
 import { XEN_SCENARIOS } from "./xen.ts";
 
@@ -28,6 +29,7 @@ const SCENARIOS: { readonly [Kind in MachineKindName]: readonly Scenario<Grounds
     ...FILE_SCENARIOS,
     ...PLAIN_SCENARIOS,
     ...CONFORMANCE_SCENARIOS,
+    ...RECORDED_TOOLS_SCENARIOS,
     ...DRBD_SCENARIOS,
     ...DRBD_TROUBLE_SCENARIOS,
     ...FAULT_SCENARIOS,

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { installSimulatedTools, type SimulatedStorageTools } from "../install.ts";
 import { drbdmeta } from "./drbdmeta-commands.ts";
 import { drbdsetup } from "./drbdsetup-commands.ts";
-import { recordedCalls } from "./recorded/index.ts";
+import { comparable, isCompared, recordedCalls, withoutClearing } from "./recorded/index.ts";
 
 const run = promisify(execFile);
 const BYTES_PER_MIB = 1024 * 1024;
@@ -36,15 +36,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(base, { recursive: true, maxRetries: 20, retryDelay: 50 }));
 
-/** Of the I/O that is not counted, of random identifiers, and of a resync's speed. */
-function comparable(text: string): string {
-  return text
-    .replace(/\b(ns|nr|dw|dr|al|bm|lo|pe|ua|ap|read|written|al-writes|received|sent|unacked):\d+/g, "$1:N")
-    .replace(/\b[0-9A-F]{16}\b/g, (uuid) => (/^0+[04]?$/.test(uuid) ? uuid : "UUID"))
-    .replace(/^\t\[.*\n\tfinish.*$/gm, "\tprogress")
-    .replace(/(oos|out-of-sync):[1-9]\d*/g, "$1:SOME");
-}
-
 /** Each command of a recorded line that is DRBD's, with what it printed; the rest of the lines is not simulated. */
 async function replay(node: string, line: string): Promise<string> {
   const { deviceFolder, drbdStatusFile = "" } = tools.get(node) ?? { deviceFolder: "" };
@@ -67,28 +58,13 @@ async function replay(node: string, line: string): Promise<string> {
   return outputs.join("").replaceAll(`${deviceFolder}/xenvg`, "/dev/xenvg");
 }
 
-/** Recorded lines that ask for what is not simulated, or say what only the real thing can. */
-const NOT_COMPARED = [
-  /^for i in/,
-  /dump-md/,
-  /^dd if=\/dev\/urandom/,
-  /^dd if=\/dev\/drbd0/,
-  /^echo/,
-  /lvextend/,
-  /role 0;/,
-  /--verbose/,
-  /show-gi/,
-  /blockdev --getsize64 \/dev\/drbd0$/,
-  /resize/,
-];
-
 test("the recorded session, byte for byte but for counters and identifiers", async () => {
   let compared = 0;
   for (const { node, command, output } of recordedCalls()) {
-    const line = command.replace(/^dd if=\/dev\/zero[^;]*; /, "");
+    const line = withoutClearing(command);
     if (/^for i in/.test(line)) await untilInSync();
     const answer = await replay(node, line);
-    if (NOT_COMPARED.some((pattern) => pattern.test(line))) continue;
+    if (!isCompared(line)) continue;
     compared += 1;
     expect(comparable(answer), `${node}# ${command}`).toBe(comparable(output));
   }

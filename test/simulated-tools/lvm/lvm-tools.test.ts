@@ -7,9 +7,9 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { setFault } from "../faults.ts";
 import { installSimulatedTools, type SimulatedStorageTools } from "../install.ts";
+import type { Answer } from "../recorded-session.ts";
+import { LOSS, RECORDED_GROUP, recordedSession, withoutIdentity } from "./recorded/index.ts";
 import { losePhysicalVolume, type SimulatedVolumeGroup } from "./state.ts";
-
-const RECORDED = path.join(import.meta.dirname, "recorded");
 
 let folder: string;
 let tools: SimulatedStorageTools;
@@ -23,12 +23,6 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-interface Answer {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly exitCode: number;
-}
-
 function run(tool: string, ...args: string[]): Promise<Answer> {
   return new Promise((resolve) => {
     execFile(path.join(tools.binFolder, tool), args, (error, stdout, stderr) =>
@@ -37,56 +31,22 @@ function run(tool: string, ...args: string[]): Promise<Answer> {
   });
 }
 
-/** `$ command`, what it printed on each output, and its exit code; of lvm2 2.03.16 on three loop devices. */
-interface Step {
-  readonly command: readonly string[];
-  readonly answer: Answer;
-}
-
-function parseSession(text: string): readonly (Step | "loss")[] {
-  return text
-    .split(/^(?=[$#] )/m)
-    .filter((block) => block !== "")
-    .map((block) => {
-      if (block.startsWith("#")) return "loss";
-      const [command = "", ...printed] = block.trimEnd().split("\n");
-      const output = (prefix: string) =>
-        printed
-          .filter((line) => line.startsWith(prefix))
-          .map((line) => `${line.slice(prefix.length)}\n`)
-          .join("");
-      const exitCode = Number(printed.at(-1)?.slice("rc=".length));
-      return { command: command.slice(2).split(" "), answer: { stdout: output("1>"), stderr: output("2>"), exitCode } };
-    });
-}
-
-/** Each physical volume has a UUID of its own, and the real LVM forgets its name on the way. */
-function withoutIdentity({ stdout, stderr, exitCode }: Answer): Answer {
-  return {
-    stdout,
-    stderr: stderr
-      .replaceAll(/[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}/g, "UUID")
-      .replaceAll(/\(last written to .*\)/g, ""),
-    exitCode,
-  };
-}
-
 test("a session of the real tools is answered byte for byte", async () => {
   await install({
-    name: "xenvg",
-    physicalVolumes: ["/dev/loop0", "/dev/loop1", "/dev/loop2"].map((name) => ({ name, sizeMib: 1024 })),
+    name: RECORDED_GROUP.name,
+    physicalVolumes: RECORDED_GROUP.physicalVolumes.map((name) => ({ name, sizeMib: 1024 })),
   });
-  const session = parseSession(await readFile(path.join(RECORDED, "session.txt"), "utf8"));
+  const session = recordedSession();
   expect(session.length).toBeGreaterThan(60);
   for (const step of session) {
-    if (step === "loss") await losePhysicalVolume(folder, "/dev/loop2");
-    else {
+    if ("event" in step) {
+      expect(step.event).toBe(LOSS.event);
+      await losePhysicalVolume(folder, LOSS.physicalVolume);
+    } else {
       const [tool = "", ...args] = step.command;
+      const command = step.command.join(" ");
       const answer = withoutIdentity(await run(tool, ...args));
-      expect({ command: step.command.join(" "), ...answer }).toEqual({
-        command: step.command.join(" "),
-        ...withoutIdentity(step.answer),
-      });
+      expect({ command, ...answer }).toEqual({ command, ...withoutIdentity(step.answer) });
     }
   }
 }, 120_000);

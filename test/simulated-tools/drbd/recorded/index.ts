@@ -31,3 +31,38 @@ export function recorded(node: string, beginning: string, after = 0): string {
   if (found === undefined) throw new Error(`${beginning} was not recorded on ${node}`);
   return found.output;
 }
+
+/** Of the I/O that is not counted, of random identifiers, of the kernel, and of a resync's speed. */
+export function comparable(text: string): string {
+  return text
+    .replace(/\b(ns|nr|dw|dr|al|bm|lo|pe|ua|ap|read|written|al-writes|received|sent|unacked):\d+/g, "$1:N")
+    .replace(/^srcversion: .*$/gm, "srcversion: OF THIS KERNEL")
+    .replace(/\b[0-9A-F]{16}\b/g, (uuid) => (/^0+[04]?$/.test(uuid) ? uuid : "UUID"))
+    .replace(/^\t\[.*\n\tfinish.*$/gm, "\tprogress")
+    .replace(/(oos|out-of-sync):[1-9]\d*/g, "$1:SOME");
+}
+
+/** Recorded lines that ask for what is not simulated, or say what only the real thing can. */
+const NOT_COMPARED = [
+  /^for i in/,
+  /dump-md/,
+  /^dd if=\/dev\/urandom/,
+  /^dd if=\/dev\/drbd0/,
+  /^echo/,
+  /lvextend/,
+  /role 0;/,
+  /--verbose/,
+  /show-gi/,
+  /blockdev --getsize64 \/dev\/drbd0$/,
+  /resize/,
+];
+
+/** Of a line as {@link withoutClearing} leaves it. */
+export function isCompared(line: string): boolean {
+  return !NOT_COMPARED.some((pattern) => pattern.test(line));
+}
+
+/** A recorded line without what overwrites a volume before it is given metadata. */
+export function withoutClearing(command: string): string {
+  return command.replace(/^dd if=\/dev\/zero[^;]*; /, "");
+}
