@@ -6,6 +6,13 @@ import { deepEqual } from "node:assert/strict";
 import { comparable, isCompared, recordedCalls, withoutClearing } from "../../simulated-tools/drbd/recorded/index.ts";
 import { LOSS, RECORDED_GROUP, recordedSession, withoutIdentity } from "../../simulated-tools/lvm/recorded/index.ts";
 import { parseSession, type SessionStep, sessionScript } from "../../simulated-tools/recorded-session.ts";
+import {
+  comparableAnswer,
+  HAS_COME,
+  RECORDED_FILES,
+  RECORDED_FOLDER,
+  recordedSession as recordedXl,
+} from "../../simulated-tools/xen/recorded/index.ts";
 import { VOLUME_GROUP } from "../plan.ts";
 import type { Scenario } from "../scenario.ts";
 import { twoNodes } from "./pairs.ts";
@@ -14,6 +21,9 @@ import { twoNodes } from "./pairs.ts";
 const GROUP = "simvg";
 const FOLDER = "/var/lib/gannet/recorded";
 const SESSION_MS = 120_000;
+/** Two boots of a Linux are among it. */
+const XL_SESSION_MS = 300_000;
+const CLEAR_XL = `xl list | awk 'NR > 2 { print $1 }' | xargs -r -n1 xl destroy; rm -rf ${RECORDED_FOLDER}`;
 
 /** LVM that knows of some devices only, and of no other volume group. */
 function lvmSeeing(devices: readonly string[]): string {
@@ -121,6 +131,32 @@ function settled(output: string): string {
     .replaceAll("Inconsistent", "UpToDate")
     .replaceAll(/(oos|out-of-sync):\w+/g, "$1:N")
     .replaceAll(/^\tprogress\n/gm, "");
+}
+
+/** On nodes that are Xen's domain 0. */
+export const RECORDED_XL: Scenario = {
+  name: "recorded tools: xl answers as it was recorded",
+  nodes: 1,
+  async run(lab, step) {
+    const [node] = await lab.use(1);
+    if (node === undefined) return;
+    const recorded = recordedXl();
+    const files = Object.entries(RECORDED_FILES).map(
+      ([name, text]) => `cat >${RECORDED_FOLDER}/${name} <<'END'\n${text}END`,
+    );
+    try {
+      await node.machine.run([`mkdir ${RECORDED_FOLDER}`, ...files].join("\n"));
+      const script = sessionScript(recorded, { [HAS_COME.event]: HAS_COME.script });
+      const told = await step(`${recorded.length} commands`, () => node.machine.run(script, XL_SESSION_MS));
+      deepEqual(parseSession(told).map(onAnyMachine), recorded.map(onAnyMachine));
+    } finally {
+      await step("nothing of it is left", () => node.machine.run(CLEAR_XL));
+    }
+  },
+};
+
+function onAnyMachine(step: SessionStep): SessionStep {
+  return "event" in step ? step : { ...step, answer: comparableAnswer(step.command, step.answer) };
 }
 
 export const RECORDED_TOOLS_SCENARIOS: readonly Scenario[] = [LVM, DRBD];

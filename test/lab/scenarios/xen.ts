@@ -5,6 +5,7 @@ import { LabInstance } from "../lab-instance.ts";
 import type { Scenario } from "../scenario.ts";
 import { XEN_CONFORMANCE } from "./conformance.ts";
 import { expectEqual, inSync, twoNodes } from "./pairs.ts";
+import { RECORDED_XL } from "./recorded-tools.ts";
 
 const KERNEL = {
   kernel_path: XEN_GUEST_KERNEL,
@@ -70,4 +71,4 @@ const PVH: Scenario = {
   },
 };
 
-export const XEN_SCENARIOS: readonly Scenario[] = [PV, XEN_CONFORMANCE, PVH];
+export const XEN_SCENARIOS: readonly Scenario[] = [PV, XEN_CONFORMANCE, RECORDED_XL, PVH];

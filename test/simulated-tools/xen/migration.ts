@@ -80,7 +80,7 @@ export async function receive({ nodeFolder }: Call): Promise<ToolAnswer> {
   };
   process.stdout.write(`${READY}\n`);
   const { domain, config }: { domain: SimulatedDomain; config: string } = JSON.parse(await next());
-  const { name } = parseDomainConfig(config);
+  const { name } = parseDomainConfig(config, "the stream");
   await withXen(nodeFolder, (state) => {
     if (state.domains.some((each) => each.name === name)) throw new XlFailure(`domain ${name} exists`);
     state.domains.push({
