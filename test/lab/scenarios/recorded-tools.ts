@@ -5,6 +5,7 @@
 import { deepEqual } from "node:assert/strict";
 import { comparable, isCompared, recordedCalls, withoutClearing } from "../../simulated-tools/drbd/recorded/index.ts";
 import { LOSS, RECORDED_GROUP, recordedSession, withoutIdentity } from "../../simulated-tools/lvm/recorded/index.ts";
+import * as lxc from "../../simulated-tools/lxc/recorded/index.ts";
 import { parseSession, type SessionStep, sessionScript } from "../../simulated-tools/recorded-session.ts";
 import {
   comparableAnswer,
@@ -133,6 +134,35 @@ function settled(output: string): string {
     .replaceAll(/^\tprogress\n/gm, "");
 }
 
+const LXC: Scenario = {
+  name: "recorded tools: lxc answers as it was recorded",
+  nodes: 1,
+  async run(lab, step) {
+    const [node] = await lab.use(1);
+    if (node === undefined) return;
+    const recorded = lxc.recordedSession();
+    try {
+      await node.machine.run([...placed(lxc.RECORDED_FOLDER, lxc.RECORDED_FILES), lxc.MAKE_ROOT].join("\n"));
+      const told = await step(`${recorded.length} commands`, () =>
+        node.machine.run(sessionScript(recorded, {}), SESSION_MS),
+      );
+      const comparableStep = (each: SessionStep) =>
+        "event" in each ? each : { ...each, answer: lxc.comparableAnswer(each.answer) };
+      deepEqual(parseSession(told).map(comparableStep), recorded.map(comparableStep));
+    } finally {
+      await step("nothing of it is left", () => node.machine.run(`rm -rf ${lxc.RECORDED_FOLDER}`));
+    }
+  },
+};
+
+/** Script that writes files below a folder. */
+function placed(folder: string, files: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(files).map(([name, text]) => {
+    const file = `${folder}/${name}`;
+    return `mkdir -p "$(dirname ${file})" && cat >${file} <<'END'\n${text}END`;
+  });
+}
+
 /** On nodes that are Xen's domain 0. */
 export const RECORDED_XL: Scenario = {
   name: "recorded tools: xl answers as it was recorded",
@@ -141,11 +171,8 @@ export const RECORDED_XL: Scenario = {
     const [node] = await lab.use(1);
     if (node === undefined) return;
     const recorded = recordedXl();
-    const files = Object.entries(RECORDED_FILES).map(
-      ([name, text]) => `cat >${RECORDED_FOLDER}/${name} <<'END'\n${text}END`,
-    );
     try {
-      await node.machine.run([`mkdir ${RECORDED_FOLDER}`, ...files].join("\n"));
+      await node.machine.run(placed(RECORDED_FOLDER, RECORDED_FILES).join("\n"));
       const script = sessionScript(recorded, { [HAS_COME.event]: HAS_COME.script });
       const told = await step(`${recorded.length} commands`, () => node.machine.run(script, XL_SESSION_MS));
       deepEqual(parseSession(told).map(onAnyMachine), recorded.map(onAnyMachine));
@@ -159,4 +186,4 @@ function onAnyMachine(step: SessionStep): SessionStep {
   return "event" in step ? step : { ...step, answer: comparableAnswer(step.command, step.answer) };
 }
 
-export const RECORDED_TOOLS_SCENARIOS: readonly Scenario[] = [LVM, DRBD];
+export const RECORDED_TOOLS_SCENARIOS: readonly Scenario[] = [LVM, LXC, DRBD];

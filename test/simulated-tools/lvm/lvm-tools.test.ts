@@ -5,9 +5,9 @@ import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { askTool } from "../ask-tool.ts";
 import { setFault } from "../faults.ts";
 import { installSimulatedTools, type SimulatedStorageTools } from "../install.ts";
-import type { Answer } from "../recorded-session.ts";
 import { LOSS, RECORDED_GROUP, recordedSession, withoutIdentity } from "./recorded/index.ts";
 import { losePhysicalVolume, type SimulatedVolumeGroup } from "./state.ts";
 
@@ -23,13 +23,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-function run(tool: string, ...args: string[]): Promise<Answer> {
-  return new Promise((resolve) => {
-    execFile(path.join(tools.binFolder, tool), args, (error, stdout, stderr) =>
-      resolve({ stdout, stderr, exitCode: typeof error?.code === "number" ? error.code : 0 }),
-    );
-  });
-}
+const run = (...command: readonly string[]) => askTool(tools.binFolder, command);
 
 test("a session of the real tools is answered byte for byte", async () => {
   await install({

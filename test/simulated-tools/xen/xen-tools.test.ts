@@ -1,11 +1,10 @@
 /** The simulated `xl` against what the real one printed. */
-import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { askTool } from "../ask-tool.ts";
 import { installSimulatedTools } from "../install.ts";
-import type { Answer } from "../recorded-session.ts";
 import { comparableAnswer, HAS_COME, RECORDED_FILES, RECORDED_FOLDER, recordedSession } from "./recorded/index.ts";
 
 let folder: string;
@@ -20,20 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** In the recorded session's folder, as it were. */
-function run([tool = "", ...args]: readonly string[]): Promise<Answer> {
-  const here = args.map((arg) => arg.replace(RECORDED_FOLDER, files));
-  const there = (text: string) => text.replaceAll(files, RECORDED_FOLDER);
-  return new Promise((resolve) => {
-    execFile(path.join(binFolder, tool), here, (error, stdout, stderr) =>
-      resolve({
-        stdout: there(stdout),
-        stderr: there(stderr),
-        exitCode: typeof error?.code === "number" ? error.code : 0,
-      }),
-    );
-  });
-}
+const run = (command: readonly string[]) => askTool(binFolder, command, { from: RECORDED_FOLDER, to: files });
 
 /** The recorded Xen is 4.17; the simulated one has this command, as Xen from 4.20 on. */
 const NEWER = "xl resume web1.example";

@@ -65,7 +65,8 @@ export class LxcBackend implements ContainerBackend {
       timeoutMs: seconds * MS_PER_SECOND + SLACK_MS,
       signal,
     });
-    if (paused) await this.#guest("pause", "lxc-freeze", guest.name, [], { signal });
+    // Without its configuration lxc-freeze refuses, and says nothing of it (lxc 5.0.2).
+    if (paused) await this.#guest("pause", "lxc-freeze", guest.name, [`--rcfile=${place.configFile}`], { signal });
   }
 
   async ask({ guest }: Container, timeoutMs: number, signal: AbortSignal): Promise<void> {
