@@ -130,7 +130,7 @@ function settled(output: string): string {
     .replaceAll("SyncSource", "Established")
     .replaceAll("cs:Established", "cs:Connected")
     .replaceAll("Inconsistent", "UpToDate")
-    .replaceAll(/(oos|out-of-sync):\w+/g, "$1:N")
+    .replaceAll(/\b(oos|out-of-sync|pending):\w+/g, "$1:N")
     .replaceAll(/^\tprogress\n/gm, "");
 }
 

@@ -3,7 +3,7 @@ import { OpPrereqError } from "@gannet/errors";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type OsFixture, osFixture, validateRequest } from "./os-fixture.ts";
 
-/** Of the package ganeti-instance-debootstrap. Its create script needs the network, and device-mapper by default. */
+/** Of the package ganeti-instance-debootstrap. What its other scripts do: test/transfers/debians-definitions.test.ts. */
 const DEBIANS = "/usr/share/ganeti/os";
 const installed = existsSync(`${DEBIANS}/debootstrap`);
 if (!installed) console.warn("Not testing Debian's debootstrap: ganeti-instance-debootstrap is not installed");

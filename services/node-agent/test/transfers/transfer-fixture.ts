@@ -23,7 +23,16 @@ export interface TestNode {
   readonly records: string;
 }
 
-export async function transferFixture() {
+type Runner = ReturnType<typeof createCommandRunner>;
+
+export interface TransferFixtureOptions {
+  /** Where other OS definitions are than those that a test makes. */
+  readonly osSearchPath?: readonly string[];
+  /** What commands are run by. */
+  readonly runnerOf?: (runner: Runner) => Runner;
+}
+
+export async function transferFixture({ osSearchPath, runnerOf = (runner) => runner }: TransferFixtureOptions = {}) {
   const base = await mkdtemp(path.join(tmpdir(), "gannet-transfers-"));
   const osFolder = path.join(base, "os");
   await mkdir(osFolder);
@@ -33,11 +42,11 @@ export async function transferFixture() {
     const stateDir = path.join(base, name);
     const records = path.join(stateDir, "commands");
     await mkdir(records, { recursive: true });
-    const runner = createCommandRunner({ logger, killGraceMs: 500, recordFolder: records });
+    const runner = runnerOf(createCommandRunner({ logger, killGraceMs: 500, recordFolder: records }));
     const pkiDir = path.join(stateDir, "pki");
     const nodeName = `${name}.gannet.test`;
     await issueCertificate({ ca, name: nodeName, sans: [], usage: "node", dir: pkiDir });
-    const os = createOsDefinitions({ searchPath: [osFolder], stateDir, runner, logger });
+    const os = createOsDefinitions({ searchPath: osSearchPath ?? [osFolder], stateDir, runner, logger });
     const exportDir = path.join(stateDir, "export");
     const transfers = await createTransfers({ nodeName, stateDir, pkiDir, exportDir, os, runner, logger });
     return { transfers, stateDir, pkiDir, exportDir, os, records };
