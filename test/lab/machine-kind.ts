@@ -38,7 +38,7 @@ export interface MachineKind {
  */
 const KVM: MachineKind = {
   image: "base",
-  hypervisors: ["kvm"],
+  hypervisors: ["kvm", "lxc"],
   nodes: 3,
   memoryMib: 768,
   cpu: "max,-erms,-fsrm,-avx,-avx2,-xsave,-smap,-smep,-pku,-umip",

@@ -1,21 +1,29 @@
 /** A hypervisor's driver behind an agent, with real guests, and what the checks need around it on the node. */
+import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { GuestConsole, GuestSpec, GuestState } from "@gannet/driver-contract";
+import type { BlockDeviceSpec, GuestConsole, GuestSpec, GuestState } from "@gannet/driver-contract";
 import type { ConformanceDriver, HypervisorSubject } from "@gannet/driver-contract/conformance";
 import { HypervisorError } from "@gannet/errors";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { encodeParameters, type Instance, type InstanceState, OBSERVER_EPOCH } from "@gannet/rpc";
+import { FILE_STORAGE_DIR } from "../../../deploy/one-machine/initial-configuration.ts";
 import { XEN_IDLE_KERNEL } from "../guest/xen-guest.ts";
+import { messageOf as deviceMessage } from "./remote-block-devices.ts";
 import { asRefusal, type RemoteNode } from "./remote-node.ts";
 
 /** Guests of one hypervisor, as small as they can be. */
 export interface GuestKind {
-  readonly hypervisor: "kvm" | "xen-pvm";
+  readonly hypervisor: "kvm" | "xen-pvm" | "lxc";
   readonly hvparams: GuestSpec["hvparams"];
   /** What makes a start of them fail. */
   readonly fault: GuestSpec["hvparams"];
   /** Script that ends the guest `$1`. */
   readonly crash: string;
+  /** What a guest cannot do without. All have the same, because there is one at a time. */
+  readonly disk?: BlockDeviceSpec;
+  /** Scripts that make what guests need on the node, and take it away. */
+  readonly prepare?: string;
+  readonly clear?: string;
   /** Script that prints what belongs to guests: processes or domains, and files but the driver's own. */
   readonly leftovers: string;
 }
@@ -47,6 +55,41 @@ find ${XEN_FOLDERS} -type f -o -type l 2>/dev/null
 true`,
 };
 
+const LXC_FOLDER = "/var/lib/gannet/lxc-hypervisor";
+const LXC_ROOT = `${FILE_STORAGE_DIR}/conformance-lxc/root`;
+const UNCONFINED = "lxc.apparmor.profile = unconfined";
+
+/** Their system is a few programs, and an init that ends when it is asked to. */
+export const LXC_GUESTS: GuestKind = {
+  hypervisor: "lxc",
+  // The nodes' kernel shows AppArmor where lxc looks for it only in part.
+  hvparams: { ...HYPERVISOR_DEFAULTS.lxc, extra_config: UNCONFINED },
+  fault: { extra_config: `${UNCONFINED},lxc.init.cmd = /nosuch` },
+  disk: {
+    uuid: "0c0ffee0-4e5f-4d8e-9b0a-1c2d3e4f5a6b",
+    template: "file",
+    logicalId: ["loop", LXC_ROOT],
+    sizeMib: 16,
+    mode: "rw",
+    instanceName: "conformance.example",
+    index: 0,
+    params: {},
+    children: [],
+  },
+  prepare: `mkdir -p ${path.dirname(LXC_ROOT)} /run/lxc-root
+cd /run/lxc-root && mkdir -p bin sbin proc sys dev etc tmp
+cp /bin/busybox bin/ && ln -s busybox bin/sh && ln -s busybox bin/sleep
+printf '#!/bin/sh\ntrap "exit 0" PWR\nwhile :; do sleep 0.1; done\n' >sbin/init && chmod 755 sbin/init
+mke2fs -q -t ext4 -d /run/lxc-root ${LXC_ROOT} 16M
+cd / && rm -r /run/lxc-root`,
+  clear: `rm -rf ${path.dirname(LXC_ROOT)} ${LXC_FOLDER}/containers`,
+  crash: `lxc-stop -n $1 -P ${LXC_FOLDER}/containers --kill`,
+  leftovers: `pgrep -fa 'lxc monitor'
+grep ${LXC_FOLDER} /proc/mounts
+find ${LXC_FOLDER} -type f
+true`,
+};
+
 /** @param restarts - whether a driver that is closed and opened is an agent that is killed and started again */
 export function remoteHypervisor(
   remote: RemoteNode,
@@ -59,7 +102,7 @@ export function remoteHypervisor(
     async open() {
       if (!runs) await agent.start();
       runs = true;
-      return remoteDriver(remote, kind.hypervisor, async () => {
+      return remoteDriver(remote, kind, async () => {
         if (!restarts || !runs) return;
         await agent.kill();
         runs = false;
@@ -72,21 +115,18 @@ export function remoteHypervisor(
   };
 }
 
-function remoteDriver(
-  remote: RemoteNode,
-  hypervisor: GuestKind["hypervisor"],
-  close: () => Promise<void>,
-): ConformanceDriver {
+function remoteDriver(remote: RemoteNode, kind: GuestKind, close: () => Promise<void>): ConformanceDriver {
   const { instances } = remote.client;
+  const { hypervisor } = kind;
   const told = (state: InstanceState) => stateOf(state, hypervisor);
   const call = <Result>(body: () => Promise<Result>) => asRefusal(HypervisorError, body);
   const driver: ConformanceDriver = {
     recover: async () => {},
     validate: (guest, signal) =>
-      call(async () => void (await instances.validate({ instance: messageOf(guest) }, { signal }))),
+      call(async () => void (await instances.validate({ instance: messageOf(guest, kind) }, { signal }))),
     start: (guest, { paused }, signal) =>
       call(async () =>
-        told(await instances.start({ step: remote.step(), instance: messageOf(guest), paused }, { signal })),
+        told(await instances.start({ step: remote.step(), instance: messageOf(guest, kind), paused }, { signal })),
       ),
     stop: (name, options, signal) =>
       call(async () => void (await instances.stop({ step: remote.step(), name, hypervisor, ...options }, { signal }))),
@@ -132,7 +172,7 @@ async function watchStates(
   }
 }
 
-function bareGuest(name: string, { hypervisor, hvparams }: Pick<GuestKind, "hypervisor" | "hvparams">): GuestSpec {
+function bareGuest(name: string, { hypervisor, hvparams }: GuestKind): GuestSpec {
   const hex = Buffer.from(name).toString("hex").padEnd(32, "0").slice(-32);
   return {
     name,
@@ -148,10 +188,10 @@ function bareGuest(name: string, { hypervisor, hvparams }: Pick<GuestKind, "hype
   };
 }
 
-function messageOf(guest: GuestSpec): Instance {
+function messageOf(guest: GuestSpec, { disk }: GuestKind): Instance {
   return {
     ...guest,
-    disks: [],
+    disks: disk === undefined ? [] : [deviceMessage(disk)],
     nics: [],
     hvparams: encodeParameters(guest.hvparams),
     networkPort: 0,

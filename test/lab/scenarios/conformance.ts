@@ -1,7 +1,13 @@
 /** The conformance suites of libs/driver-contract over gRPC, against real devices and real guests. */
 import { BLOCK_DEVICE_CHECKS, HYPERVISOR_CHECKS } from "@gannet/driver-contract/conformance";
 import { remoteBlockDevices } from "../conformance/remote-block-devices.ts";
-import { type GuestKind, KVM_GUESTS, remoteHypervisor, XEN_GUESTS } from "../conformance/remote-hypervisor.ts";
+import {
+  type GuestKind,
+  KVM_GUESTS,
+  LXC_GUESTS,
+  remoteHypervisor,
+  XEN_GUESTS,
+} from "../conformance/remote-hypervisor.ts";
 import { remoteMirror } from "../conformance/remote-mirror.ts";
 import { RemoteNode } from "../conformance/remote-node.ts";
 import type { Lab } from "../lab.ts";
@@ -23,12 +29,15 @@ function hypervisor(kind: GuestKind): Scenario {
     nodes: 1,
     async run(lab, step) {
       using remote = await firstNode(lab);
+      const { machine, agent } = remote.node;
+      await machine.run(kind.prepare ?? "");
       for (const { name, run } of HYPERVISOR_CHECKS) {
         // An agent needs 10 s to start here: it is killed only where that is what the check is about.
         const restarts = name.includes("agent");
         await step(name, () => run(remoteHypervisor(remote, kind, { restarts })));
-        if (restarts) await remote.node.agent.start();
+        if (restarts) await agent.start();
       }
+      await machine.run(kind.clear ?? "");
     },
   };
 }
@@ -45,7 +54,12 @@ const DRBD: Scenario = {
   },
 };
 
-export const CONFORMANCE_SCENARIOS: readonly Scenario[] = [...BLOCK_DEVICES, hypervisor(KVM_GUESTS), DRBD];
+export const CONFORMANCE_SCENARIOS: readonly Scenario[] = [
+  ...BLOCK_DEVICES,
+  hypervisor(KVM_GUESTS),
+  hypervisor(LXC_GUESTS),
+  DRBD,
+];
 /** On nodes that are Xen's domain 0. */
 export const XEN_CONFORMANCE: Scenario = hypervisor(XEN_GUESTS);
 

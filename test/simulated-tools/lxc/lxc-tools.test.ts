@@ -14,7 +14,7 @@ beforeEach(async () => {
   folder = await realpath(await mkdtemp(path.join(tmpdir(), "gannet-simulated-lxc-")));
   files = path.join(folder, "files");
   ({ binFolder } = await installSimulatedTools({ folder: path.join(folder, "node"), volumeGroups: [] }));
-  await mkdir(path.join(files, "root/bin"), { recursive: true });
+  for (const made of ["root/bin", "lxc"]) await mkdir(path.join(files, made), { recursive: true });
   for (const [name, text] of Object.entries(RECORDED_FILES)) {
     await mkdir(path.dirname(path.join(files, name)), { recursive: true });
     await writeFile(path.join(files, name), text.replaceAll(RECORDED_FOLDER, files));

@@ -1,5 +1,5 @@
 /** Simulated lxc: each of its commands by its own name, with the containers of a folder kept in a file in it. */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { runWithFaults, type ToolAnswer } from "../faults.ts";
@@ -24,10 +24,9 @@ function change<Result>(
 ): Promise<Result> {
   const file = path.join(lxcPath, "containers.json");
   return withNodeLock(nodeFolder, "lxc", () => {
-    mkdirSync(lxcPath, { recursive: true });
     const containers: Containers = existsSync(file) ? readJsonFile(file) : {};
     const result = work(containers);
-    writeJsonFile(file, containers);
+    if (existsSync(lxcPath)) writeJsonFile(file, containers);
     return result;
   });
 }
@@ -46,7 +45,10 @@ function complaint(tool: string, name: string, ...places: readonly string[]): st
 const start = ({ nodeFolder, name, options }: Call): Promise<ToolAnswer> | ToolAnswer => {
   if (options.has("--version")) return { exitCode: 0, stdout: "5.0.2\n" };
   const file = options.get("-f") ?? "";
+  const lxcPath = options.get("-P") ?? "";
   const says = (...places: readonly string[]) => complaint("lxc-start", name, ...places);
+  if (!existsSync(lxcPath))
+    return { exitCode: 1, stderr: says(`tools/lxc_start.c: main: 190 You lack access to ${lxcPath}`) };
   if (!existsSync(file))
     return {
       exitCode: 1,
@@ -67,7 +69,7 @@ const start = ({ nodeFolder, name, options }: Call): Promise<ToolAnswer> | ToolA
         "tools/lxc_start.c: main: 311 Additional information can be obtained by setting the --logfile and --logpriority options",
       ),
     };
-  return change(nodeFolder, options.get("-P") ?? "", (containers): ToolAnswer => {
+  return change(nodeFolder, lxcPath, (containers): ToolAnswer => {
     if (name in containers)
       return { exitCode: 0, stderr: says("tools/lxc_start.c: main: 256 Container is already running") };
     containers[name] = "RUNNING";

@@ -1,5 +1,5 @@
 /** Guests as containers of lxc, by its commands (spec/node-ops.json, `hv.lxc`). */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestConsole, GuestSpec, HypervisorFacts, StartOptions } from "@gannet/driver-contract";
 import { CommandError, HypervisorError } from "@gannet/errors";
@@ -56,6 +56,8 @@ export class LxcBackend implements ContainerBackend {
     const { guest, place } = container;
     const { version } = await readCgroups();
     const config = lxcConfig({ container, cgroups: version, swapCounted: await countsSwap() });
+    // lxc-start makes no such folder, and refuses to start without it.
+    await mkdir(this.#lxcPath, { recursive: true, mode: 0o700 });
     await rm(place.configFile, { force: true });
     await writeFile(place.configFile, config, { mode: 0o600, flag: "wx" });
     const log = ["-o", place.logFile, "-l", "INFO"];
