@@ -233,7 +233,7 @@ describe("a container's end", () => {
 });
 
 it("containers are told from garbage", () => {
-  expect([...parseContainerList("NAME      STATE\nweb1.example RUNNING\nweb2 FROZEN\n")]).toEqual([
+  expect([...parseContainerList("NAME      STATE\nweb1.example RUNNING\nweb2 FROZEN\nweb3 STOPPED \n")]).toEqual([
     ["web1.example", "running"],
     ["web2", "paused"],
   ]);
