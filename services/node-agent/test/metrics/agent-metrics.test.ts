@@ -12,12 +12,13 @@ test("commands are counted by what came of them", async () => {
   const registry = createMetricsRegistry(false);
   const metrics = new AgentMetrics(registry);
   const runner = createCommandRunner({ logger: silentLogger(), onCommandEnd: (run) => metrics.commandEnded(run) });
-  const run = (...argv: [string, ...string[]]) => runner.run({ argv, timeoutMs: 50 }).catch(() => undefined);
-  await run("/bin/true");
-  await run("/bin/true");
-  await run("/bin/false");
-  await run("/bin/sleep", "5");
-  await run("true");
+  const run = (argv: [string, ...string[]], timeoutMs = 20_000) =>
+    runner.run({ argv, timeoutMs }).catch(() => undefined);
+  await run(["/bin/true"]);
+  await run(["/bin/true"]);
+  await run(["/bin/false"]);
+  await run(["/bin/sleep", "60"], 50);
+  await run(["true"]);
   expect((await countsOf(registry, "gannet_command_duration_seconds")).sort()).toEqual([
     'gannet_command_duration_seconds_count{program="false",outcome="failed"} 1',
     'gannet_command_duration_seconds_count{program="sleep",outcome="timeout"} 1',
