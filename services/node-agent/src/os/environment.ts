@@ -72,7 +72,7 @@ export function transferEnvironment(
   { hypervisor, index }: { readonly hypervisor: HypervisorName; readonly index: number },
 ): Environment {
   return prefixed(
-    { DEVICE: disk.path, DISK_PATH: disk.path, DISK_URI: disk.uris?.[hypervisor], INDEX: index },
+    { DEVICE: pathOf(disk), DISK_PATH: pathOf(disk), DISK_URI: disk.uris?.[hypervisor], INDEX: index },
     (variable) => `${direction}_${variable}`,
   );
 }
@@ -81,7 +81,7 @@ type Variables = Readonly<Record<string, ParameterValue | undefined>>;
 
 function diskVariables(disk: GuestDisk, { hypervisor, hvparams }: GuestSpec): Variables {
   return {
-    PATH: disk.path,
+    PATH: pathOf(disk),
     URI: disk.uris?.[hypervisor],
     ACCESS: disk.access,
     UUID: disk.uuid,
@@ -90,6 +90,11 @@ function diskVariables(disk: GuestDisk, { hypervisor, hvparams }: GuestSpec): Va
     FRONTEND_TYPE: hvparams.disk_type,
     BACKEND_TYPE: disk.kind === "block" ? "block" : `file:${disk.fileDriver ?? "loop"}`,
   };
+}
+
+/** Some disks are only reached by their address. */
+function pathOf({ path }: Pick<AttachedDevice, "path">): string | undefined {
+  return path === "" ? undefined : path;
 }
 
 function nicVariables(nic: GuestNic, frontend: ParameterValue | undefined): Variables {

@@ -181,7 +181,8 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     const os = parseOsName(request.os);
     const definition = await find(os.name);
     if (!request.forceVariant) checkVariant(definition, os);
-    checkParameters(definition, request.parameters);
+    checkParameterNames(definition, request.parameters);
+    checkParameterValues(definition, request.parameters);
     if (request.runVerifyScript && definition.apiVersion >= 20)
       await verify(definition, os, request.parameters, signal);
   }
@@ -208,13 +209,17 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     }
   }
 
-  /** What any script gets that works on an instance. @throws OpPrereqError */
+  /**
+   * What any script gets that works on an instance. Only an installation is refused for a parameter that the definition
+   * does not know (any more): the instance must come to a backup all the same.
+   * @throws OpPrereqError
+   */
   async function prepare(request: OsCreateRequest): Promise<PreparedScript> {
     const { guest, parameters, debugLevel } = request;
     checkGuestName(guest.name);
     const os = parseOsName(request.os);
     const definition = await find(os.name);
-    checkParameters(definition, parameters);
+    checkParameterValues(definition, parameters);
     const environment = {
       ...coreEnvironment({ definition, variant: os.variant, parameters, debugLevel }),
       ...instanceEnvironment(request),
@@ -242,6 +247,7 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
         `OS ${prepared.definition.name} has only an untrusted create script, which belongs inside a machine and is not run on the node`,
         "wrong_input",
       );
+    checkParameterNames(prepared.definition, request.parameters);
     await runLogged("create", request, { ...prepared, environment: createEnvironment(request, prepared) }, signal);
   }
 
@@ -254,6 +260,7 @@ export function createOsDefinitions(options: OsDefinitionsOptions): OsDefinition
     const { definition } = prepared;
     if (definition.trusted)
       throw new OpPrereqError(`OS ${definition.name} has a create script, which is run on the node`, "wrong_input");
+    checkParameterNames(definition, request.parameters);
     logger.info({ instance: request.guest.name, os: request.os }, "giving an OS definition to a machine");
     await writeInstallation(disk, { definition, environment: createEnvironment(inside, prepared) });
   }
@@ -336,8 +343,8 @@ function checkVariant({ name, variants }: OsDefinition, { variant }: OsName): vo
     );
 }
 
-/** A parameter that the scripts would never see is an error, not ignored. Values stay out of the messages. */
-function checkParameters(definition: OsDefinition, parameters: Readonly<Record<string, string>>): void {
+/** One that is new and that the scripts would not look at is an error, not ignored. */
+function checkParameterNames(definition: OsDefinition, parameters: Readonly<Record<string, string>>): void {
   const known = definition.parameters.map((parameter) => parameter.name);
   const unknown = Object.keys(parameters).filter((name) => !known.includes(name));
   if (unknown.length > 0)
@@ -345,6 +352,10 @@ function checkParameters(definition: OsDefinition, parameters: Readonly<Record<s
       `OS ${definition.name} has no parameter ${unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(", ")}; it has ${known.join(", ") || "none"}`,
       "wrong_input",
     );
+}
+
+/** They stay out of the messages. */
+function checkParameterValues(definition: OsDefinition, parameters: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(parameters))
     if (value.includes("\0") || Buffer.byteLength(value) > VALUE_LIMIT_BYTES)
       throw new OpPrereqError(

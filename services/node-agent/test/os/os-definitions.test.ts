@@ -13,6 +13,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import path from "node:path";
+import type { GuestDisk } from "@gannet/driver-contract";
 import { OpExecError, OpPrereqError } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
@@ -490,13 +491,35 @@ describe("import and export commands", () => {
     });
   });
 
-  test("what cannot be created cannot be transferred either", async () => {
+  test("a disk without a path is told of by its address alone", async () => {
+    await os.define("debian");
+    const uris = { kvm: "gluster://host/volume/disk" };
+    const disk: GuestDisk = {
+      ...{ uuid: "disk-0", index: 0, name: null, access: "rw", sizeMib: 8 },
+      ...{ ...device, path: "", uris },
+    };
+    const request = createRequest("debian", { guest: { ...GUEST, disks: [disk] } });
+    const { env } = await os.definitions().transferCommand("export", request, { device: disk, index: 0 });
+    expect(env).toMatchObject({ DISK_0_URI: uris.kvm, EXPORT_DISK_URI: uris.kvm });
+    for (const name of ["DISK_0_PATH", "EXPORT_DISK_PATH", "EXPORT_DEVICE"]) expect(env).not.toHaveProperty(name);
+  });
+
+  test("a definition that is not there or not valid has no scripts", async () => {
     await os.define("debian", { export: null });
-    const ask = (name: string, parameters = {}) =>
-      os.definitions().transferCommand("export", createRequest(name, { parameters }), { device, index: 0 });
+    const ask = (name: string) => os.definitions().transferCommand("export", createRequest(name), { device, index: 0 });
     await expect(ask("debian")).rejects.toThrow(/script export is missing/);
     await expect(ask("nowhere")).rejects.toMatchObject({ code: "unknown_entity" });
-    await os.define("plain");
-    await expect(ask("plain", { x: "y" })).rejects.toThrow(OpPrereqError);
+  });
+
+  test("a parameter that the definition has lost keeps an instance from an installation, not from backup and rename", async () => {
+    await os.define("debian");
+    const definitions = os.definitions();
+    const request = createRequest("debian", { parameters: { lost: "hunter2" } });
+    const { env } = await definitions.transferCommand("export", request, { device, index: 0 });
+    expect(env).toMatchObject({ OSP_LOST: "hunter2" });
+    await definitions.rename(request, "old.example.com", signal);
+    await expect(definitions.create(request, signal)).rejects.toThrow(/OS debian has no parameter "lost"/);
+    const tooLong = { ...request, parameters: { lost: "x".repeat(130_000) } };
+    await expect(definitions.rename(tooLong, "old.example.com", signal)).rejects.toThrow(/more than 120 KiB/);
   });
 });
