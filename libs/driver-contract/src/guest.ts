@@ -13,8 +13,8 @@ export interface GuestDisk {
   readonly access: "ro" | "rw";
   readonly sizeMib: number;
   /**
-   * How Xen and OS scripts name a file's driver (`loop`, `blktap`, `blktap2`): the first part of its logical id.
-   * `loop` when absent; without meaning for a block device.
+   * How Xen and OS scripts name a file's driver (`loop`, `blktap`, `blktap2`): the first part of its logical id,
+   * where its template has files. `loop` when absent; without meaning for a block device.
    */
   readonly fileDriver?: string;
   /** How a hypervisor reaches it without the kernel's help, by the hypervisor's name; where it can. */

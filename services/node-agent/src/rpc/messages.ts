@@ -178,6 +178,8 @@ function isHostName(name: string): boolean {
 
 /** One disk as a guest is handed it. */
 export function guestDisk(disk: z.infer<typeof device>, opened: AttachedDevice, index: number): GuestDisk {
+  const { isFileBased, mirroring } = DISK_TEMPLATE_TRAITS[disk.template];
+  const [fileDriver] = isFileBased && opened.kind === "file" ? disk.logicalId : [];
   return {
     uuid: disk.uuid,
     index,
@@ -188,8 +190,8 @@ export function guestDisk(disk: z.infer<typeof device>, opened: AttachedDevice, 
     access: disk.mode,
     sizeMib: disk.sizeMib,
     ...(opened.uris === undefined ? {} : { uris: opened.uris }),
-    ...(opened.kind === "file" && disk.logicalId[0] !== undefined ? { fileDriver: disk.logicalId[0] } : {}),
-    ...(DISK_TEMPLATE_TRAITS[disk.template].mirroring === "external" ? { seenByAllNodes: true } : {}),
+    ...(fileDriver === undefined ? {} : { fileDriver }),
+    ...(mirroring === "external" ? { seenByAllNodes: true } : {}),
   };
 }
 
