@@ -126,7 +126,9 @@ export class MemoryLiveState implements LiveState {
     { isFirst }: { readonly isFirst: boolean },
   ): void {
     const isOfSameBoot = !isFirst && entry.node?.bootId === snapshot.node?.bootId;
-    const newer = (name: string) => isOfSameBoot && (entry.toldAsOf.get(name) ?? 0) > snapshot.asOfMs;
+    const seenAt = new Map(snapshot.instances.map(({ name, asOfMs }) => [name, asOfMs]));
+    const newer = (name: string) =>
+      isOfSameBoot && (entry.toldAsOf.get(name) ?? 0) > (seenAt.get(name) ?? snapshot.asOfMs);
     const kept = [...entry.instances.values()].filter(({ name }) => newer(name));
     const told = snapshot.instances.filter(({ name }) => !newer(name));
     const names = new Set([...entry.instances.keys(), ...told.map(({ name }) => name)]);

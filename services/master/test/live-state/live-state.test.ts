@@ -66,6 +66,12 @@ describe("a snapshot", () => {
     expect(status()).toBeUndefined();
   });
 
+  test("has what was seen of a guest since it was begun, with that time", () => {
+    live.noteInstance(NODE, state(200));
+    snapshot({ asOfMs: 150, instances: [state(300, { status: "crashed" })] });
+    expect(status()).toBe("crashed");
+  });
+
   test("of a node that has booted anew replaces everything: its times begin anew", () => {
     live.noteInstance(NODE, state(200));
     snapshot({ asOfMs: 10, bootId: "boot 2" });

@@ -121,7 +121,7 @@ export class LiveState {
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
     try {
-      await this.#begin();
+      await this.#begin(watcher);
       yield* watcher.updates();
     } finally {
       signal.removeEventListener("abort", stop);
@@ -158,21 +158,19 @@ export class LiveState {
 
   /**
    * Everything is read anew, after the watching began. What cannot be read ends the stream: a snapshot without it
-   * would say that its guests are gone. Whoever watched before is told, too: changes are found by comparison with
-   * what was read last.
+   * would say that its guests are gone. Whoever watched before is told what has changed, and gets no snapshot: it would
+   * take the place of newer news that are still to be sent.
    */
-  async #begin(): Promise<void> {
+  async #begin(watcher: Watcher): Promise<void> {
     const asOfMs = asOfNow();
     await this.#inTurn(async () => {
       const lists = await Promise.all([...this.#parts.hypervisors.values()].map((driver) => driver.list()));
       this.#replaceGuests(lists.flat(), asOfMs);
-      await this.#readOs();
+      await this.#refreshOs();
     });
     const node = await this.#nodeReader.want("read");
-    this.#node = node;
     // Guests have been looked at since, in their own turns: each is told as of when it was seen last.
-    const snapshot = { node, instances: [...this.#guests.values()], os: [...this.#os], asOfMs };
-    for (const watcher of this.#watchers) watcher.snapshot(snapshot);
+    watcher.snapshot({ node, instances: [...this.#guests.values()], os: [...this.#os], asOfMs });
   }
 
   #replaceGuests(states: readonly GuestState[], asOfMs: number): void {
@@ -292,13 +290,9 @@ export class LiveState {
 
   async #refreshOs(): Promise<void> {
     const known = this.#os;
-    await this.#readOs();
-    if (isDeepStrictEqual(known, this.#os)) return;
-    for (const watcher of this.#watchers) watcher.os(this.#os);
-  }
-
-  async #readOs(): Promise<void> {
     this.#os = await this.#parts.diagnoseOs();
     this.#osReadAt = Date.now();
+    if (isDeepStrictEqual(known, this.#os)) return;
+    for (const watcher of this.#watchers) watcher.os(this.#os);
   }
 }

@@ -2,7 +2,7 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { StorageSpace } from "@gannet/driver-contract";
 import { HypervisorError, StaleEpoch } from "@gannet/errors";
-import type { LiveStateUpdate } from "@gannet/rpc";
+import { type LiveStateUpdate, OBSERVER_EPOCH } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { isGuestNews, isNodeNews } from "../../src/live-state/differences.ts";
@@ -155,6 +155,18 @@ test("of an operation's answer and what the stream tells, the later is known by 
   // Given again, the answer has its time.
   expect(await agent.client.instances.start(start)).toEqual(started);
   await stream.leave();
+});
+
+test("who watches already is told what another's beginning has found, and not everything once more", async () => {
+  const leader = new Stream(1);
+  await leader.until(1);
+  agent.hypervisor.guests.set("web1", guestState("web1"));
+  const observer = new Stream(OBSERVER_EPOCH);
+  await observer.until(1);
+  expect(observer.received[0]).toMatchObject({ $case: "snapshot", value: { instances: [{ name: "web1" }] } });
+  await leader.until(2);
+  expect(leader.received.slice(1).map(({ $case }) => $case)).toEqual(["instance"]);
+  await Promise.all([leader.leave(), observer.leave()]);
 });
 
 test("a silent stream beats", async () => {
