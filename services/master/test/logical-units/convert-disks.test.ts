@@ -168,13 +168,6 @@ describe("other templates are copied", () => {
     await bed.succeed("OP_INSTANCE_STARTUP", INSTANCE);
   });
 
-  test("with what a volume was rounded up by, of which the guest had the use", async () => {
-    await stopped("plain");
-    for (const volume of bed.nodes.named(NODE1).volumes.values()) volume.sizeMib += 2;
-    await bed.succeed("OP_INSTANCE_SET_PARAMS", convert("file"));
-    expect(bed.disks(NAME)).toMatchObject([{ sizeMib: 1026 }, { sizeMib: 2050 }]);
-  });
-
   test.each(["create", "convert"])("and stay what they were when %s fails", async (method) => {
     await stopped("file");
     const before = [...bed.nodes.named(NODE1).volumes.keys()];
@@ -186,6 +179,20 @@ describe("other templates are copied", () => {
     }
   });
 });
+
+test.each([
+  ["file", {}],
+  ["drbd", { remote_node: NODE2 }],
+])(
+  "a disk has the whole of its volume as %s, too: its guest had the use of what that was rounded up by",
+  async (to, more) => {
+    await stopped("plain");
+    for (const volume of bed.nodes.named(NODE1).volumes.values()) volume.sizeMib += 2;
+    await bed.succeed("OP_INSTANCE_SET_PARAMS", convert(to, more));
+    expect(bed.disks(NAME)).toMatchObject([{ sizeMib: 1026 }, { sizeMib: 2050 }]);
+    if (to === "drbd") expect(bed.disks(NAME).map(({ children }) => children[0]?.sizeMib)).toEqual([1026, 2050]);
+  },
+);
 
 describe("is refused", () => {
   test.each([

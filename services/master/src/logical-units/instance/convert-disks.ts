@@ -119,7 +119,7 @@ async function askedDisk(
 ): Promise<AskedDisk> {
   const { name, sizeMib, mode, spindles, template, logicalId } = placed.disk;
   return {
-    size: way === "copy" ? Math.max(sizeMib, await measuredSizeMib(ctx, instance, placed)) : sizeMib,
+    size: way === "drop-mirror" ? sizeMib : Math.max(sizeMib, await measuredSizeMib(ctx, instance, placed)),
     mode,
     ...(name === null ? {} : { name }),
     ...(spindles === null ? {} : { spindles }),
