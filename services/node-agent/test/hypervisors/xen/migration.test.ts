@@ -298,8 +298,10 @@ describe("an agent that restarts in the middle of a migration", () => {
   });
 
   async function killSender(): Promise<void> {
-    for (const { pid } of (await source.xen.node.processes()).filter(({ command }) => / migrate /.test(command)))
-      process.kill(pid, "SIGKILL");
+    const senders = async () => (await source.xen.node.processes()).filter(({ command }) => / migrate /.test(command));
+    for (const { pid } of await senders()) process.kill(pid, "SIGKILL");
+    // While the kernel is still ending it, it is taken for one that sends.
+    await eventually(async () => (await senders()).length === 0);
   }
 
   it("lets a guest go on that a killed command left standing still", async () => {
