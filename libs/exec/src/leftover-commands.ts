@@ -3,7 +3,6 @@
  * that the next run of the daemon can end what is left before it works on the same things again. Processes that
  * made themselves a session of their own (a guest's qemu) are not members of the command's group and go on.
  */
-
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";

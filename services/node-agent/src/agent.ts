@@ -1,5 +1,4 @@
 /** One node's agent, made of its parts: what a leader's calls reach, and what this node tells of itself. */
-
 import path from "node:path";
 import type { BlockDeviceDriver, HypervisorDriver } from "@gannet/driver-contract";
 import { GannetError } from "@gannet/errors";

@@ -1,5 +1,4 @@
 /** Guests of Xen, on nodes that are Xen's domain 0. */
-
 import { XEN_GUEST_INITRAMFS, XEN_GUEST_KERNEL } from "../guest/xen-guest.ts";
 import { LabInstance } from "../lab-instance.ts";
 import type { Scenario } from "../scenario.ts";

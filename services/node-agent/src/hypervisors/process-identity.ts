@@ -1,5 +1,4 @@
 /** Which process a guest is: a pid alone may be another one's tomorrow. */
-
 import { readdir, readFile } from "node:fs/promises";
 import { bootId } from "@gannet/exec";
 import { z } from "zod";

@@ -1,5 +1,4 @@
 /** Everything this node tells of itself. */
-
 import {
   type BlockDeviceDriver,
   canHypervisor,

@@ -2,7 +2,6 @@
  * The process beside the agent that stops this node's guests when the agent does not: because it is dead, stands still or
  * cannot. It has no part in anything else, and ends when there is nothing left to see to.
  */
-
 import { type FileHandle, open, readFile, writeFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConfigurationError } from "@gannet/errors";

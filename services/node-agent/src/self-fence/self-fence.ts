@@ -3,7 +3,6 @@
  * `RenewSelfFence`, kept by the agent and, should the agent be dead or stand still, by a process beside it
  * (`fence-process.ts`). Nothing is guarded before a leader has asked for it.
  */
-
 import { randomUUID } from "node:crypto";
 import { OpPrereqError } from "@gannet/errors";
 import { bootId } from "@gannet/exec";

@@ -1,5 +1,4 @@
 /** What is found wrong with a node, over the agent's real server. */
-
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";

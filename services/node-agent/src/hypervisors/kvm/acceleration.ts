@@ -1,5 +1,4 @@
 /** Whether a guest runs under KVM or under qemu's own translator (TCG). */
-
 import { constants } from "node:fs";
 import { access, readFile, stat, writeFile } from "node:fs/promises";
 import { HypervisorError } from "@gannet/errors";

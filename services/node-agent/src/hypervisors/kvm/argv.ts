@@ -1,5 +1,4 @@
 /** The command line of a guest's qemu. Pure: the same plan gives the same arguments. */
-
 import { json } from "./argv/argument.ts";
 import { confinementArgv } from "./argv/confinement.ts";
 import { monitorArgv, screenArgv, serialArgv } from "./argv/consoles.ts";
