@@ -7,13 +7,7 @@ import { comparable, isCompared, recordedCalls, withoutClearing } from "../../si
 import { LOSS, RECORDED_GROUP, recordedSession, withoutIdentity } from "../../simulated-tools/lvm/recorded/index.ts";
 import * as lxc from "../../simulated-tools/lxc/recorded/index.ts";
 import { parseSession, type SessionStep, sessionScript } from "../../simulated-tools/recorded-session.ts";
-import {
-  comparableAnswer,
-  HAS_COME,
-  RECORDED_FILES,
-  RECORDED_FOLDER,
-  recordedSession as recordedXl,
-} from "../../simulated-tools/xen/recorded/index.ts";
+import * as xl from "../../simulated-tools/xen/recorded/index.ts";
 import { VOLUME_GROUP } from "../plan.ts";
 import type { Scenario } from "../scenario.ts";
 import { twoNodes } from "./pairs.ts";
@@ -24,7 +18,7 @@ const FOLDER = "/var/lib/gannet/recorded";
 const SESSION_MS = 120_000;
 /** Two boots of a Linux are among it. */
 const XL_SESSION_MS = 300_000;
-const CLEAR_XL = `xl list | awk 'NR > 2 { print $1 }' | xargs -r -n1 xl destroy; rm -rf ${RECORDED_FOLDER}`;
+const CLEAR_XL = `xl list | awk 'NR > 2 { print $1 }' | xargs -r -n1 xl destroy; rm -rf ${xl.RECORDED_FOLDER}`;
 
 /** LVM that knows of some devices only, and of no other volume group. */
 function lvmSeeing(devices: readonly string[]): string {
@@ -146,9 +140,7 @@ const LXC: Scenario = {
       const told = await step(`${recorded.length} commands`, () =>
         node.machine.run(sessionScript(recorded, {}), SESSION_MS),
       );
-      const comparableStep = (each: SessionStep) =>
-        "event" in each ? each : { ...each, answer: lxc.comparableAnswer(each.answer) };
-      deepEqual(parseSession(told).map(comparableStep), recorded.map(comparableStep));
+      deepEqual(lxc.comparableSession(parseSession(told)), lxc.comparableSession(recorded));
     } finally {
       await step("nothing of it is left", () => node.machine.run(`rm -rf ${lxc.RECORDED_FOLDER}`));
     }
@@ -170,20 +162,16 @@ export const RECORDED_XL: Scenario = {
   async run(lab, step) {
     const [node] = await lab.use(1);
     if (node === undefined) return;
-    const recorded = recordedXl();
+    const recorded = xl.recordedSession();
     try {
-      await node.machine.run(placed(RECORDED_FOLDER, RECORDED_FILES).join("\n"));
-      const script = sessionScript(recorded, { [HAS_COME.event]: HAS_COME.script });
+      await node.machine.run(placed(xl.RECORDED_FOLDER, xl.RECORDED_FILES).join("\n"));
+      const script = sessionScript(recorded, { [xl.HAS_COME.event]: xl.HAS_COME.script });
       const told = await step(`${recorded.length} commands`, () => node.machine.run(script, XL_SESSION_MS));
-      deepEqual(parseSession(told).map(onAnyMachine), recorded.map(onAnyMachine));
+      deepEqual(xl.comparableSession(parseSession(told)), xl.comparableSession(recorded));
     } finally {
       await step("nothing of it is left", () => node.machine.run(CLEAR_XL));
     }
   },
 };
-
-function onAnyMachine(step: SessionStep): SessionStep {
-  return "event" in step ? step : { ...step, answer: comparableAnswer(step.command, step.answer) };
-}
 
 export const RECORDED_TOOLS_SCENARIOS: readonly Scenario[] = [LVM, LXC, DRBD];

@@ -1,5 +1,5 @@
 /** The OS definitions of Debian's packages, unchanged, from the creation of a disk to its way over an export. */
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -17,11 +17,15 @@ const execute = promisify(execFile);
 
 const lacking = (name: string, ...others: readonly string[]) =>
   [path.join(DEBIANS, name), ...others].filter((file) => !existsSync(file));
+function works(program: string, ...args: readonly string[]): boolean {
+  return spawnSync(program, args).status === 0;
+}
 const missing = {
   noop: lacking("noop"),
   debootstrap: [
     ...lacking("debootstrap", BUSYBOX, "/usr/sbin/dump", "/usr/sbin/restore", "/dev/loop-control"),
-    ...(process.getuid?.() === 0 ? [] : ["root's rights"]),
+    ...(works("/usr/bin/unshare", "--mount", "/bin/true") ? [] : ["leave to make mount namespaces"]),
+    ...(works("/usr/sbin/losetup", "-f") ? [] : ["a free loop device"]),
   ],
 };
 for (const [name, files] of Object.entries(missing))

@@ -48,18 +48,45 @@ const TOLD_OF_NODE =
   /^(host|nr_cpus|nr_nodes|cores_per_socket|threads_per_core|total_memory|free_memory|xen_major|xen_minor|xen_extra|xen_caps) *:/;
 
 /** Without what another machine, or another moment, makes different. */
-export function comparableAnswer([, verb]: readonly string[], { stdout, stderr, exitCode }: Answer): Answer {
+export function comparableSession(steps: readonly SessionStep[]): readonly SessionStep[] {
+  const numbered = numberedFrom(firstDomain(steps));
+  return steps.map((step) =>
+    "event" in step ? step : { ...step, answer: comparable(step.command, step.answer, numbered) },
+  );
+}
+
+/** Domains are numbered from the node's boot, and a node has had others before. */
+function firstDomain(steps: readonly SessionStep[]): number {
+  const lists = steps.flatMap((step) => ("event" in step ? [] : [step.answer.stdout]));
+  const [, id] = lists.map((text) => /^[^\s]+\.example +(\d+) /m.exec(text)).find((match) => match !== null) ?? [];
+  return Number(id);
+}
+
+/** A domain's number counts from 1 where it stands in a row of `xl list`, or in words. */
+function numberedFrom(first: number): (line: string) => string {
+  const counted = (id: string) => String(Number(id) - first + 1);
+  return (line) =>
+    line
+      .replace(/^(\S+\.example) +(\d+)/, (_all, name, id) => `${name} ${counted(id)}`)
+      .replace(/\b([Dd]omain|domid) (\d+)\b/g, (_all, word, id) => `${word} ${counted(id)}`);
+}
+
+function comparable(
+  [, verb]: readonly string[],
+  { stdout, stderr, exitCode }: Answer,
+  numbered: (line: string) => string,
+): Answer {
   const told =
     verb === "info"
       ? linesOf(stdout)
           .filter((line) => TOLD_OF_NODE.test(line))
           .map((line) => line.replace(/:.*/, ""))
-      : linesOf(stdout).map(withoutUse);
+      : linesOf(stdout).map((row) => numbered(withoutUse(row)));
   return {
     stdout: told.join("\n"),
     stderr: linesOf(stderr)
       .filter((line) => !line.startsWith("xc: "))
-      .map((line) => line.replace(/\.c:\d+:/, ".c:"))
+      .map((line) => numbered(line.replace(/\.c:\d+:/, ".c:")))
       .join("\n"),
     exitCode,
   };
