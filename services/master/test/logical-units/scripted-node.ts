@@ -45,6 +45,8 @@ export class ScriptedNode {
   ]);
   readonly ends = new Map<number, DrbdEnd>();
   readonly guests = new Set<string>();
+  /** Of these, those that stand still. */
+  readonly paused = new Set<string>();
   /** Sizes in bytes of the images of machines that the node can read. */
   readonly images = new Map<string, number>();
   /** UUIDs of the disks and NICs of running guests, by the guest's name. */
@@ -287,7 +289,7 @@ export class ScriptedNode {
       validate: () => ({}),
       state: ({ name }: { readonly name: string }) =>
         guest(name, {
-          status: this.guests.has(name) ? "running" : "shutdown",
+          status: this.paused.has(name) ? "paused" : this.guests.has(name) ? "running" : "shutdown",
           memoryMib: this.memories.get(name) ?? GUEST_MEMORY_MIB,
         }),
       start: ({ instance }: { readonly instance: Guest }) => {
@@ -367,6 +369,7 @@ export class ScriptedNode {
 
   #forgetGuest(name: string): void {
     this.guests.delete(name);
+    this.paused.delete(name);
     this.devices.delete(name);
     this.memories.delete(name);
   }

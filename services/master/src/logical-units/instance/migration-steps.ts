@@ -104,22 +104,26 @@ async function checkInSync(ctx: ExecContext, { instance, source, target }: Reloc
 }
 
 /**
- * Bring a migration that broke off to its end, at an operator's word (`cleanup`).
+ * Bring a migration that broke off to its end, at an operator's word (`cleanup`). One that runs on the target has
+ * arrived, whatever stands still of it on the source, which may not have heard of that.
  * @throws OpExecError when the guest runs on both nodes, or on none
  */
 export async function cleanUpMigration(ctx: ExecContext, { instance, source, target }: Relocation): Promise<void> {
   ctx.feedback.step("checking where the instance actually runs (if this hangs, the node might be dead)");
-  const states = await Promise.all([source, target].map(({ uuid }) => stateOn(ctx, instance, uuid)));
-  const [onSource, onTarget] = states.map(({ status }) => status === "running" || status === "paused");
-  if (onSource && onTarget)
+  const [onSource, onTarget] = (
+    await Promise.all([source, target].map(({ uuid }) => stateOn(ctx, instance, uuid)))
+  ).map(({ status }) => status);
+  const isUp = (status: string | undefined) => status === "running" || status === "paused";
+  const hasArrived = onSource === "paused" && onTarget === "running";
+  if (isUp(onSource) && isUp(onTarget) && !hasArrived)
     throw new OpExecError(
       `${instance.name} runs on both nodes, ${source.name} and ${target.name}: stop the wrong one by hand, then repeat`,
     );
-  if (!onSource && !onTarget)
+  if (!isUp(onSource) && !isUp(onTarget))
     throw new OpExecError(
       `${instance.name} runs on neither node; there is nothing to clean up: start it, or fail over`,
     );
-  ctx.feedback.info(`instance confirmed to be running on its ${onSource ? "primary" : "secondary"} node`);
+  ctx.feedback.info(`instance confirmed to be running on its ${isUp(onTarget) ? "secondary" : "primary"} node`);
   await settleMigration(ctx, { instance, source: source.uuid, target: target.uuid }, "cleanup");
 }
 
