@@ -38,7 +38,7 @@ export interface MachineKind {
  */
 const KVM: MachineKind = {
   image: "base",
-  hypervisors: ["kvm", "lxc"],
+  hypervisors: ["kvm", "lxc", "chroot"],
   nodes: 3,
   memoryMib: 768,
   cpu: "max,-erms,-fsrm,-avx,-avx2,-xsave,-smap,-smep,-pku,-umip",
@@ -62,7 +62,7 @@ const DOMAIN_0_MIB = 640;
 const XEN: MachineKind = {
   ...KVM,
   image: "xen",
-  hypervisors: ["xen-pvm"],
+  hypervisors: ["xen-pvm", "xen-hvm"],
   nodes: 2,
   memoryMib: 1200,
   cpu: "Opteron_G3,+npt,+svm,-misalignsse",

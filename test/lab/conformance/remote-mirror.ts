@@ -6,9 +6,10 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { BlockDeviceDriver, BlockDeviceSpec, DrbdLink } from "@gannet/driver-contract";
 import type { BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { eventually } from "../../e2e/conditions.ts";
+import { deviceMessage, remoteBlockDevices } from "../../remote-drivers/remote-block-devices.ts";
 import { VOLUME_GROUP } from "../plan.ts";
-import { contentsOn, messageOf, remoteDriver } from "./remote-block-devices.ts";
 import type { RemoteNode } from "./remote-node.ts";
+import { contentsOn } from "./storage-places.ts";
 
 const METADATA_MIB = 128;
 /** Far from those that the cluster allocates. */
@@ -20,8 +21,8 @@ dmsetup ls | sort
 sed -n 's/^ *\\([0-9]*\\): cs:.*/minor \\1/p' /proc/drbd`;
 
 export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDeviceSubject {
-  const near = remoteDriver("drbd", first);
-  const far = remoteDriver("drbd", second);
+  const near = remoteBlockDevices("drbd", first);
+  const far = remoteBlockDevices("drbd", second);
   const seeded = new Set<string>();
   const paired = new Set<string>();
   let disks = 0;
@@ -52,7 +53,7 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
   /** Ends that have just met may still be about to find out what one of them lacks. */
   async function settled(disk: BlockDeviceSpec): Promise<void> {
     await eventually("the two ends have synchronised", async () => {
-      const { disks: statuses } = await first.client.blockDevices.mirrorStatus({ devices: [messageOf(disk)] });
+      const { disks: statuses } = await first.client.blockDevices.mirrorStatus({ devices: [deviceMessage(disk)] });
       return statuses[0]?.status?.connection === "connected";
     });
   }
@@ -61,7 +62,7 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
     const peers = mirrored(disk);
     if (!paired.has(disk.uuid)) {
       await far.create(peers, signal);
-      await second.client.blockDevices.standBy({ step: second.step(), device: messageOf(peers) }, { signal });
+      await second.client.blockDevices.standBy({ step: second.step(), device: deviceMessage(peers) }, { signal });
       paired.add(disk.uuid);
     }
     await near.assemble(disk, signal);
@@ -73,7 +74,7 @@ export function remoteMirror(first: RemoteNode, second: RemoteNode): BlockDevice
     async create(disk, signal) {
       await near.create(disk, signal);
       if (seeded.has(disk.uuid)) return;
-      await first.client.blockDevices.seed({ step: first.step(), device: messageOf(disk) }, { signal });
+      await first.client.blockDevices.seed({ step: first.step(), device: deviceMessage(disk) }, { signal });
       await near.shutdown(disk, signal);
       seeded.add(disk.uuid);
     },

@@ -1,6 +1,5 @@
 /** One node's agent, called as the master calls it, for checks that look at a driver alone. */
 import { randomInt } from "node:crypto";
-import { OpPrereqError } from "@gannet/errors";
 import { loadIdentity } from "@gannet/pki";
 import { createNodeClient, type NodeClient, type Step } from "@gannet/rpc";
 import type { Lab, NodeInLab } from "../lab.ts";
@@ -34,28 +33,12 @@ export class RemoteNode implements Disposable {
   }
 
   /** A step that no other has been. */
-  step(): Step {
+  readonly step = (): Step => {
     this.#steps += 1;
     return { epoch: this.epoch, jobId: this.#job, opcodeIndex: 0, step: `check/${this.#steps}` };
-  }
+  };
 
   [Symbol.dispose](): void {
     this.client.close();
-  }
-}
-
-/**
- * An agent refuses some requests before a driver sees them: for a check that expects a driver's refusal it is one.
- * @param refusal - the driver's own class of error
- */
-export async function asRefusal<Result>(
-  refusal: new (message: string) => Error,
-  call: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await call();
-  } catch (error) {
-    if (error instanceof OpPrereqError) throw new refusal(error.message);
-    throw error;
   }
 }

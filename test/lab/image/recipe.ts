@@ -46,7 +46,7 @@ const BASE: ImageRecipe = {
 const XEN: ImageRecipe = {
   ...BASE,
   name: "xen",
-  packages: [...BASE.packages, "xen-hypervisor-4.17-amd64", "xen-utils-4.17"],
+  packages: [...BASE.packages, "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "qemu-system-xen"],
   // The disk of a guest of Xen, which boots with the same archive.
   initramfsModules: [...BASE.initramfsModules, "xen-blkfront"],
 };

@@ -1,4 +1,5 @@
 /** Guests of Xen, on nodes that are Xen's domain 0. */
+import { UNDER_EMULATION } from "../conformance/guest-kinds.ts";
 import { XEN_GUEST_INITRAMFS, XEN_GUEST_KERNEL } from "../guest/xen-guest.ts";
 import { LabInstance } from "../lab-instance.ts";
 import type { Scenario } from "../scenario.ts";
@@ -55,8 +56,7 @@ const PVH: Scenario = {
         secondary: second,
         body: {
           hypervisor: "xen-pvm",
-          // What a PVH guest needs under emulated nested virtualisation.
-          hvparams: { ...KERNEL, guest_type: "pvh", tsc_mode: "native", cpuid: "host,rdtscp=0" },
+          hvparams: { ...KERNEL, guest_type: "pvh", ...UNDER_EMULATION },
           ...MEMORY,
         },
       }),
@@ -70,4 +70,4 @@ const PVH: Scenario = {
   },
 };
 
-export const XEN_SCENARIOS: readonly Scenario[] = [PV, RECORDED_XL, XEN_CONFORMANCE, PVH];
+export const XEN_SCENARIOS: readonly Scenario[] = [PV, RECORDED_XL, ...XEN_CONFORMANCE, PVH];

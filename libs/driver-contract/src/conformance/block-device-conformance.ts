@@ -6,15 +6,13 @@ import assert from "node:assert/strict";
 import { BlockDeviceError, FileStoragePathError } from "@gannet/errors";
 import type { AttachedDevice, BlockDeviceDriver, BlockDeviceSpec } from "../block-device-driver.ts";
 
-/** A driver with what the checks need around it. */
-export interface BlockDeviceSubject {
+/** A driver with what all checks need around it. */
+export interface StorageSubject {
   readonly driver: BlockDeviceDriver;
   /** A disk at a place of its own that does not exist yet, of at least 2 MiB. */
   newDevice(): BlockDeviceSpec;
   /** The same disk's specification with another logical id, none of which may ever be created. */
   hostileDevices(): readonly BlockDeviceSpec[];
-  /** Put something at the disk's place that is not this disk. */
-  occupy(device: BlockDeviceSpec): Promise<Occupation>;
   /** Names of everything the storage holds, in a fixed order. */
   inventory(): Promise<readonly string[]>;
   /** Write at the beginning of an assembled disk. */
@@ -23,31 +21,92 @@ export interface BlockDeviceSubject {
   read(attached: AttachedDevice, bytes: number): Promise<string>;
 }
 
+/** A driver that makes its devices. */
+export interface BlockDeviceSubject extends StorageSubject {
+  /** Put something at the disk's place that is not this disk. */
+  occupy(device: BlockDeviceSpec): Promise<Occupation>;
+}
+
+/** A driver whose devices are there before it is asked for them. */
+export interface GivenDeviceSubject extends StorageSubject {
+  /** The disk of such a device, with its size in whole MiB, at least 2; always the same. */
+  givenDevice(): Promise<BlockDeviceSpec>;
+}
+
 /** A thing that stands where a disk should come. */
 export interface Occupation {
   isUntouched(): Promise<boolean>;
   clear(): Promise<void>;
 }
 
-export interface BlockDeviceCheck {
+export interface BlockDeviceCheck<Subject extends StorageSubject> {
   readonly name: string;
   /** @throws AssertionError, or whatever the driver threw */
-  readonly run: (subject: BlockDeviceSubject) => Promise<void>;
+  readonly run: (subject: Subject) => Promise<void>;
 }
 
 const CONTENTS = "these bytes must survive";
 
-/** Each check makes its own devices, and leaves the storage as it found it. */
-export const BLOCK_DEVICE_CHECKS: readonly BlockDeviceCheck[] = [
-  check("a created disk exists with the size asked for", async ({ driver }, device) => {
-    await driver.create(device, never());
-    assert.deepEqual(await driver.status(device, never()), { exists: true, sizeMib: device.sizeMib });
-  }),
-
+/** What holds of every driver, also of one whose devices are made elsewhere. */
+const COMMON_CHECKS: readonly BlockDeviceCheck<StorageSubject>[] = [
   check("a disk that was never created does not exist and cannot be used", async ({ driver }, device) => {
     assert.deepEqual(await driver.status(device, never()), { exists: false, sizeMib: 0 });
     await assert.rejects(driver.assemble(device, never()), BlockDeviceError);
     await assert.rejects(driver.grow(device, device.sizeMib + 1, never()), BlockDeviceError);
+  }),
+
+  check("removing and deactivating a disk that never was succeeds", async ({ driver }, device) => {
+    await driver.shutdown(device, never());
+    await driver.remove(device, never());
+  }),
+
+  check("impossible sizes are refused and leave nothing", async (subject, device) => {
+    const { driver } = subject;
+    const before = await subject.inventory();
+    for (const sizeMib of [0, 2 ** 63]) {
+      await assert.rejects(driver.create({ ...device, sizeMib }, never()), BlockDeviceError, `${sizeMib} MiB`);
+      assert.deepEqual(await subject.inventory(), before, `${sizeMib} MiB`);
+    }
+  }),
+
+  check("hostile places are refused by every operation and leave nothing", async (subject) => {
+    const { driver } = subject;
+    const before = await subject.inventory();
+    const operations: readonly ((device: BlockDeviceSpec) => Promise<unknown>)[] = [
+      (device) => driver.create(device, never()),
+      (device) => driver.assemble(device, never()),
+      (device) => driver.grow(device, device.sizeMib + 1, never()),
+      (device) => driver.status(device, never()),
+      (device) => driver.remove(device, never()),
+    ];
+    for (const device of subject.hostileDevices()) {
+      for (const operation of operations)
+        await assert.rejects(() => operation(device), isRefusal, JSON.stringify(device.logicalId));
+      assert.deepEqual(await subject.inventory(), before, JSON.stringify(device.logicalId));
+    }
+  }),
+
+  check("an aborted create fails and leaves nothing", async (subject, device) => {
+    const before = await subject.inventory();
+    await assert.rejects(subject.driver.create(device, AbortSignal.abort(new Error("the job was stopped"))));
+    assert.deepEqual(await subject.inventory(), before);
+  }),
+
+  check("space is reported in whole MiB, free within total", async ({ driver }) => {
+    for (const { totalMib, freeMib, name } of await driver.space(never())) {
+      assert.ok(Number.isSafeInteger(totalMib) && Number.isSafeInteger(freeMib), name);
+      assert.ok(freeMib >= 0 && freeMib <= totalMib, `${name}: ${freeMib} of ${totalMib} MiB`);
+    }
+  }),
+];
+
+/** Each makes its own devices, and leaves the storage as it found it. */
+export const BLOCK_DEVICE_CHECKS: readonly BlockDeviceCheck<BlockDeviceSubject>[] = [
+  ...COMMON_CHECKS,
+
+  check("a created disk exists with the size asked for", async ({ driver }, device) => {
+    await driver.create(device, never());
+    assert.deepEqual(await driver.status(device, never()), { exists: true, sizeMib: device.sizeMib });
   }),
 
   check("creating a disk again succeeds and keeps its contents", async (subject, device) => {
@@ -73,11 +132,6 @@ export const BLOCK_DEVICE_CHECKS: readonly BlockDeviceCheck[] = [
     await driver.create(device, never());
     await driver.remove(device, never());
     assert.deepEqual(await driver.status(device, never()), { exists: false, sizeMib: 0 });
-    await driver.remove(device, never());
-  }),
-
-  check("removing and deactivating a disk that never was succeeds", async ({ driver }, device) => {
-    await driver.shutdown(device, never());
     await driver.remove(device, never());
   }),
 
@@ -147,52 +201,46 @@ export const BLOCK_DEVICE_CHECKS: readonly BlockDeviceCheck[] = [
     assert.deepEqual(await driver.status(device, never()), { exists: true, sizeMib: device.sizeMib });
     assert.equal(await contentsOf(subject, device), CONTENTS);
   }),
+];
 
-  check("impossible sizes are refused and leave nothing", async (subject, device) => {
+/** Of drivers that make no devices, and are given them: the ones that a subject's `newDevice` names are not there. */
+export const GIVEN_DEVICE_CHECKS: readonly BlockDeviceCheck<GivenDeviceSubject>[] = [
+  ...COMMON_CHECKS,
+
+  givenCheck("a given device is taken as it is, with its contents", async (subject, device) => {
     const { driver } = subject;
-    const before = await subject.inventory();
-    for (const sizeMib of [0, 2 ** 63]) {
-      await assert.rejects(driver.create({ ...device, sizeMib }, never()), BlockDeviceError, `${sizeMib} MiB`);
-      assert.deepEqual(await subject.inventory(), before, `${sizeMib} MiB`);
-    }
+    const attached = await driver.assemble(device, never());
+    await subject.write(attached, CONTENTS);
+    await driver.create(device, never());
+    await driver.create({ ...device, sizeMib: 1 }, never());
+    assert.deepEqual(await driver.status(device, never()), { exists: true, sizeMib: device.sizeMib });
+    assert.deepEqual(await driver.assemble(device, never()), attached);
+    assert.equal(await contentsOf(subject, device), CONTENTS);
   }),
 
-  check("hostile places are refused by every operation and leave nothing", async (subject) => {
+  givenCheck("a given device outlives the disk that it was", async (subject, device) => {
     const { driver } = subject;
-    const before = await subject.inventory();
-    const operations: readonly ((device: BlockDeviceSpec) => Promise<unknown>)[] = [
-      (device) => driver.create(device, never()),
-      (device) => driver.assemble(device, never()),
-      (device) => driver.grow(device, device.sizeMib + 1, never()),
-      (device) => driver.status(device, never()),
-      (device) => driver.remove(device, never()),
-    ];
-    for (const device of subject.hostileDevices()) {
-      for (const operation of operations)
-        await assert.rejects(() => operation(device), isRefusal, JSON.stringify(device.logicalId));
-      assert.deepEqual(await subject.inventory(), before, JSON.stringify(device.logicalId));
+    await subject.write(await driver.assemble(device, never()), CONTENTS);
+    for (let times = 0; times < 2; times++) {
+      await driver.shutdown(device, never());
+      await driver.remove(device, never());
     }
+    assert.equal(await contentsOf(subject, device), CONTENTS);
   }),
 
-  check("an aborted create fails and leaves nothing", async (subject, device) => {
-    const before = await subject.inventory();
-    await assert.rejects(subject.driver.create(device, AbortSignal.abort(new Error("the job was stopped"))));
-    assert.deepEqual(await subject.inventory(), before);
-  }),
-
-  check("space is reported in whole MiB, free within total", async ({ driver }) => {
-    for (const { totalMib, freeMib, name } of await driver.space(never())) {
-      assert.ok(Number.isSafeInteger(totalMib) && Number.isSafeInteger(freeMib), name);
-      assert.ok(freeMib >= 0 && freeMib <= totalMib, `${name}: ${freeMib} of ${totalMib} MiB`);
-    }
+  givenCheck("a given device is not taken for a larger one, nor made one", async ({ driver }, device) => {
+    const larger = device.sizeMib + 1;
+    await assert.rejects(driver.create({ ...device, sizeMib: larger }, never()), BlockDeviceError);
+    await assert.rejects(driver.grow(device, larger, never()), BlockDeviceError);
+    assert.deepEqual(await driver.status(device, never()), { exists: true, sizeMib: device.sizeMib });
   }),
 ];
 
 /** Give the check a device, and hold the driver to leaving the storage as it was when the device is removed again. */
-function check(
+function check<Subject extends StorageSubject>(
   name: string,
-  body: (subject: BlockDeviceSubject, device: BlockDeviceSpec) => Promise<void>,
-): BlockDeviceCheck {
+  body: (subject: Subject, device: BlockDeviceSpec) => Promise<void>,
+): BlockDeviceCheck<Subject> {
   return {
     name,
     run: async (subject) => {
@@ -206,13 +254,28 @@ function check(
   };
 }
 
+function givenCheck(
+  name: string,
+  body: (subject: GivenDeviceSubject, device: BlockDeviceSpec) => Promise<void>,
+): BlockDeviceCheck<GivenDeviceSubject> {
+  return {
+    name,
+    run: async (subject) => {
+      const device = await subject.givenDevice();
+      const before = await subject.inventory();
+      await body(subject, device);
+      assert.deepEqual(await subject.inventory(), before, "the storage has changed");
+    },
+  };
+}
+
 /** Another disk at the same place: its volumes are others, too. */
-function another(device: BlockDeviceSpec, subject: BlockDeviceSubject): BlockDeviceSpec {
+function another(device: BlockDeviceSpec, subject: StorageSubject): BlockDeviceSpec {
   const uuid = () => subject.newDevice().uuid;
   return { ...device, uuid: uuid(), children: device.children.map((child) => ({ ...child, uuid: uuid() })) };
 }
 
-async function contentsOf(subject: BlockDeviceSubject, device: BlockDeviceSpec): Promise<string> {
+async function contentsOf(subject: StorageSubject, device: BlockDeviceSpec): Promise<string> {
   return subject.read(await subject.driver.assemble(device, never()), CONTENTS.length);
 }
 
