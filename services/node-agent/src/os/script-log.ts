@@ -1,6 +1,6 @@
 /** Logs of OS scripts, and what of them is told. */
-import { open } from "node:fs/promises";
 import { OpExecError } from "@gannet/errors";
+import { fileTail } from "../file-tail.ts";
 import { LogFolder } from "../log-folder.ts";
 import { CUT, masked } from "./masked.ts";
 
@@ -34,11 +34,7 @@ export class ScriptLogs {
 
 /** The last lines of a log, as Ganeti shows them of a script that failed, without secrets. */
 export async function lastLines(file: string, secrets: readonly string[]): Promise<string> {
-  await using log = await open(file);
-  const { size } = await log.stat();
-  const from = Math.max(0, size - TAIL_BYTES);
-  const { buffer, bytesRead } = await log.read(Buffer.alloc(size - from), 0, size - from, from);
-  return lastLinesOf(buffer.toString("utf8", 0, bytesRead), secrets);
+  return lastLinesOf(await fileTail(file, TAIL_BYTES), secrets);
 }
 
 /** @param text - what was printed, or its end, which may begin within a secret, or within a character */

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { GuestState, StartOptions, StopOptions } from "@gannet/driver-contract";
 import { GannetError, HypervisorError } from "@gannet/errors";
 import type { Logger } from "@gannet/telemetry";
+import { deviceModelLog } from "./device-model-log.ts";
 import type { XenDomain } from "./domain-list.ts";
 import type { GuestPlaces } from "./guest-places.ts";
 import type { GuestPlan } from "./guest-plan.ts";
@@ -30,6 +31,8 @@ export interface DomainLifeParts {
   readonly commands: XenCommands;
   readonly guests: XenGuests;
   readonly places: GuestPlaces;
+  /** Holds the logs of device models. */
+  readonly logFolder: string;
   readonly logger: Logger;
 }
 
@@ -186,7 +189,10 @@ export class DomainLife {
     const { commands, guests, places } = this.#parts;
     await places.write(guest, config);
     const argv = createArgv(commands.toolstack, places.configFile(guest.name), options);
-    await commands.run(`start ${guest.name}`, argv, { timeoutMs: CREATE_TIMEOUT_MS, signal });
+    const sinceMs = Date.now();
+    await commands
+      .run(`start ${guest.name}`, argv, { timeoutMs: CREATE_TIMEOUT_MS, signal })
+      .catch((error: unknown) => this.#withDeviceModelLog(error, guest.name, sinceMs));
     const domains = await guests.look(signal);
     const domain = domainOf(guest, domains);
     if (domain === undefined)
@@ -195,6 +201,14 @@ export class DomainLife {
     const record = running(guest, domain, Date.now());
     await guests.write(record);
     return guests.stateIn(record, domains);
+  }
+
+  /** @throws HypervisorError, or what was thrown */
+  async #withDeviceModelLog(error: unknown, guestName: string, sinceMs: number): Promise<never> {
+    if (!(error instanceof HypervisorError)) throw error;
+    const printed = await deviceModelLog(this.#parts.logFolder, guestName, sinceMs).catch(() => "");
+    if (printed === "") throw error;
+    throw new HypervisorError(`${error.message}\nIts device model printed: ${printed}`, { cause: error });
   }
 
   /** A guest that cannot be asked, or does not obey in time, is destroyed all the same. */

@@ -1,10 +1,11 @@
 /** Sending a guest to another node: `xl migrate` over socat's TLS, watched until it is over. */
-import { open, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MigrationTarget } from "@gannet/driver-contract";
 import { HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
+import { fileTail } from "../../file-tail.ts";
 import { processArguments } from "../process-identity.ts";
 import { type NodeIdentity, socatTls } from "../socat-address.ts";
 import { BUFFER_BYTES } from "./guest-receiver.ts";
@@ -119,7 +120,7 @@ async function* watch(
     const tick = delay(LOOK_MS, undefined, { signal: waited.signal }).catch(() => undefined);
     const end = await Promise.race([over, tick]);
     waited.abort();
-    pages = parseProgress(await tailOf(files.logFile)) ?? pages;
+    pages = parseProgress(await fileTail(files.logFile, LOG_TAIL_BYTES).catch(() => "")) ?? pages;
     if (end !== undefined) {
       yield { kind: "over", ...pages, problem: end.problem };
       return;
@@ -142,18 +143,5 @@ async function endTransport(lockFile: string): Promise<void> {
     process.kill(pid, "SIGTERM");
   } catch {
     // It ended meanwhile.
-  }
-}
-
-async function tailOf(file: string): Promise<string> {
-  const handle = await open(file).catch(() => undefined);
-  if (handle === undefined) return "";
-  try {
-    const { size } = await handle.stat();
-    const length = Math.min(size, LOG_TAIL_BYTES);
-    const { buffer } = await handle.read(Buffer.alloc(length), 0, length, size - length);
-    return buffer.toString("utf8");
-  } finally {
-    await handle.close();
   }
 }

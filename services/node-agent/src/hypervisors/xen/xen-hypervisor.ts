@@ -78,6 +78,7 @@ export class XenHypervisor
       commands: this.#commands,
       guests: this.#guests,
       places: this.#places,
+      logFolder: xen.logFolder,
       logger,
     });
     this.#saved = new SavedGuests({

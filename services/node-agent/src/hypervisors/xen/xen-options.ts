@@ -18,6 +18,8 @@ export interface XenOptions {
   readonly vifScript: string;
   /** The site's, which takes the place of Xen's and of Gannet's where it is there, as with Ganeti's `vif-ganeti`. */
   readonly siteVifScript: string;
+  /** Holds the logs of device models. */
+  readonly logFolder: string;
 }
 
 const TOOLSTACK_PATHS: Readonly<Record<ToolstackKind, string>> = { xl: "/usr/sbin/xl", xm: "/usr/sbin/xm" };
@@ -30,6 +32,7 @@ const SYSTEM_FOLDERS = {
   nicFolder: path.join(RUN, "xen-hypervisor/nic"),
   vifScript: "/usr/lib/gannet/vif-gannet",
   siteVifScript: "/etc/xen/scripts/vif-custom",
+  logFolder: "/var/log/xen",
 } as const;
 
 /** What is not given is where Debian and Ganeti have it. */

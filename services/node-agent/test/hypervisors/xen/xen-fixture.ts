@@ -34,6 +34,7 @@ export async function makeXenNode(options: HypervisorOptions = {}): Promise<XenN
       diskLinkFolder: path.join(stateDir, "disks"),
       nicFolder: path.join(stateDir, "nics"),
       siteVifScript: path.join(stateDir, "vif-custom"),
+      logFolder: path.join(stateDir, "xen-logs"),
     }),
     toolstackPaths: { xl: path.join(binFolder, "xl"), xm: path.join(binFolder, "xm") },
   };

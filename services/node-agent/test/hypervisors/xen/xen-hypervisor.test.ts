@@ -1,5 +1,5 @@
 /** Xen's drivers when things go wrong, and what they do beyond starting and stopping. */
-import { chmod, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, readlink, rm, utimes, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import path from "node:path";
 import { HypervisorError } from "@gannet/errors";
@@ -47,6 +47,21 @@ async function nextAgent(): Promise<XenHypervisor> {
 }
 
 describe("a start", () => {
+  it("that fails tells what its device model printed in it, and not what it printed before", async () => {
+    const logFolder = path.join(xen.node.parts.stateDir, "xen-logs");
+    await mkdir(logFolder);
+    const log = path.join(logFolder, `qemu-dm-${NAME}.log`);
+    await writeFile(log, "the cipher is missing\n");
+    const hence = new Date(Date.now() + 60_000);
+    await utimes(log, hence, hence);
+    fault("create", { answer: { exitCode: 3, stderr: "device model did not start\n" } });
+    await expect(driver.start(guest(), RUNNING, NEVER)).rejects.toThrow(
+      /device model did not start.*Its device model printed: the cipher is missing$/s,
+    );
+    await utimes(log, 1, 1);
+    await expect(driver.start(guest(), RUNNING, NEVER)).rejects.toThrow(/device model did not start$/);
+  });
+
   it.each<[string, ToolFault, RegExp]>([
     ["that Xen refuses", { answer: { exitCode: 3, stderr: "no luck\n" } }, /could not start web1.example: .*no luck/],
     ["that ends well without a domain", { answer: { exitCode: 0 } }, /said that it started web1.example, but does not/],
