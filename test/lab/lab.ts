@@ -50,9 +50,6 @@ interface Whole {
   readonly running: Set<NodeInLab>;
 }
 
-/** Nodes that a mirrored instance needs. */
-const PAIR = 2;
-
 /** A cluster, and all its nodes or some of them. */
 export class Lab implements Ground {
   readonly nodes: readonly NodeInLab[];
@@ -101,10 +98,9 @@ export class Lab implements Ground {
     return this.nodes.length;
   }
 
-  /** A pair of nodes and the others, where there are others. */
+  /** The last node, and the others. */
   parts(): readonly Lab[] {
-    if (this.size <= PAIR) return [this];
-    return [this.nodes.slice(0, PAIR), this.nodes.slice(PAIR)].map((nodes) => new Lab(this.#whole, nodes));
+    return [this.nodes.slice(0, -1), this.nodes.slice(-1)].map((nodes) => new Lab(this.#whole, nodes));
   }
 
   get plan(): LabPlan {

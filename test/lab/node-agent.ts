@@ -38,6 +38,7 @@ export class NodeAgent {
       sharedFileStorageRoots: [SHARED_FILE_STORAGE_DIR],
       osSearchPath: [path.join(import.meta.dirname, "guest/os"), path.join(REPOSITORY, "deploy/os")],
       kvm: { acceleration: "on", qemuPath: "/usr/bin/qemu-system-x86_64" },
+      xen: { vifScript: path.join(REPOSITORY, "deploy/xen/vif-gannet") },
       log: { format: "json", level: "debug" },
       stopTimeoutMs: 5_000,
     };

@@ -37,27 +37,34 @@ export interface Outcome {
 }
 
 /**
- * Each on the smallest part of the ground that has nodes enough, side by side with those of other parts; afterwards, on
- * the whole ground, those that need more nodes, or nothing beside them.
+ * Side by side on parts of the ground: each part takes of the scenarios that are left one for which it has nodes enough,
+ * those for many nodes before those for few. Afterwards, on the whole ground, those that need more nodes than a part
+ * has, or nothing beside them.
  * @param parts - without a node in common
  */
 export async function runScenarios<On extends Ground>(
   { ground, parts }: { readonly ground: On; readonly parts: readonly On[] },
   scenarios: readonly Scenario<On>[],
 ): Promise<Outcome> {
-  const smallestFirst = parts.toSorted((one, other) => one.size - other.size);
-  const placeOf = ({ nodes, alone }: Scenario<On>) =>
-    alone ? undefined : smallestFirst.find(({ size }) => size >= nodes);
-  const byPlace = Map.groupBy(scenarios, placeOf);
-  const sideBySide = parts.flatMap((part) => {
-    const own = byPlace.get(part);
-    return own === undefined ? [] : [{ part, own }];
-  });
-  const lanes = sideBySide.map(({ part, own }) =>
-    inTurn(part, own, sideBySide.length > 1 ? `${part.size} of ${ground.size} nodes | ` : ""),
-  );
+  const isForPart = ({ nodes, alone }: Scenario<On>) => !alone && parts.some(({ size }) => size >= nodes);
+  const left = scenarios.filter(isForPart).toSorted((one, other) => other.nodes - one.nodes);
+  function* takenBy(part: On): Generator<Scenario<On>> {
+    for (;;) {
+      const next = left.find(({ nodes }) => nodes <= part.size);
+      if (next === undefined) return;
+      left.splice(left.indexOf(next), 1);
+      yield next;
+    }
+  }
+  const lanes = parts.map((part, index) => inTurn(part, takenBy(part), parts.length > 1 ? `lane ${index + 1} | ` : ""));
   const outcomes = await Promise.all(lanes);
-  outcomes.push(await inTurn(ground, byPlace.get(undefined) ?? [], ""));
+  outcomes.push(
+    await inTurn(
+      ground,
+      scenarios.filter((scenario) => !isForPart(scenario)),
+      "",
+    ),
+  );
   const total = (what: keyof Outcome) => outcomes.reduce((sum, outcome) => sum + outcome[what], 0);
   return { passed: total("passed"), failed: total("failed") };
 }
@@ -65,10 +72,10 @@ export async function runScenarios<On extends Ground>(
 /** Each leaves the nodes as it found them. @param label - before each line that is printed */
 async function inTurn<On extends Ground>(
   ground: On,
-  scenarios: readonly Scenario<On>[],
+  scenarios: Iterable<Scenario<On>>,
   label: string,
 ): Promise<Outcome> {
-  let passed = 0;
+  const outcome = { passed: 0, failed: 0 };
   const tell = (text: string) => console.log(`${label}${text}`);
   const step: Step = (name, body) => timed(name, body, label);
   for (const scenario of scenarios) {
@@ -79,15 +86,16 @@ async function inTurn<On extends Ground>(
       await step(`${scenario.nodes} nodes are up`, () => ground.use(scenario.nodes));
       await scenario.run(ground, step);
       await step("nothing is left on the nodes", () => ground.assertNothingLeft(scenario.nodes));
-      passed += 1;
+      outcome.passed += 1;
       tell(`  ${scenario.name}: passed in ${seconds(startedAt)}`);
     } catch (error) {
+      outcome.failed += 1;
       const problem = error instanceof Error ? error.message : String(error);
       tell(`  ${scenario.name}: FAILED after ${seconds(startedAt)}: ${problem}`);
       await ground.tidyUp().catch((reason: unknown) => tell(`  cleaning up: ${String(reason)}`));
     }
   }
-  return { passed, failed: scenarios.length - passed };
+  return outcome;
 }
 
 /** Do it, and print how long it took. */

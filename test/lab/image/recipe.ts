@@ -47,8 +47,8 @@ const XEN: ImageRecipe = {
   ...BASE,
   name: "xen",
   packages: [...BASE.packages, "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "qemu-system-xen"],
-  // The disk of a guest of Xen, which boots with the same archive.
-  initramfsModules: [...BASE.initramfsModules, "xen-blkfront"],
+  // Disks and network cards of a guest of Xen, which boots with the same archive.
+  initramfsModules: [...BASE.initramfsModules, "xen-blkfront", "xen-netfront"],
 };
 
 /** A machine on which the packages are installed as an operator does it; what they depend on is there. */

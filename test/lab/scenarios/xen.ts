@@ -1,4 +1,5 @@
 /** Guests of Xen, on nodes that are Xen's domain 0. */
+import { eventually } from "../../e2e/conditions.ts";
 import { UNDER_EMULATION } from "../conformance/guest-kinds.ts";
 import { XEN_GUEST_INITRAMFS, XEN_GUEST_KERNEL } from "../guest/xen-guest.ts";
 import { LabInstance } from "../lab-instance.ts";
@@ -43,6 +44,93 @@ const PV: Scenario = {
   },
 };
 
+const TABLE = 100;
+const BRIDGE = "vlans";
+const VLAN = 5;
+const ROUTED = "192.0.2.10";
+const TAGGED = "192.0.3.10";
+/** The node is in the VLAN, too, and finds its own way by the guests' table. */
+const MAKE_NETWORKS = `ip link add name ${BRIDGE} type bridge vlan_filtering 1 forward_delay 0
+bridge vlan add dev ${BRIDGE} vid ${VLAN} self
+ip link add link ${BRIDGE} name ${BRIDGE}.${VLAN} type vlan id ${VLAN}
+ip address add 192.0.3.1/24 dev ${BRIDGE}.${VLAN}
+ip link set ${BRIDGE} up && ip link set ${BRIDGE}.${VLAN} up
+ip rule add to ${ROUTED} lookup ${TABLE}`;
+const REMOVE_NETWORKS = `ip link delete ${BRIDGE}.${VLAN} && ip link delete ${BRIDGE}
+ip rule delete to ${ROUTED} lookup ${TABLE}`;
+/** Cards of guests in the rules and routes by which they are routed, an emulated one's as tap. */
+const LIST_ROUTES = `ip rule | sed -n 's/.*iif vif[0-9.]*\\(-emu\\)\\? .*lookup/rule\\1/p'
+ip route show table ${TABLE} | sed 's/dev vif[0-9.]*\\(-emu\\)\\?/dev card\\1/;s/ scope link//;s/ linkdown//;s/ *$//'`;
+
+const NICS: Scenario = {
+  name: "xen: network cards that are routed, and that have a VLAN, of PV and emulated ones of HVM guests",
+  nodes: 1,
+  async run(lab, step) {
+    const [node] = await lab.use(1);
+    if (node === undefined) return;
+    const { machine } = node;
+    const routes = async () => (await machine.run(LIST_ROUTES)).trim().split("\n").sort();
+    const routed = { mode: "routed", ip: ROUTED, link: String(TABLE) };
+    await step("make a bridge with VLANs", () => machine.run(MAKE_NETWORKS));
+    const instance = await step("create and start a PV guest", () =>
+      LabInstance.create(lab, {
+        name: "pv2.gannet.test",
+        template: "plain",
+        primary: node,
+        body: {
+          hypervisor: "xen-pvm",
+          hvparams: { ...KERNEL, kernel_args: `${KERNEL.kernel_args} lab.addresses=${ROUTED}/32,${TAGGED}/24` },
+          ...MEMORY,
+          nics: [routed, { mode: "bridged", link: BRIDGE, vlan: `.${VLAN}` }],
+        },
+      }),
+    );
+    const isReached = async () => {
+      for (const address of [ROUTED, TAGGED])
+        await eventually(
+          `${address} answers`,
+          async () => (await machine.command(`ping -q -c 1 -W 1 ${address}`)).exitCode === 0,
+        );
+      expectEqual("its routes", (await routes()).join("; "), `${ROUTED} dev card proto static metric 2; rule ${TABLE}`);
+      const [card = ""] = (await machine.run(`bridge link show | grep -o 'vif[0-9]*\\.1'`)).split("\n");
+      const vlans = await machine.run(`bridge vlan show dev ${card} | sed -n 's/^${card} *//p'`);
+      expectEqual("its VLANs", vlans.trim(), `${VLAN} PVID Egress Untagged`);
+    };
+    await step("both cards reach it", isReached);
+    await step("reboot", () => instance.change("POST", "/reboot?type=hard", { shutdown_timeout: 0 }));
+    await step("both cards reach it again", isReached);
+    await step("remove", () => instance.remove());
+    expectEqual("routes that are left", (await routes()).join("; "), "");
+
+    const emulated = await step("create and start an HVM guest", () =>
+      LabInstance.create(lab, {
+        name: "hvm1.gannet.test",
+        template: "plain",
+        primary: node,
+        body: {
+          hypervisor: "xen-hvm",
+          hvparams: { ...UNDER_EMULATION, vnc_bind_address: "", boot_order: "c" },
+          nics: [routed],
+        },
+      }),
+    );
+    await step("it counts on its emulated disk", () => emulated.counts());
+    expectEqual(
+      "its routes",
+      (await routes()).join("; "),
+      [
+        `${ROUTED} dev card proto static metric 2`,
+        `${ROUTED} dev card-emu proto static metric 1`,
+        `rule ${TABLE}`,
+        `rule-emu ${TABLE}`,
+      ].join("; "),
+    );
+    await step("stop and remove", () => emulated.remove());
+    expectEqual("routes that are left", (await routes()).join("; "), "");
+    await machine.run(REMOVE_NETWORKS);
+  },
+};
+
 const PVH: Scenario = {
   name: "xen: a PVH guest on drbd is live-migrated",
   nodes: 2,
@@ -70,4 +158,4 @@ const PVH: Scenario = {
   },
 };
 
-export const XEN_SCENARIOS: readonly Scenario[] = [PV, RECORDED_XL, ...XEN_CONFORMANCE, PVH];
+export const XEN_SCENARIOS: readonly Scenario[] = [...XEN_CONFORMANCE, PV, NICS, RECORDED_XL, PVH];
