@@ -18,7 +18,7 @@ import { createLvm } from "../../src/block-devices/lvm/lvm.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../src/block-devices/storage-tools.ts";
 import { LogFolder } from "../../src/log-folder.ts";
 import { type FileSubject, fileSubject } from "./file-subject.ts";
-import { type RemoteDriver, serveDriver } from "./remote-driver.ts";
+import { type ServedDriver, serveDriver } from "./served-driver.ts";
 
 const { signal } = new AbortController();
 const runner = createCommandRunner({ logger: silentLogger() });
@@ -36,7 +36,7 @@ describe.each(["file", "sharedfile"] as const)("conformance of %s", (template) =
 
 describe.each(["file", "sharedfile"] as const)("conformance of %s over gRPC", (template) => {
   let subject: FileSubject;
-  let remote: RemoteDriver;
+  let remote: ServedDriver;
   beforeAll(async () => {
     subject = await fileSubject(template);
     remote = await serveDriver(subject.driver);

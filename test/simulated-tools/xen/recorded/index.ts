@@ -28,14 +28,18 @@ function configuration(name: string, number: number, ...lines: readonly string[]
   return [`name = "${name}"`, `uuid = "${uuid}"`, ...lines, ...SHARED, ""].join("\n");
 }
 
+const CONSOLE = `/lab/node/guest-${LINUX}.log`;
+/** Exit code of a session whose Linux does not come, after what there is to see of it. */
+export const HAS_NOT_COME = 98;
 /** The session's only event: the Linux has come so far that it can take part in being saved. */
 export const HAS_COME = {
   event: `${LINUX} has come`,
   script: [
     `until xenstore-read /local/domain/$(xl domid ${LINUX} 2>/dev/null)/control/feature-suspend 2>/dev/null | grep -q 1; do`,
-    "  [ $((looks += 1)) -lt 600 ] || exit 98",
+    `  [ $((looks += 1)) -lt 200 ] || { xl list -v; xl dmesg | tail -n 20; tail -n 20 ${CONSOLE}; exit ${HAS_NOT_COME}; }`,
     "  sleep 0.2",
     "done",
+    "looks=0",
   ].join("\n"),
 };
 

@@ -1,6 +1,7 @@
 import { mkdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { BlockDeviceSpec } from "@gannet/driver-contract";
+import { GIVEN_DEVICE_CHECKS } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError } from "@gannet/errors";
 import { createCommandRunner } from "@gannet/exec";
 import { silentLogger } from "@gannet/telemetry";
@@ -8,9 +9,15 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createBlockdevDriver } from "../../../src/block-devices/blockdev/blockdev-driver.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../../src/block-devices/storage-tools.ts";
 import { type LvmNode, startLvmNode } from "../lvm/lvm-node.ts";
+import { type ServedDriver, serveDriver } from "../served-driver.ts";
 
 const { signal } = new AbortController();
 const LUN = "/dev/disk/by-id/wwn-0x5000c500";
+
+const HOSTILE_PATHS = [
+  ...["", "/", "/dev", "/dev/", "sdb", "/etc/passwd", "/dev/../etc/passwd", "/dev/./sdb", "/dev//sdb", "/dev/sdb/"],
+  ...["/dev/s\0db", "/dev/s\ndb", "-rf", "--getsize64", "/devices/sdb", `/dev/${"x".repeat(10_000)}`, 7],
+];
 
 let node: LvmNode;
 let driver: ReturnType<typeof createBlockdevDriver>;
@@ -28,6 +35,24 @@ beforeEach(async () => {
   await symlink("../../sdb", inDevices("disk/by-id/wwn-0x5000c500"));
 });
 afterEach(() => node[Symbol.asyncDispose]());
+
+describe.each(["as it is", "over gRPC"])("conformance of blockdev, %s", (how) => {
+  let served: ServedDriver | undefined;
+  beforeEach(async () => {
+    if (how === "over gRPC") served = await serveDriver(driver);
+  });
+  afterEach(() => served?.[Symbol.asyncDispose]());
+
+  test.each(GIVEN_DEVICE_CHECKS)("$name", ({ run }) =>
+    run({
+      ...node,
+      driver: served?.driver ?? driver,
+      newDevice: () => disk("/dev/sdc"),
+      hostileDevices: () => HOSTILE_PATHS.map((target) => disk(target)),
+      givenDevice: async () => disk(LUN, { sizeMib: 8 }),
+    }),
+  );
+});
 
 test("a device is used under the name that stays, and asked for its size", async () => {
   const device = disk(LUN, { sizeMib: 8 });
@@ -74,11 +99,7 @@ test("what only looks like a device is refused before anything opens it", async 
 });
 
 test("hostile paths are refused before any command is run", async () => {
-  const targets = [
-    ...["", "/", "/dev", "/dev/", "sdb", "/etc/passwd", "/dev/../etc/passwd", "/dev/./sdb", "/dev//sdb", "/dev/sdb/"],
-    ...["/dev/s\0db", "/dev/s\ndb", "-rf", "--getsize64", "/devices/sdb", `/dev/${"x".repeat(10_000)}`, 7],
-  ];
-  for (const target of targets)
+  for (const target of HOSTILE_PATHS)
     for (const operation of [
       () => driver.create(disk(target), signal),
       () => driver.assemble(disk(target), signal),

@@ -1,13 +1,13 @@
 import type { BlockDeviceDriver, BlockDeviceSpec } from "@gannet/driver-contract";
 import { BLOCK_DEVICE_CHECKS, type BlockDeviceSubject } from "@gannet/driver-contract/conformance";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { type RemoteDriver, serveDriver } from "../remote-driver.ts";
+import { type ServedDriver, serveDriver } from "../served-driver.ts";
 import { type DrbdPair, drbdPair, inventory, never, read, statusNow, write } from "./drbd-pair.ts";
 
 describe.each(["in-process", "over gRPC"])("the drbd driver over simulated tools, %s", (where) => {
   let pair: DrbdPair;
   let subject: BlockDeviceSubject;
-  let remote: RemoteDriver | undefined;
+  let remote: ServedDriver | undefined;
   beforeAll(async () => {
     pair = await drbdPair({ inProcess: true });
     if (where === "over gRPC") remote = await serveDriver(pair.first.driver);

@@ -14,6 +14,7 @@ import { createExtDriver } from "../../../src/block-devices/ext/ext-driver.ts";
 import { readyDevices } from "../../../src/block-devices/ext/kernel-devices.ts";
 import { SYSTEM_STORAGE_TOOLS } from "../../../src/block-devices/storage-tools.ts";
 import { LogFolder } from "../../../src/log-folder.ts";
+import { type ServedDriver, serveDriver } from "../served-driver.ts";
 
 const { signal } = new AbortController();
 const SCRIPTS = ["create", "remove", "grow", "attach", "detach", "setinfo", "verify", "snapshot", "open", "close"];
@@ -110,6 +111,21 @@ describe("conformance of ext", () => {
   afterAll(() => subject.close());
 
   test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run(subject));
+});
+
+describe("conformance of ext over gRPC", () => {
+  let subject: ExtSubject;
+  let served: ServedDriver;
+  beforeAll(async () => {
+    subject = await extSubject();
+    served = await serveDriver(subject.driver);
+  });
+  afterAll(async () => {
+    await served[Symbol.asyncDispose]();
+    await subject.close();
+  });
+
+  test.each(BLOCK_DEVICE_CHECKS)("$name", ({ run }) => run({ ...subject, driver: served.driver }));
 });
 
 describe("the ext driver", () => {

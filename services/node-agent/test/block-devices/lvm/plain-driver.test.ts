@@ -5,7 +5,7 @@ import type { BlockDeviceSpec } from "@gannet/driver-contract";
 import { BLOCK_DEVICE_CHECKS } from "@gannet/driver-contract/conformance";
 import { BlockDeviceError } from "@gannet/errors";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { type RemoteDriver, serveDriver } from "../remote-driver.ts";
+import { type ServedDriver, serveDriver } from "../served-driver.ts";
 import { type LvmNode, startLvmNode } from "./lvm-node.ts";
 
 const { signal } = new AbortController();
@@ -22,7 +22,7 @@ describe("conformance of plain", () => {
 
 describe("conformance of plain over gRPC", () => {
   let node: LvmNode;
-  let remote: RemoteDriver;
+  let remote: ServedDriver;
   beforeAll(async () => {
     node = await startLvmNode();
     remote = await serveDriver(node.driver);

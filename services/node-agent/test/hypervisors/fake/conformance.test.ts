@@ -7,7 +7,6 @@ import {
   HOTPLUG_CHECKS,
   type HotplugSubject,
   HYPERVISOR_CHECKS,
-  type HypervisorSubject,
   MIGRATION_CHECKS,
   type MigrationNode,
 } from "@gannet/driver-contract/conformance";
@@ -16,11 +15,12 @@ import { afterAll, beforeAll, describe, it } from "vitest";
 import { FakeHypervisor } from "../../../src/hypervisors/fake/fake-hypervisor.ts";
 import { DISK, NIC } from "../kvm/plan-fixture.ts";
 import { bareGuest, makeTestNode, type TestNode } from "../node-fixture.ts";
+import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
 
 describe("the fake hypervisor", () => {
   let node: TestNode;
   let other: TestNode;
-  let subject: HypervisorSubject;
+  let subject: LocalHypervisor;
   let changing: HotplugSubject & ChangingSubject<BallooningConformanceDriver>;
   let nodes: readonly [MigrationNode, MigrationNode];
 
@@ -62,6 +62,16 @@ describe("the fake hypervisor", () => {
   });
 
   for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
+
+  describe("over gRPC", () => {
+    let served: ServedHypervisor;
+    beforeAll(async () => {
+      served = await serveHypervisor(subject);
+    });
+    afterAll(() => served[Symbol.asyncDispose]());
+
+    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
+  });
   for (const check of BALLOONING_CHECKS) it(check.name, () => check.run(changing));
   for (const check of HOTPLUG_CHECKS) it(check.name, () => check.run(changing));
   for (const check of MIGRATION_CHECKS) {

@@ -8,7 +8,6 @@ import {
   HOTPLUG_CHECKS,
   type HotplugSubject,
   HYPERVISOR_CHECKS,
-  type HypervisorSubject,
   MIGRATION_CHECKS,
   type MigrationSubject,
 } from "@gannet/driver-contract/conformance";
@@ -17,6 +16,7 @@ import { findStockKernel } from "@gannet/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
 import { bareGuest, makeTestNode, type TestNode, uuidOf } from "../node-fixture.ts";
+import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
 import {
   ADDRESS,
   countingGuest,
@@ -31,7 +31,7 @@ import { DISK, NIC } from "./plan-fixture.ts";
 
 describe("the kvm hypervisor, with real qemu under TCG", () => {
   let node: TestNode;
-  let subject: HypervisorSubject;
+  let subject: LocalHypervisor;
 
   beforeAll(async () => {
     node = await makeTestNode({ kvmAcceleration: "off" });
@@ -50,6 +50,16 @@ describe("the kvm hypervisor, with real qemu under TCG", () => {
   afterAll(() => node.remove());
 
   for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
+
+  describe("over gRPC", () => {
+    let served: ServedHypervisor;
+    beforeAll(async () => {
+      served = await serveHypervisor(subject);
+    });
+    afterAll(() => served[Symbol.asyncDispose]());
+
+    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
+  });
 });
 
 describe("migration by real qemu under TCG, over TLS", () => {
