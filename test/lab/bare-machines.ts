@@ -24,6 +24,7 @@ export interface BareMachinesOptions {
 export const SHARED_FOLDERS = { packages: "/lab/node/packages", os: "/lab/node/os" } as const;
 
 export class BareMachines implements Ground {
+  readonly hasMasterNode = true;
   readonly machines: readonly NodeMachine[];
 
   private constructor(machines: readonly NodeMachine[]) {

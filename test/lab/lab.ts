@@ -103,6 +103,10 @@ export class Lab implements Ground {
     return [this.nodes.slice(0, -1), this.nodes.slice(-1)].map((nodes) => new Lab(this.#whole, nodes));
   }
 
+  get hasMasterNode(): boolean {
+    return this.nodes[0] === this.#whole.nodes[0];
+  }
+
   get plan(): LabPlan {
     return this.#whole.plan;
   }

@@ -10,6 +10,7 @@ import { AGENT_PORT, REPOSITORY } from "./plan.ts";
 
 /** As the machine sees the folder it shares with the lab. */
 const SHARED = "/lab/node";
+const DEBIANS_DEFINITIONS = "/usr/share/ganeti/os";
 const ENVIRONMENT = { NODE_ENV: "production", ...compileCacheOf(`${SHARED}/${AGENT_FILES.compileCache}`) };
 /** Where seven others share two processors it has taken two minutes; alone it takes some seconds. */
 const START_TIMEOUT_MS = 300_000;
@@ -36,7 +37,11 @@ export class NodeAgent {
       hypervisors: this.#hypervisors,
       fileStorageRoots: [FILE_STORAGE_DIR],
       sharedFileStorageRoots: [SHARED_FILE_STORAGE_DIR],
-      osSearchPath: [path.join(import.meta.dirname, "guest/os"), path.join(REPOSITORY, "deploy/os")],
+      osSearchPath: [
+        path.join(import.meta.dirname, "guest/os"),
+        path.join(REPOSITORY, "deploy/os"),
+        DEBIANS_DEFINITIONS,
+      ],
       kvm: { acceleration: "on", qemuPath: "/usr/bin/qemu-system-x86_64" },
       xen: { vifScript: path.join(REPOSITORY, "deploy/xen/vif-gannet") },
       log: { format: "json", level: "debug" },

@@ -9,6 +9,8 @@ export type Step = <Result>(name: string, body: () => Promise<Result>) => Promis
 export interface Ground {
   /** Nodes that it has. */
   readonly size: number;
+  /** Whether one of them is the cluster's master node, on which jobs of all scenarios run hooks. */
+  readonly hasMasterNode: boolean;
   /** Those that are switched on. */
   readonly running: readonly { readonly name: string; readonly machine: NodeMachine }[];
   /** Switch on as many nodes as are needed and not on yet. */
@@ -26,6 +28,8 @@ export interface Scenario<On extends Ground = Lab> {
   readonly nodes: 1 | 2 | 3;
   /** It measures: nothing runs beside it. */
   readonly alone?: true;
+  /** It kills agents of any of its nodes, or cuts their power: beside others none of them is the master node. */
+  readonly kills?: true;
   /** Also the image of image/cloud-guest.ts, which takes minutes to make. */
   readonly needsCloudGuest?: true;
   readonly run: (lab: On, step: Step) => Promise<void>;
@@ -46,11 +50,13 @@ export async function runScenarios<On extends Ground>(
   { ground, parts }: { readonly ground: On; readonly parts: readonly On[] },
   scenarios: readonly Scenario<On>[],
 ): Promise<Outcome> {
-  const isForPart = ({ nodes, alone }: Scenario<On>) => !alone && parts.some(({ size }) => size >= nodes);
+  const fits = (part: On, { nodes, alone, kills }: Scenario<On>) =>
+    !alone && nodes <= part.size && !(kills && part.hasMasterNode);
+  const isForPart = (scenario: Scenario<On>) => parts.some((part) => fits(part, scenario));
   const left = scenarios.filter(isForPart).toSorted((one, other) => other.nodes - one.nodes);
   function* takenBy(part: On): Generator<Scenario<On>> {
     for (;;) {
-      const next = left.find(({ nodes }) => nodes <= part.size);
+      const next = left.find((scenario) => fits(part, scenario));
       if (next === undefined) return;
       left.splice(left.indexOf(next), 1);
       yield next;

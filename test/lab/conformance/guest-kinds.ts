@@ -140,3 +140,22 @@ grep ${CHROOT_FOLDER} /proc/mounts
 find ${CHROOT_FOLDER} -type f
 true`,
 };
+
+export function bareGuest(
+  name: string,
+  { hypervisor, hvparams }: Pick<GuestKind, "hypervisor" | "hvparams">,
+): GuestSpec {
+  const hex = Buffer.from(name).toString("hex").padEnd(32, "0").slice(-32);
+  return {
+    name,
+    uuid: [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-"),
+    hypervisor,
+    maxMemoryMib: 32,
+    startMemoryMib: 32,
+    vcpus: 1,
+    disks: [],
+    nics: [],
+    hvparams,
+    networkPort: null,
+  };
+}

@@ -28,6 +28,7 @@ const BASE: ImageRecipe = {
     ...["lvm2", "drbd-utils", "qemu-system-x86", "qemu-utils", "thin-provisioning-tools"],
     ...["iproute2", "iputils-ping", "bridge-utils", "socat", "openssl", "kmod", "udev"],
     ...["busybox-static", "procps", "psmisc", "e2fsprogs", "util-linux", "fdisk", "zstd", "swtpm", "lxc"],
+    "ganeti-instance-debootstrap",
   ],
   kernelPackage: "linux-image-amd64",
   initramfsModules: [

@@ -58,6 +58,7 @@ function hypervisor(kind: GuestKind): Scenario {
   return {
     name: `conformance: ${kind.hypervisor}`,
     nodes: 1,
+    kills: true,
     async run(lab, step) {
       using remote = await firstNode(lab);
       const { machine, agent } = remote.node;

@@ -28,6 +28,7 @@ async function removeIfThere(lab: Lab, name: string, { status }: FinishedJob): P
 const KILLED_IN_CREATION: Scenario = {
   name: "agent killed during lvcreate",
   nodes: 1,
+  kills: true,
   async run(lab, step) {
     const [node] = await lab.use(1);
     if (node === undefined) return;
@@ -88,6 +89,7 @@ const KILLED_IN_MIGRATION: Scenario = {
 const NODE_KILLED: Scenario = {
   name: "node killed with a guest, and back",
   nodes: 1,
+  kills: true,
   async run(lab, step) {
     const [node] = await lab.use(1);
     if (node === undefined) return;

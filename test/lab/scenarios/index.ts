@@ -7,6 +7,7 @@ import type { LabSettings } from "../settings.ts";
 import { BY_HAND } from "./by-hand.ts";
 import { CLOUD_INIT } from "./cloud-init.ts";
 import { CONFORMANCE_SCENARIOS } from "./conformance.ts";
+import { DEBOOTSTRAP } from "./debootstrap.ts";
 import { DRBD_ESSENCE, DRBD_SCENARIOS } from "./drbd.ts";
 import { DRBD_TROUBLE_SCENARIOS } from "./drbd-trouble.ts";
 import { FAULT_SCENARIOS } from "./faults.ts";
@@ -32,6 +33,7 @@ const SCENARIOS: { readonly [Kind in MachineKindName]: readonly Scenario<Grounds
     ...DRBD_TROUBLE_SCENARIOS,
     ...DRBD_SCENARIOS,
     ...PLAIN_SCENARIOS,
+    DEBOOTSTRAP,
     ...FILE_SCENARIOS,
     ...RECORDED_TOOLS_SCENARIOS,
     BY_HAND,

@@ -1,4 +1,7 @@
 /** Guests of Xen, on nodes that are Xen's domain 0. */
+import path from "node:path";
+import { SAVING_CHECKS } from "@gannet/driver-contract/conformance";
+import { bundleProgram } from "../../../deploy/packages/bundle.ts";
 import { eventually } from "../../e2e/conditions.ts";
 import { UNDER_EMULATION } from "../conformance/guest-kinds.ts";
 import { XEN_GUEST_INITRAMFS, XEN_GUEST_KERNEL } from "../guest/xen-guest.ts";
@@ -43,6 +46,9 @@ const PV: Scenario = {
     await step("remove", () => instance.remove());
   },
 };
+
+const SAVING_PROGRAM = "saving.mjs";
+const SAVING_WITHIN_MS = 300_000;
 
 const TABLE = 100;
 const BRIDGE = "vlans";
@@ -131,6 +137,22 @@ const NICS: Scenario = {
   },
 };
 
+const SAVING: Scenario = {
+  name: "xen: an HVM guest is saved and restored by its driver",
+  nodes: 1,
+  async run(lab, step) {
+    const [node] = await lab.use(1);
+    if (node === undefined) return;
+    await bundleProgram("test/lab/conformance/saving-on-node.ts", path.join(node.plan.dir, SAVING_PROGRAM), {
+      ownFolders: "in-repository",
+    });
+    const told = await step(`${SAVING_CHECKS.length} checks`, () =>
+      node.machine.run(`node /lab/node/${SAVING_PROGRAM} && rm -r /run/saving`, SAVING_WITHIN_MS),
+    );
+    expectEqual("checks", told.trim(), SAVING_CHECKS.map(({ name }) => name).join("\n"));
+  },
+};
+
 const PVH: Scenario = {
   name: "xen: a PVH guest on drbd is live-migrated",
   nodes: 2,
@@ -158,4 +180,4 @@ const PVH: Scenario = {
   },
 };
 
-export const XEN_SCENARIOS: readonly Scenario[] = [...XEN_CONFORMANCE, PV, NICS, RECORDED_XL, PVH];
+export const XEN_SCENARIOS: readonly Scenario[] = [...XEN_CONFORMANCE, PV, NICS, SAVING, RECORDED_XL, PVH];
