@@ -19,6 +19,8 @@ echo 'root:x:0:0:root:/root:/bin/sh' >etc/passwd
 echo 'root:*:20000:0:99999:7:::' >etc/shadow
 tar -cf ${CACHE}/cache-tiny-$(dpkg --print-architecture).tar .
 cd / && rm -r /run/tiny
+# Of every real node; the scripts copy them.
+touch /etc/hosts /etc/resolv.conf
 cp ${SETTINGS} /run/settings && echo 'SUITE="tiny"' >>${SETTINGS}`;
 const CLEAR = `rm -r ${CACHE} && mv /run/settings ${SETTINGS}`;
 
