@@ -1,11 +1,12 @@
 /** A hypervisor's driver behind an agent: the same operations, over its real server and mutual TLS. */
 import path from "node:path";
 import type { BlockDeviceSpec, GuestDisk, HypervisorDriver } from "@gannet/driver-contract";
-import type { HypervisorSubject } from "@gannet/driver-contract/conformance";
+import { HYPERVISOR_CHECKS, type HypervisorSubject } from "@gannet/driver-contract/conformance";
+import { afterAll, beforeAll, describe, it } from "vitest";
 import { remoteHypervisor } from "../../../../test/remote-drivers/remote-hypervisor.ts";
 import { createTestCluster, startTestAgent, step } from "../agent-fixture.ts";
 
-export interface ServedHypervisor extends AsyncDisposable {
+interface ServedHypervisor extends AsyncDisposable {
   /** Each driver that it opens is another agent, on the same node and state. */
   readonly subject: HypervisorSubject;
 }
@@ -15,7 +16,22 @@ export interface LocalHypervisor extends HypervisorSubject {
   open(): Promise<HypervisorDriver>;
 }
 
-export async function serveHypervisor(local: LocalHypervisor): Promise<ServedHypervisor> {
+/** The checks of a driver as it is, and behind an agent. @param local - called when what is around it has been made */
+export function testConformance(local: () => LocalHypervisor): void {
+  for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(local()));
+
+  describe("over gRPC", () => {
+    let served: ServedHypervisor;
+    beforeAll(async () => {
+      served = await serveHypervisor(local());
+    });
+    afterAll(() => served[Symbol.asyncDispose]());
+
+    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
+  });
+}
+
+async function serveHypervisor(local: LocalHypervisor): Promise<ServedHypervisor> {
   const cluster = await createTestCluster();
   const { hypervisor, disks } = local.guest("any.example");
   return {

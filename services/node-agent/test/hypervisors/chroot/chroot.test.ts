@@ -2,7 +2,6 @@
 import { mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { GuestDisk, GuestSpec } from "@gannet/driver-contract";
-import { HYPERVISOR_CHECKS } from "@gannet/driver-contract/conformance";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ChrootBackend } from "../../../src/hypervisors/chroot/chroot-backend.ts";
@@ -10,7 +9,7 @@ import { ContainerHypervisor } from "../../../src/hypervisors/container/containe
 import { mountPoints } from "../../../src/hypervisors/container/root-mount.ts";
 import { makeDiskImage } from "../container/disk-image.ts";
 import { bareGuest, eventually, makeTestNode, type TestNode } from "../node-fixture.ts";
-import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
+import { type LocalHypervisor, testConformance } from "../served-hypervisor.ts";
 
 const NEVER = new AbortController().signal;
 const RUNNING = { paused: false } as const;
@@ -74,17 +73,7 @@ describe("chroot", () => {
   });
   afterAll(() => node.remove());
 
-  for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
-
-  describe("over gRPC", () => {
-    let served: ServedHypervisor;
-    beforeAll(async () => {
-      served = await serveHypervisor(subject);
-    });
-    afterAll(() => served[Symbol.asyncDispose]());
-
-    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
-  });
+  testConformance(() => subject);
 });
 
 describe("a chroot guest", () => {

@@ -6,7 +6,6 @@ import {
   type ChangingSubject,
   HOTPLUG_CHECKS,
   type HotplugSubject,
-  HYPERVISOR_CHECKS,
   MIGRATION_CHECKS,
   type MigrationNode,
 } from "@gannet/driver-contract/conformance";
@@ -15,7 +14,7 @@ import { afterAll, beforeAll, describe, it } from "vitest";
 import { FakeHypervisor } from "../../../src/hypervisors/fake/fake-hypervisor.ts";
 import { DISK, NIC } from "../kvm/plan-fixture.ts";
 import { bareGuest, makeTestNode, type TestNode } from "../node-fixture.ts";
-import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
+import { type LocalHypervisor, testConformance } from "../served-hypervisor.ts";
 
 describe("the fake hypervisor", () => {
   let node: TestNode;
@@ -61,17 +60,7 @@ describe("the fake hypervisor", () => {
     await other.remove();
   });
 
-  for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
-
-  describe("over gRPC", () => {
-    let served: ServedHypervisor;
-    beforeAll(async () => {
-      served = await serveHypervisor(subject);
-    });
-    afterAll(() => served[Symbol.asyncDispose]());
-
-    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
-  });
+  testConformance(() => subject);
   for (const check of BALLOONING_CHECKS) it(check.name, () => check.run(changing));
   for (const check of HOTPLUG_CHECKS) it(check.name, () => check.run(changing));
   for (const check of MIGRATION_CHECKS) {

@@ -7,7 +7,6 @@ import {
   type ChangingSubject,
   HOTPLUG_CHECKS,
   type HotplugSubject,
-  HYPERVISOR_CHECKS,
   MIGRATION_CHECKS,
   type MigrationSubject,
 } from "@gannet/driver-contract/conformance";
@@ -16,7 +15,7 @@ import { findStockKernel } from "@gannet/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { KvmHypervisor } from "../../../src/hypervisors/kvm/kvm-hypervisor.ts";
 import { bareGuest, makeTestNode, type TestNode, uuidOf } from "../node-fixture.ts";
-import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
+import { type LocalHypervisor, testConformance } from "../served-hypervisor.ts";
 import {
   ADDRESS,
   countingGuest,
@@ -49,17 +48,7 @@ describe("the kvm hypervisor, with real qemu under TCG", () => {
   });
   afterAll(() => node.remove());
 
-  for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
-
-  describe("over gRPC", () => {
-    let served: ServedHypervisor;
-    beforeAll(async () => {
-      served = await serveHypervisor(subject);
-    });
-    afterAll(() => served[Symbol.asyncDispose]());
-
-    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
-  });
+  testConformance(() => subject);
 });
 
 describe("migration by real qemu under TCG, over TLS", () => {

@@ -3,7 +3,6 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { GuestDisk, GuestNic, GuestSpec } from "@gannet/driver-contract";
-import { HYPERVISOR_CHECKS } from "@gannet/driver-contract/conformance";
 import { HYPERVISOR_DEFAULTS } from "@gannet/objects";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { clearFault, setFault, type ToolFault } from "../../../../../test/simulated-tools/faults.ts";
@@ -19,7 +18,7 @@ import { LxcBackend } from "../../../src/hypervisors/lxc/lxc-backend.ts";
 import { lxcConfig } from "../../../src/hypervisors/lxc/lxc-config.ts";
 import { makeDiskImage } from "../container/disk-image.ts";
 import { bareGuest, makeTestNode, type TestNode, uuidOf } from "../node-fixture.ts";
-import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
+import { type LocalHypervisor, testConformance } from "../served-hypervisor.ts";
 
 const NEVER = new AbortController().signal;
 const RUNNING = { paused: false } as const;
@@ -84,17 +83,7 @@ describe("lxc, with simulated commands", () => {
   });
   afterAll(() => node.remove());
 
-  for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
-
-  describe("over gRPC", () => {
-    let served: ServedHypervisor;
-    beforeAll(async () => {
-      served = await serveHypervisor(subject);
-    });
-    afterAll(() => served[Symbol.asyncDispose]());
-
-    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
-  });
+  testConformance(() => subject);
 });
 
 describe("lxc's commands", () => {

@@ -1,7 +1,7 @@
-import { BALLOONING_CHECKS, HYPERVISOR_CHECKS, SAVING_CHECKS } from "@gannet/driver-contract/conformance";
+import { BALLOONING_CHECKS, SAVING_CHECKS } from "@gannet/driver-contract/conformance";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { crashDomain } from "../../../../../test/simulated-tools/xen/state.ts";
-import { type LocalHypervisor, type ServedHypervisor, serveHypervisor } from "../served-hypervisor.ts";
+import { type LocalHypervisor, testConformance } from "../served-hypervisor.ts";
 import { makeXenNode, type XenNode } from "./xen-fixture.ts";
 
 /** More than the simulated machine has. */
@@ -27,17 +27,7 @@ describe.each(["xen-pvm", "xen-hvm"] as const)("%s, with a simulated xl", (hyper
   });
   afterAll(() => xen.node.remove());
 
-  for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(subject));
-
-  describe("over gRPC", () => {
-    let served: ServedHypervisor;
-    beforeAll(async () => {
-      served = await serveHypervisor(subject);
-    });
-    afterAll(() => served[Symbol.asyncDispose]());
-
-    for (const check of HYPERVISOR_CHECKS) it(check.name, () => check.run(served.subject));
-  });
+  testConformance(() => subject);
 
   for (const check of BALLOONING_CHECKS)
     it(check.name, () =>
