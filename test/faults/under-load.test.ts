@@ -12,7 +12,8 @@ test(`${JOBS} jobs, and ${KILLS} faults among them`, async () => {
   console.log(`GANNET_FAULT_SEED=${seed}`);
   const result = await runUnderLoad({ seed, jobs: JOBS, kills: KILLS });
   console.log(report(seed, result));
-  expect(findings(result)).toEqual([]);
+  // As text: what is left of a failed run may be this one line.
+  expect(findings(result).join("; ")).toBe("");
   expect(result.accepted).toBeGreaterThanOrEqual(JOBS);
   // Or it was no load: the rest met daemons that were away, or instances whose creation had.
   expect(result.succeeded).toBeGreaterThan(JOBS / 5);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { OneMachineCluster } from "../one-machine-cluster.ts";
-import { startFaultCluster, until } from "./fault-cluster.ts";
+import { leading, startFaultCluster, until } from "./fault-cluster.ts";
 import { inflict, type Kill, plannedKills } from "./kills.ts";
 import { Load, removal } from "./load.ts";
 import { SeededRandom } from "./seeded-random.ts";
@@ -53,6 +53,7 @@ export async function runUnderLoad(options: RunOptions): Promise<RunResult> {
       progress(`${index + 1} of ${kills}: ${kill.how} ${kill.daemon}; ${client.accepted.size} jobs accepted`);
     }
     await atRest(client.ledger, REST_TIMEOUT_MS);
+    await leading(cluster);
     const removedAgain = await repeatFailedRemovals(client);
     const verdict = await judge(cluster, client);
     const jobs = await allJobs(client.ledger);

@@ -23,6 +23,8 @@ export interface NodeClientOptions {
   readonly connectTimeoutMs?: number;
   /** How long it waits while the node is unreachable already. */
   readonly lostConnectTimeoutMs?: number;
+  /** How long it waits for an agent that was connected and now refuses connections: it may be started again. */
+  readonly restartTimeoutMs?: number;
 }
 
 /** How one call went. */
@@ -56,11 +58,16 @@ export type NodeClient = {
 
 const CONNECT_TIMEOUT_MS = 15_000;
 /**
- * Twice the longest pause between two attempts to connect. A job that goes on without a dead node calls it several
+ * Some of the longest pauses between two attempts to connect. A job that goes on without a dead node calls it several
  * times: a failover of its guest, with the full time for each, was done 20 s after the guest ran elsewhere, and is done
  * 8 s after it with this.
  */
 const LOST_CONNECT_TIMEOUT_MS = 4_000;
+/**
+ * systemd starts an agent again after 2 s, and it needs some hundred milliseconds and a pause between two attempts to be
+ * found. Without it every job that met those seconds failed: on the master's node each that has hooks.
+ */
+const RESTART_TIMEOUT_MS = 5_000;
 
 const CHANNEL_OPTIONS: ClientOptions = {
   // A dead peer or path is noticed within 20 s, also on an idle channel.
@@ -69,7 +76,7 @@ const CHANNEL_OPTIONS: ClientOptions = {
   "grpc.keepalive_permit_without_calls": 1,
   // An agent that was restarted is found again soon.
   "grpc.initial_reconnect_backoff_ms": 200,
-  "grpc.max_reconnect_backoff_ms": 2_000,
+  "grpc.max_reconnect_backoff_ms": 1_000,
   "grpc.enable_http_proxy": 0,
   "grpc.service_config_disable_resolution": 1,
   "grpc.use_local_subchannel_pool": 1,
@@ -86,7 +93,8 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
   });
   const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
   const lostTimeoutMs = options.lostConnectTimeoutMs ?? Math.min(timeoutMs, LOST_CONNECT_TIMEOUT_MS);
-  const connection: Connection = { isLost: false, timeoutMs, lostTimeoutMs };
+  const restartTimeoutMs = options.restartTimeoutMs ?? Math.min(timeoutMs, RESTART_TIMEOUT_MS);
+  const connection: Connection = { phase: "unknown", timeoutMs, lostTimeoutMs, restartTimeoutMs };
   const services = Object.fromEntries(
     Object.entries(SERVICES).map(([service, methods]) => [
       service,
@@ -112,8 +120,9 @@ type DeadlineTable = Record<string, Record<string, number | ((request: unknown) 
 interface Connection {
   readonly timeoutMs: number;
   readonly lostTimeoutMs: number;
-  /** A call has waited for it in vain, and there has been none since. */
-  isLost: boolean;
+  readonly restartTimeoutMs: number;
+  /** `connected`: there was one, and no call has waited for the next in vain. `lost`: one has. */
+  phase: "unknown" | "connected" | "lost";
 }
 
 interface BoundMethod {
@@ -138,7 +147,7 @@ function unaryCall(bound: BoundMethod) {
         method.requestSerialize,
         method.responseDeserialize,
         request,
-        new Metadata(),
+        metadataOf(bound),
         { deadline: deadlineOf(bound, request, options) },
         (error, reply) => {
           answered.abort();
@@ -175,7 +184,7 @@ function streamingCall(bound: BoundMethod) {
       method.requestSerialize,
       method.responseDeserialize,
       request,
-      new Metadata(),
+      metadataOf(bound),
       { deadline: deadlineOf(bound, request, options) },
     );
     giveUpUnconnected(bound, unconnected);
@@ -198,29 +207,41 @@ function deadlineOf(bound: BoundMethod, request: unknown, options: CallOptions):
   return Date.now() + (options.timeoutMs ?? standard);
 }
 
+/** While an agent may be started again, a call is kept until it can be sent; else a refused connection ends it. */
+function metadataOf({ connection }: BoundMethod): Metadata {
+  return new Metadata({ waitForReady: connection.phase === "connected" });
+}
+
 /**
  * grpc-js has no bound of its own: a node that takes the connection and then is silent (its agent is stopped, its disk
  * hangs) would hold a call until the call's deadline.
  */
 function giveUpUnconnected(bound: BoundMethod, call: AbortController): void {
   const { channel, connection, nodeName, method } = bound;
-  const connected = () => {
-    connection.isLost = false;
-  };
-  if (channel.getChannel().getConnectivityState(false) === connectivityState.READY) {
-    connected();
+  const state = () => channel.getChannel().getConnectivityState(false);
+  if (state() === connectivityState.READY) {
+    connection.phase = "connected";
     return;
   }
-  const timeoutMs = connection.isLost ? connection.lostTimeoutMs : connection.timeoutMs;
-  channel.waitForReady(Date.now() + timeoutMs, (error) => {
-    if (error === undefined) {
-      connected();
-      return;
-    }
-    connection.isLost = true;
+  const giveUp = (timeoutMs: number, cause: Error) => {
+    connection.phase = "lost";
     const seconds = timeoutMs / 1000;
     const what = `Node ${nodeName} cannot be reached for ${method.path.slice(1)}: no connection within ${seconds} s`;
-    call.abort(new NodeUnreachable(nodeName, what, { cause: error }));
+    call.abort(new NodeUnreachable(nodeName, what, { cause }));
+  };
+  const { phase, timeoutMs, lostTimeoutMs, restartTimeoutMs } = connection;
+  const wait = (forMs: number, inVain: (cause: Error) => void) =>
+    channel.waitForReady(Date.now() + forMs, (error) => {
+      if (error === undefined) connection.phase = "connected";
+      else inVain(error);
+    });
+  if (phase === "lost") {
+    wait(lostTimeoutMs, (cause) => giveUp(lostTimeoutMs, cause));
+    return;
+  }
+  wait(restartTimeoutMs, (cause) => {
+    if (state() === connectivityState.TRANSIENT_FAILURE) giveUp(restartTimeoutMs, cause);
+    else wait(timeoutMs - restartTimeoutMs, (later) => giveUp(timeoutMs, later));
   });
 }
 

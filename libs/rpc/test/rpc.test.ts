@@ -164,6 +164,52 @@ test("a node that stays unreachable is waited for less, and for as long as befor
   }
 });
 
+test("an agent that is started again is waited for, and one that stays away is so once", async () => {
+  const gate = createTcpServer((socket) => {
+    const inner = connectTcp(server.port, "127.0.0.1").on("error", () => {});
+    sockets.push(
+      socket.on("error", () => {}),
+      inner,
+    );
+    socket.pipe(inner).pipe(socket);
+  });
+  const sockets: Socket[] = [];
+  await once(gate.listen(0, "127.0.0.1"), "listening");
+  const { port } = gate.address() as AddressInfo;
+  const end = async () => {
+    const closed = once(gate.close(), "close");
+    for (const socket of sockets.splice(0)) socket.destroy();
+    await closed;
+  };
+  /** A call that is made before the end of the connection was seen is sent, and what comes of it is not known. */
+  const afterTheDrop = async (client: NodeClient): Promise<unknown> => {
+    for (;;)
+      try {
+        return await delay(client);
+      } catch (error) {
+        if (!/Connection dropped/.test(String(error))) throw error;
+      }
+  };
+  const address = `127.0.0.1:${port}`;
+  const caller = createNodeClient({ nodeName: NODE, address, identity: master, restartTimeoutMs: 3_000 });
+  const newcomer = createNodeClient({ nodeName: NODE, address, identity: master });
+  try {
+    await delay(caller);
+    await end();
+    const kept = afterTheDrop(caller);
+    await expect(delay(newcomer)).rejects.toThrow(/ECONNREFUSED/);
+    await once(gate.listen(port, "127.0.0.1"), "listening");
+    expect(await kept).toEqual({});
+    await end();
+    await expect(afterTheDrop(caller)).rejects.toThrow(/no connection within 3 s/);
+    await expect(delay(caller)).rejects.toThrow(/ECONNREFUSED/);
+  } finally {
+    caller.close();
+    newcomer.close();
+    if (gate.listening) await end();
+  }
+}, 20_000);
+
 test("plaintext is refused", async () => {
   const socket = connectTcp(server.port, "127.0.0.1");
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
