@@ -90,10 +90,10 @@ export async function createAgentServer(options: AgentServerOptions): Promise<Ag
       health.setStatus("", "NOT_SERVING");
       const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       await calls.finish(graceMs);
-      // The last answers are still on their way; a client that hangs must not keep the server.
+      // The last answers are still on their way; a client that hangs must not keep the server. Nor may one that hangs
+      // in its handshake, which is no connection yet that could be ended: TLS gives it two minutes.
       await Promise.race([closed, delay(LAST_ANSWERS_MS, undefined, { ref: false })]);
       server.forceShutdown();
-      await closed;
     },
   };
 }

@@ -84,7 +84,7 @@ const startServer = (options: { development: boolean }) =>
     ...options,
   });
 const clientOf = (identity: Identity, nodeName = NODE, port = server.port) =>
-  createNodeClient({ nodeName, address: `127.0.0.1:${port}`, identity });
+  createNodeClient({ nodeName, address: `127.0.0.1:${port}`, identity, restartTimeoutMs: 500 });
 const delay = (target: NodeClient, options?: { signal?: AbortSignal; timeoutMs?: number }) =>
   target.node.delay({ step: { epoch: 1, jobId: 1, opcodeIndex: 0, step: "delay" }, durationMs: 0 }, options);
 const aborted = (call: CallContext) =>
@@ -506,6 +506,21 @@ test("a stopping server lets work end, ends streams, and aborts what takes too l
   await hanging.stop(50);
   expect(await outcome).toMatchObject({ name: "JobCanceled" });
   second.close();
+});
+
+test("a connection that never gets through the handshake does not keep a stopping server", async () => {
+  const stopping = await startServer({ development: false });
+  const silent = connectTcp(stopping.port, "127.0.0.1");
+  await once(silent, "connect");
+  // Taken before the next connection, which gets through.
+  const caller = clientOf(master, NODE, stopping.port);
+  await delay(caller);
+  caller.close();
+  try {
+    await stopping.stop(0);
+  } finally {
+    silent.destroy();
+  }
 });
 
 test("calls made while the agent restarts succeed again soon after it is back", async () => {
