@@ -53,6 +53,7 @@ export async function runUnderLoad(options: RunOptions): Promise<RunResult> {
       progress(`${index + 1} of ${kills}: ${kill.how} ${kill.daemon}; ${client.accepted.size} jobs accepted`);
     }
     await atRest(client.ledger, REST_TIMEOUT_MS);
+    // The last fault's daemon may be away still, and a removal that meets that fails.
     await leading(cluster);
     const removedAgain = await repeatFailedRemovals(client);
     const verdict = await judge(cluster, client);

@@ -58,7 +58,7 @@ export type NodeClient = {
 
 const CONNECT_TIMEOUT_MS = 15_000;
 /**
- * Some of the longest pauses between two attempts to connect. A job that goes on without a dead node calls it several
+ * Several of the longest pauses between two attempts to connect. A job that goes on without a dead node calls it several
  * times: a failover of its guest, with the full time for each, was done 20 s after the guest ran elsewhere, and is done
  * 8 s after it with this.
  */
