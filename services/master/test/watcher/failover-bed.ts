@@ -102,9 +102,8 @@ export class FailoverBed implements AsyncDisposable {
 
   /** Self-fences are renewed, and what was answered is taken in. */
   async renew(): Promise<void> {
-    await this.#keeper.round(this.#term.signal);
-    // Two calls in a row at first, each with a pause of a millisecond.
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    const { answered } = await this.#keeper.round(this.#term.signal);
+    await answered;
   }
 
   pass(seconds: number): void {

@@ -97,14 +97,18 @@ export class SelfFenceKeeper {
     }
   }
 
-  /** Ask every node that is not asked just now; answers come in later. @throws what keeps it from reading and writing */
-  async round(over: AbortSignal): Promise<void> {
+  /**
+   * Ask every node that is not asked just now.
+   * @returns when they are asked; `answered` fulfils when each has answered, or failed to, and that is taken in
+   * @throws what keeps it from reading and writing
+   */
+  async round(over: AbortSignal): Promise<{ readonly answered: Promise<unknown> }> {
     const { view } = this.#options.configStore;
     await this.#recall();
     for (const uuid of this.#guards.keys()) if (!view.nodes.has(uuid as NodeUuid)) this.#guards.delete(uuid);
     await this.#write();
-    for (const { uuid, offline, vmCapable } of view.nodes.values())
-      if (!offline && vmCapable && !over.aborted) void this.#ask(uuid, over);
+    const asked = [...view.nodes.values()].filter(({ offline, vmCapable }) => !offline && vmCapable && !over.aborted);
+    return { answered: Promise.all(asked.map(({ uuid }) => this.#ask(uuid, over))) };
   }
 
   async #ask(uuid: NodeUuid, over: AbortSignal): Promise<void> {
