@@ -141,20 +141,26 @@ test("all masters are shown, and one is made the leader by plan", async () => {
 });
 
 test("no master forgets the nodes while the office changes hands", async () => {
+  const masters: readonly (readonly [string, Pick<SecondMaster, "rapi">])[] = [
+    ["first", { rapi: (...request) => cluster.rapi(...request) }],
+    ["second", { rapi: (...request) => second.rapi(...request) }],
+  ];
+  /** Undefined when it did not answer. */
+  const unknownTo = async ({ rapi }: Pick<SecondMaster, "rapi">) => {
+    const { status, body } = await rapi("GET", "/2/nodes?bulk=1");
+    const nodes = body as readonly { readonly name: string; readonly mtotal: number | null }[];
+    return status === 200 ? nodes.filter(({ mtotal }) => mtotal === null).map(({ name }) => name) : undefined;
+  };
+  for (const [name, master] of masters)
+    await until(`the ${name} master knows all nodes`, async () => (await unknownTo(master))?.length === 0);
   const seen: { readonly master: string; readonly unknown: readonly string[] }[] = [];
   const looking = new AbortController();
-  const look = async (master: string, { rapi }: Pick<SecondMaster, "rapi">) => {
+  const looks = masters.map(async ([name, master]) => {
     while (!looking.signal.aborted) {
-      const { status, body } = await rapi("GET", "/2/nodes?bulk=1");
-      if (status !== 200) continue;
-      const nodes = body as readonly { readonly name: string; readonly mtotal: number | null }[];
-      seen.push({ master, unknown: nodes.filter(({ mtotal }) => mtotal === null).map(({ name }) => name) });
+      const unknown = await unknownTo(master);
+      if (unknown !== undefined) seen.push({ master: name, unknown });
     }
-  };
-  const looks = [
-    look("first", { rapi: (...request) => cluster.rapi(...request) }),
-    look("second", { rapi: (...request) => second.rapi(...request) }),
-  ];
+  });
   for (const node of [second.holder, FIRST]) {
     expect(await cluster.rapi("POST", "/2/master/failover", { body: { node, timeout: 5 } })).toMatchObject({
       status: 200,

@@ -1,5 +1,6 @@
 /** Keeps one live-state stream to each node of the cluster and feeds the live state with what it says. */
 import { setTimeout as delay } from "node:timers/promises";
+import { StaleEpoch } from "@gannet/errors";
 import type { ConfigView, NodeUuid } from "@gannet/objects";
 import { type NodeClient, OBSERVER_EPOCH } from "@gannet/rpc";
 import type { Logger } from "@gannet/telemetry";
@@ -73,18 +74,27 @@ export class NodeWatcher {
     this.#watches.set(uuid, { name, stop, done: Promise.all([watching, former?.done]) });
   }
 
-  async #watch({ uuid, name, epoch, stop, takeOver }: WatchTask): Promise<void> {
+  async #watch({ uuid, name, stop, takeOver, ...task }: WatchTask): Promise<void> {
+    let { epoch } = task;
     let pauseMs = RECONNECT_MIN_MS;
     while (!stop.aborted) {
+      let end: unknown;
       try {
         await this.#follow(uuid, epoch, stop, () => {
           takeOver();
           pauseMs = RECONNECT_MIN_MS;
         });
       } catch (error) {
+        end = error;
         if (!stop.aborted) this.#options.logger.debug({ node: name, err: error }, "the live-state stream ended");
       }
-      if (stop.aborted) return;
+      // Whether the node still answers, the stream that is being opened in this one's place finds out.
+      if (stop.aborted || this.#watches.get(uuid)?.stop.signal !== stop) return;
+      if (end instanceof StaleEpoch && epoch !== OBSERVER_EPOCH) {
+        // The next leader was quicker than the news that this one's term is over; the node is there.
+        epoch = OBSERVER_EPOCH;
+        continue;
+      }
       takeOver();
       this.#options.live.lose(uuid);
       await delay(pauseMs, undefined, { signal: stop }).catch(() => undefined);

@@ -1,6 +1,7 @@
 /** The streams of live state over scripted agents: what counts while a stream is opened anew. */
 import { on } from "node:events";
 import { EventEmitter } from "node:stream";
+import { StaleEpoch } from "@gannet/errors";
 import type { ConfigView, NodeUuid } from "@gannet/objects";
 import { type LiveStateUpdate, type NodeClient, NodeState, OBSERVER_EPOCH } from "@gannet/rpc";
 import { silentLogger } from "@gannet/telemetry";
@@ -15,7 +16,7 @@ interface Stream {
   readonly epoch: number;
   readonly signal: AbortSignal;
   say(memoryTotalMib: number): void;
-  fail(): void;
+  fail(error?: Error): void;
 }
 
 let streams: Stream[];
@@ -37,7 +38,7 @@ const client = {
         epoch,
         signal,
         say: (memoryTotalMib) => agent.emit("update", snapshot(memoryTotalMib)),
-        fail: () => agent.emit("error", new Error("the stream broke off")),
+        fail: (error = new Error("the stream broke off")) => agent.emit("error", error),
       });
       for await (const [update] of on(agent, "update", { signal })) yield update as LiveStateUpdate;
     },
@@ -98,6 +99,26 @@ test("a node that refuses the leader's stream is unreachable, whatever the forme
   expect(observer.signal.aborted).toBe(true);
   (await stream(2)).say(2);
   await isKnown(2);
+  await watcher.stop();
+});
+
+test.each([
+  { when: "before it knows that its term is over", watchesAgain: false },
+  { when: "while it begins to stand by", watchesAgain: true },
+])("a leader whose successor's stream takes its place $when forgets nothing", async ({ watchesAgain }) => {
+  watcher.watchAs(7);
+  const leader = await stream(1);
+  leader.say(1);
+  await isKnown(1);
+  const changes: (number | undefined)[] = [];
+  live.onChange(() => changes.push(known()));
+  if (watchesAgain) watcher.watchAs(OBSERVER_EPOCH);
+  leader.fail(new StaleEpoch("The leader of epoch 8 watches this node now"));
+  const observer = await stream(2);
+  expect(observer.epoch).toBe(OBSERVER_EPOCH);
+  observer.say(2);
+  await isKnown(2);
+  expect(changes).toEqual([2]);
   await watcher.stop();
 });
 
