@@ -1,6 +1,11 @@
-/** What must not be on a node once no instance is there: volumes, DRBD devices, guests, taps, files. */
+/** What must not be on a node once no instance is there: volumes, devices, guests, interfaces, files, mounts, rules. */
 import { eventually } from "../e2e/conditions.ts";
 import type { Lab, NodeInLab } from "./lab.ts";
+
+/** Mounts below the folders of instances; those of the node itself are not. */
+const MOUNTS = "findmnt -rno TARGET | grep -E '^/(srv/ganeti|var/lib/gannet|mnt)/.' | grep -vx /mnt/kept";
+/** Preferences of routing rules that are not the kernel's own. */
+const RULES = "ip rule | sed 's/:.*//' | grep -vx -e 0 -e 32766 -e 32767";
 
 /** Prints a line for each thing that belongs to an instance. */
 const LOOK = `
@@ -11,6 +16,9 @@ pgrep -a qemu-system | sed 's/^/guest /'
 if [ -e /proc/xen/capabilities ]; then xl list | tail -n +3 | sed 's/^/domain /'; fi
 ls /sys/class/net | grep -v -e '^lo$' -e '^eth0$' -e '^br0$' | sed 's/^/interface /'
 find /srv/ganeti/file-storage /srv/ganeti/shared-file-storage /srv/ganeti/export -mindepth 1 | sed 's/^/file /'
+losetup --noheadings --list --output NAME,BACK-FILE | sed 's/^/loop device /'
+${MOUNTS} | sed 's/^/mount /'
+${RULES} | sed 's/^/routing rule /'
 true`;
 
 /** A guest's processes and interfaces may take a moment to go. @throws Error naming what is left */
@@ -41,6 +49,9 @@ lvs --noheadings -o vg_name,lv_name | while read -r group volume; do lvremove -q
 for device in /sys/class/net/*; do
   case \${device##*/} in lo | eth0 | br0) ;; *) ip link delete \${device##*/} ;; esac
 done
+${RULES} | while read -r preference; do ip rule delete pref $preference; done
+${MOUNTS} | sort -r | while read -r folder; do umount --lazy "$folder"; done
+losetup --detach-all
 rm -rf /srv/ganeti/*/*
 true`;
 

@@ -9,7 +9,7 @@ import { RootSpaces } from "../../src/block-devices/file/root-space.ts";
 
 const MIB = 1024n * 1024n;
 /** Until a process that was told to end is killed: meanwhile it stands for one that cannot be killed. */
-const GRACE_MS = 1_500;
+const GRACE_MS = 4_000;
 const runner = createCommandRunner({ logger: silentLogger(), killGraceMs: GRACE_MS });
 
 let base: string;

@@ -416,7 +416,7 @@ describe("a guest and its agent", () => {
     expect(process.kill(pid, "SIGCONT")).toBe(true);
     const startedAt = performance.now();
     await stopped;
-    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
   });
 
   it("a guest may start with less memory than it may have", async () => {
