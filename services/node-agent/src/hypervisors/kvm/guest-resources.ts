@@ -69,7 +69,7 @@ export class GuestResources {
     // The kernel takes its time to remove an interface.
     await allEnded([
       this.nics.disconnectAll(paths.nicFolder, guest),
-      removeRuntimeFiles(paths).then(() => endSwtpm(paths)),
+      removeRuntimeFiles(paths).then(() => endSwtpm(paths, guest?.hvparams.vtpm === true)),
     ]);
     if (guest !== undefined) await removeVncSocket(guest);
     const kept = await removeChroot(paths.chroot, this.#folders.quarantine);

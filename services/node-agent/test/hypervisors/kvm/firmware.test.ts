@@ -247,6 +247,20 @@ describe.skipIf(missing.length > 0)("a guest with UEFI and a TPM", { timeout: FI
     expect(await one.leftovers()).toEqual([]);
   });
 
+  it("waits for a TPM that has begun to end, of which there is no pid file any more", async () => {
+    const guest = guestWith("ending.example", { uefi: true, vtpm: true });
+    await one.driver.start(guest, { paused: true }, NEVER);
+    const [tpm] = await commands(one, "swtpm");
+    const [pidFile = ""] = /(?<=--pid file=)\S+/.exec(tpm?.command ?? "") ?? [];
+    process.kill(tpm?.pid ?? 0, "SIGSTOP");
+    await rm(pidFile);
+    // Asked to end, qemu would wait for the frozen TPM.
+    for (const { pid } of await commands(one, "kvm")) process.kill(pid, "SIGKILL");
+    await one.driver.stop(guest.name, FORCED, NEVER);
+    expect(await commands(one, "swtpm")).toEqual([]);
+    await one.driver.removeNonvolatile(guest.uuid);
+  });
+
   it("is live-migrated with both", async () => {
     const guest = guestWith("moving.example", { uefi: true, vtpm: true });
     await one.driver.writeNonvolatile(guest.uuid, state);

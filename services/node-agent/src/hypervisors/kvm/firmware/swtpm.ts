@@ -11,7 +11,7 @@ import { access, rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { CommandError, HypervisorError } from "@gannet/errors";
 import type { CommandRunner } from "@gannet/exec";
-import type { ProcessIdentity } from "../../process-identity.ts";
+import { findProcesses, type ProcessIdentity } from "../../process-identity.ts";
 import type { GuestScopes } from "../isolation/guest-scopes.ts";
 import type { LaunchPlan } from "../launch-plan.ts";
 import { endProcess, findDaemon } from "../qemu-process.ts";
@@ -75,10 +75,16 @@ export async function startSwtpm(
   throw new HypervisorError(`Instance ${guest.name}: its TPM ended at once`);
 }
 
-/** Of a guest whose qemu is gone. Succeeds when it has ended, or there was none. */
-export async function endSwtpm(paths: RuntimePaths): Promise<void> {
+/**
+ * Of a guest whose qemu is gone. Succeeds when it has ended, or there was none.
+ * @param hadTpm - whether the guest had one; without that only a process with a pid file is found
+ */
+export async function endSwtpm(paths: RuntimePaths, hadTpm: boolean): Promise<void> {
   const process = await findSwtpm(paths);
-  if (process !== undefined) await endProcess(process, END_GRACE_MS);
+  // It removes its pid file first: one without may be about to end, and the next on the same folder may not meet it.
+  const mark = pidArgument(paths.tpmPidFile);
+  const ending = process === undefined && hadTpm ? await findProcesses((args) => args.includes(mark)) : [];
+  for (const each of process === undefined ? ending : [process]) await endProcess(each, END_GRACE_MS);
   for (const file of [paths.tpmPidFile, paths.tpmSocket]) await rm(file, { force: true });
 }
 
