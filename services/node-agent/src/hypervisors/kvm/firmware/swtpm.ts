@@ -80,12 +80,15 @@ export async function startSwtpm(
  * @param hadTpm - whether the guest had one; without that only a process with a pid file is found
  */
 export async function endSwtpm(paths: RuntimePaths, hadTpm: boolean): Promise<void> {
-  const process = await findSwtpm(paths);
-  // It removes its pid file first: one without may be about to end, and the next on the same folder may not meet it.
-  const mark = pidArgument(paths.tpmPidFile);
-  const ending = process === undefined && hadTpm ? await findProcesses((args) => args.includes(mark)) : [];
-  for (const each of process === undefined ? ending : [process]) await endProcess(each, END_GRACE_MS);
+  const process = (await findSwtpm(paths)) ?? (hadTpm ? await findEndingSwtpm(paths) : undefined);
+  if (process !== undefined) await endProcess(process, END_GRACE_MS);
   for (const file of [paths.tpmPidFile, paths.tpmSocket]) await rm(file, { force: true });
+}
+
+/** It removes its pid file before it ends, and locks its folder until then: the next one there would not start. */
+async function findEndingSwtpm({ tpmPidFile }: RuntimePaths): Promise<ProcessIdentity | undefined> {
+  const [process] = await findProcesses((args) => args.includes(pidArgument(tpmPidFile)));
+  return process;
 }
 
 function findSwtpm({ tpmPidFile }: RuntimePaths): Promise<ProcessIdentity | undefined> {
